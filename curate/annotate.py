@@ -1,0 +1,221 @@
+"""One pass over a shard: it is read once, each image decoded once, and every op asked for runs on it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.images import ImageReader, decoded
+from curate.op import Rows, Score
+from curate.view import View
+
+SKIPPED = "skipped"
+
+
+def status_column(table: str) -> str:
+    """Beside every table's columns: `ok`, `skipped` (the row was out already), or why there is no value."""
+    return f"{table}_status"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """An op and the folder of the table that it fills."""
+
+    op: Score
+    folder: str
+
+
+def unfinished(view: View, planned: Planned, shard: int) -> tuple[np.ndarray, pa.Table | None]:
+    """Rows of a shard that are in and have no value yet, and the part as it stands."""
+    part = view.store.try_part(planned.folder, shard)
+    kept = view.kept(shard)
+    if part is None:
+        rows = view.store.read_part("records", shard, ["uid"]).num_rows
+        return (np.ones(rows, bool) if kept is None else kept), None
+    skipped = pc.equal(part[status_column(planned.op.table())], SKIPPED).to_numpy(zero_copy_only=False)
+    return (skipped if kept is None else skipped & kept), part
+
+
+class Pass:
+    """Work for one shard: fills the rows that are missing in the tables of several ops.
+
+    Rows that have a value keep it: a later run with more rows computes only those.
+    """
+
+    def __init__(self, view: View, plan: Sequence[Planned], threads: int = 2):
+        self.view, self.plan, self.threads = view, plan, threads
+        for planned in plan:
+            planned.op.setup()
+
+    def __call__(self, shard: int) -> dict[str, Any]:
+        todo: dict[str, np.ndarray] = {}
+        parts: dict[str, pa.Table | None] = {}
+        for planned in self.plan:
+            todo[planned.folder], parts[planned.folder] = unfinished(self.view, planned, shard)
+        work = [p for p in self.plan if parts[p.folder] is None or todo[p.folder].any()]
+        if not work:
+            return {"rows": 0, "seconds": {}}
+        made = self._compute(shard, work, todo, parts)
+        uid = self.view.store.read_part("records", shard, ["uid"])["uid"]
+        for planned in work:
+            done = made[planned.folder]
+            table = pa.table({"uid": uid, **_merged(planned, todo[planned.folder], parts[planned.folder], done)})
+            self.view.store.write_part(planned.folder, shard, table)
+        return {
+            "rows": max(int(todo[p.folder].sum()) for p in work),
+            "seconds": {p.folder: made[p.folder].seconds for p in work},
+        }
+
+    def _compute(
+        self, shard: int, work: list[Planned], todo: dict[str, np.ndarray], parts: dict[str, pa.Table | None]
+    ) -> dict[str, _Made]:
+        made = {p.folder: _Made(p) for p in work}
+        fresh = {name for p in work for name in p.op.makes()}
+        stored = sorted({name for p in work for name in p.op.needs()} - fresh - {"image"})
+        table = self.view.read(shard, stored).combine_chunks() if stored else None
+        active = np.flatnonzero(np.logical_or.reduce([todo[p.folder] for p in work]))
+        size = max(p.op.batch_size for p in work)
+        chunks = [active[i : i + size] for i in range(0, len(active), size)]
+        pictures = self._pictures(shard, work, todo, chunks)
+        for rows in chunks:
+            columns = {name: flat(table[name].take(pa.array(rows))) for name in stored} if table is not None else {}
+            images = next(pictures) if pictures else None
+            for planned in work:
+                mine = todo[planned.folder][rows]
+                values = made[planned.folder].run(mine, columns, images)
+                part = parts[planned.folder]
+                # What later ops of the pass read: new values, and for rows done in an earlier run the stored ones.
+                for name, new in values.items():
+                    old = None if part is None else flat(part[name].take(pa.array(rows)))
+                    columns[name] = new if old is None else _choose(mine, new, old)
+        return made
+
+    def _pictures(self, shard: int, work: list[Planned], todo: dict[str, np.ndarray], chunks: list[np.ndarray]) -> Any:
+        wanted = [todo[p.folder] for p in work if "image" in p.op.needs()]
+        if not wanted or self.view.images is None:
+            return None
+        reader = ImageReader(self.view.store, self.view.images, shard)
+        return decoded(reader, chunks, np.logical_or.reduce(wanted), self.threads)
+
+
+class _Made:
+    """What one op made in a pass: chunks of its columns and of its status."""
+
+    def __init__(self, planned: Planned):
+        self.op = planned.op
+        self.types = {**planned.op.makes(), status_column(planned.op.table()): pa.string()}
+        self.chunks: dict[str, list[pa.Array]] = {name: [] for name in self.types}
+        self.seconds = 0.0
+
+    def run(self, mine: np.ndarray, columns: dict[str, pa.Array], images: Any) -> dict[str, pa.Array]:
+        """Run the op on the rows of a chunk that are `mine` and have all it reads; null elsewhere."""
+        status = np.where(mine, "ok", SKIPPED).astype(object)
+        for name in self.op.needs():
+            if name == "image":
+                for i in np.flatnonzero(mine & (status == "ok")):
+                    status[i] = images[i][1]
+            elif not self.op.reads_null:
+                null = columns[name].is_null().to_numpy(zero_copy_only=False)
+                status[(status == "ok") & null] = f"no_{name}"
+        valid = np.flatnonzero(status == "ok")
+        started = time.perf_counter()
+        result = self._guarded(valid, columns, images, status) if len(valid) else {}
+        self.seconds += time.perf_counter() - started
+        index = np.full(len(mine), len(valid), np.int64)
+        index[valid] = np.arange(len(valid))
+        out = {}
+        for name, kind in self.op.makes().items():
+            values = as_array(result[name], kind) if len(valid) else pa.array([], kind)
+            out[name] = pa.concat_arrays([values, pa.nulls(1, kind)]).take(pa.array(index))
+        out[status_column(self.op.table())] = pa.array(status, pa.string())
+        for name, values in out.items():
+            self.chunks[name].append(values)
+        return out
+
+    def _guarded(
+        self, valid: np.ndarray, columns: dict[str, pa.Array], images: Any, status: np.ndarray
+    ) -> Mapping[str, Any]:
+        """The batch; if it raises, row by row, so that one bad row costs no other its value."""
+        try:
+            result = self._batch(valid, columns, images)
+        except Exception:  # noqa: BLE001 - found again below, on the row that causes it
+            pieces = []
+            for i in valid:
+                try:
+                    pieces.append(self._batch(np.array([i]), columns, images))
+                except Exception as error:  # noqa: BLE001 - any fault of a row is its status
+                    status[i] = f"error: {type(error).__name__}: {error}"[:200]
+                    pieces.append({name: pa.nulls(1, kind) for name, kind in self.op.makes().items()})
+            result = {
+                name: pa.concat_arrays([as_array(piece[name], kind) for piece in pieces])
+                for name, kind in self.op.makes().items()
+            }
+            return result
+        if "status" in result:
+            status[valid] = np.asarray(result["status"], object)
+        return result
+
+    def _batch(self, rows: np.ndarray, columns: dict[str, pa.Array], images: Any) -> Mapping[str, Any]:
+        taken = {name: columns[name].take(pa.array(rows)) for name in self.op.needs() if name != "image"}
+        pictures = [images[i][0] for i in rows] if "image" in self.op.needs() else None
+        result = self.op.batch(Rows(taken, pictures, len(rows)))
+        for name in self.op.makes():
+            if len(result[name]) != len(rows):
+                raise ValueError(f"column '{name}' has {len(result[name])} values for {len(rows)} rows")
+        return result
+
+
+def _merged(planned: Planned, todo: np.ndarray, part: pa.Table | None, made: _Made) -> dict[str, pa.Array]:
+    """Full columns of a shard: new values where there was work, the old part elsewhere, else null and `skipped`."""
+    fresh = np.zeros(len(todo), bool)
+    columns = {}
+    status = status_column(planned.op.table())
+    active = _chunk_rows(made)
+    fresh[todo] = True
+    for name, kind in made.types.items():
+        new = pa.concat_arrays(made.chunks[name]) if made.chunks[name] else pa.array([], kind)
+        blank = pa.array([SKIPPED], kind) if name == status else pa.nulls(1, kind)
+        old = pa.array([], kind) if part is None else flat(part[name])
+        index = np.full(len(todo), len(new) + len(old), np.int64)
+        if part is not None:
+            index[~fresh] = len(new) + np.flatnonzero(~fresh)
+        index[fresh] = active
+        columns[name] = pa.concat_arrays([new, old, blank]).take(pa.array(index))
+    return columns
+
+
+def _chunk_rows(made: _Made) -> np.ndarray:
+    """Positions, among all rows the pass looked at, of those that were this op's to do."""
+    status = made.chunks[status_column(made.op.table())]
+    if not status:
+        return np.array([], np.int64)
+    return np.flatnonzero(np.asarray(pa.concat_arrays(status), object) != SKIPPED)
+
+
+def _choose(mine: np.ndarray, new: pa.Array, old: pa.Array) -> pa.Array:
+    index = np.where(mine, np.arange(len(mine)), len(mine) + np.arange(len(mine)))
+    return pa.concat_arrays([new, old]).take(pa.array(index))
+
+
+def flat(column: pa.ChunkedArray) -> pa.Array:
+    """One contiguous array."""
+    joined = column.combine_chunks()
+    return pa.concat_arrays(joined.chunks) if isinstance(joined, pa.ChunkedArray) else joined
+
+
+def as_array(values: Any, kind: pa.DataType) -> pa.Array:
+    """What an op returned, as an Arrow array of the declared type; NaN is null."""
+    if isinstance(values, pa.ChunkedArray):
+        values = flat(values)
+    if isinstance(values, pa.Array):
+        return values if values.type == kind else values.cast(kind)
+    if isinstance(values, np.ndarray) and values.ndim == 2:
+        numbers = pa.array(np.ascontiguousarray(values).ravel(), kind.value_type)
+        return pa.FixedSizeListArray.from_arrays(numbers, type=kind)
+    return pa.array(values, kind, from_pandas=True)

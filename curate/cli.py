@@ -1,0 +1,288 @@
+"""The command line: curate run | submit | score | filter | write | list | show | report | verify."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from curate import __version__
+from curate.errors import CurateError
+from curate.progress import console
+
+if TYPE_CHECKING:
+    from curate.cluster import Cluster
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Billions of (image URL, caption) pairs into a training set.",
+)
+
+StoreArg = Annotated[str, typer.Argument(metavar="STORE", help="Root of a store: local, or any fsspec URL.")]
+AddressOption = Annotated[Optional[str], typer.Option(help="A running Ray cluster (auto, host:port); default: Ray here.")]
+WorkersOption = Annotated[
+    Optional[int], typer.Option(help="Size of each pool; 0 works in this process, without Ray. Default: all CPUs or GPUs.")
+]
+
+
+def _cluster(address: str | None, workers: int | None) -> Cluster:
+    from curate.cluster import Cluster
+
+    return Cluster(address, workers)
+
+
+def _pairs(given: list[str]) -> dict[str, str]:
+    pairs = {}
+    for item in given:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise CurateError(f"--set {item}: write it as name=value")
+        pairs[name] = value
+    return pairs
+
+
+@app.command()
+def run(
+    pipeline: Annotated[str, typer.Argument(help="A YAML file, or the name of a pipeline that ships.")],
+    set_: Annotated[list[str], typer.Option("--set", help="A variable of the pipeline: name=value.")] = [],  # noqa: B006
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+    check: Annotated[bool, typer.Option(help="Check everything, do nothing.")] = False,
+) -> None:
+    """Run a pipeline, or what is left of it: the same command after a crash goes on where it stopped."""
+    from curate.pipeline import load_pipeline
+    from curate.pipeline import run as run_pipeline
+    from curate.show import print_funnel
+
+    loaded = load_pipeline(pipeline, _pairs(set_))
+    if check:
+        typer.echo(f"{loaded.name}: {len(loaded.steps)} steps, nothing wrong found")
+        return
+    cluster = _cluster(address, workers)
+    try:
+        result = run_pipeline(loaded, cluster)
+    finally:
+        cluster.stop()
+    print_funnel(result["funnel"], result["written"])
+    if result["written"]:
+        from curate.report import write_report
+
+        typer.echo(f"report: {write_report(loaded.root)}")
+    typer.echo(f"store: {loaded.root}   (curate show {loaded.root})")
+
+
+@app.command()
+def submit(
+    pipeline: Annotated[str, typer.Argument(help="A YAML file, or the name of a pipeline that ships.")],
+    address: Annotated[str, typer.Option(help="The cluster's dashboard, e.g. http://head:8265.")],
+    set_: Annotated[list[str], typer.Option("--set", help="A variable of the pipeline: name=value.")] = [],  # noqa: B006
+    workers: WorkersOption = None,
+    follow: Annotated[bool, typer.Option(help="Stay and print the job's log until it ends.")] = True,
+) -> None:
+    """Run a pipeline as a Ray job on a cluster; a job of the same run that is still going is followed, not doubled."""
+    from curate.submit import submit as submit_job
+
+    raise typer.Exit(submit_job(pipeline, address, _pairs(set_), workers, follow))
+
+
+@app.command()
+def score(
+    store: StoreArg,
+    ops: Annotated[list[str], typer.Argument(help="Ops: score.words, or 'score.clip: {model: ViT-L-14/openai}'.")] = [],  # noqa: B006
+    filter_: Annotated[list[str], typer.Option("--filter", help="Compute what this filter needs.")] = [],  # noqa: B006
+    after: Annotated[Optional[str], typer.Option(help="Only rows kept by this keep table, e.g. download.")] = None,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+) -> None:
+    """Compute columns of a store; rows and tables that are there already are not computed again."""
+    import yaml
+
+    from curate.filter import load_filter
+    from curate.op import load_all
+    from curate.scoring import annotate
+    from curate.store import Store
+    from curate.view import View
+
+    specs = [yaml.safe_load(op) for op in ops] + [op for name in filter_ for op in load_filter(name).ops]
+    loaded = load_all(specs)
+    if not loaded:
+        raise CurateError("name at least one op, or --filter NAME; `curate list` shows them")
+    view = View.of(Store(store), f"keep_{after.removeprefix('keep_')}" if after else None)
+    for op in loaded:
+        op.check()
+    cluster = _cluster(address, workers)
+    began = time.monotonic()
+    try:
+        after_view = annotate(view, loaded, cluster)
+    finally:
+        cluster.stop()
+    for op in loaded:
+        columns = ", ".join(op.makes())
+        typer.echo(f"{op.table()}: {columns}   in {store}/{after_view.columns[next(iter(op.makes()))]}")
+    typer.echo(f"{time.monotonic() - began:.1f} s")
+
+
+@app.command("filter")
+def filter_command(
+    store: StoreArg,
+    recipe: Annotated[Optional[str], typer.Argument(help="A filter that ships (curate list), or a YAML file.")] = None,
+    where: Annotated[Optional[str], typer.Option(help="SQL condition: \"clip_l14 >= 0.24 AND lang = 'en'\".")] = None,
+    top: Annotated[Optional[str], typer.Option(help="Best rows by a column: clip_l14=0.3, or clip_l14=100000 rows.")] = None,
+    name: Annotated[Optional[str], typer.Option(help="Name of the keep table; default: the recipe's.")] = None,
+    after: Annotated[Optional[str], typer.Option(help="Start from the rows of this keep table; `none`: all.")] = None,
+    output: Annotated[Optional[str], typer.Option(help="Write a DataComp subset file (.npy).")] = None,
+) -> None:
+    """Keep rows by their columns: prints what stays and why the rest goes, writes a keep table. No Ray."""
+    from curate.filter import load_filter
+    from curate.select import funnel, select
+    from curate.show import print_funnel
+    from curate.store import Store
+    from curate.view import View
+    from curate.write import subset_rows, write_subset
+
+    rule = load_filter(_with_options(recipe, where, top, name))
+    opened = Store(store)
+    if after is None:
+        # The image ops' null scores would otherwise hide why a row has no image.
+        after = "download" if "keep_download" in opened.manifest()["current"] else "none"
+    view = View.of(opened, None if after == "none" else f"keep_{after.removeprefix('keep_')}")
+    began = time.monotonic()
+    view, _ = select(view, rule)
+    print_funnel(funnel(opened.manifest(), view.keep), {})
+    typer.echo(f"keep table: {rule.name}   (curate write {store} --keep {rule.name} --to DIR)")
+    if output:
+        import pyarrow.compute as pc
+
+        rows = []
+        for shard in sorted(opened.shard_rows()):
+            part = opened.read_part(str(view.keep), shard, ["uid", "kept"])
+            rows.append(subset_rows(part["uid"].filter(pc.fill_null(part["kept"], False)).to_pylist()))
+        typer.echo(f"{output}: {write_subset(rows, output):,} uids")
+    typer.echo(f"{time.monotonic() - began:.2f} s")
+
+
+def _with_options(recipe: str | None, where: str | None, top: str | None, name: str | None) -> Any:
+    if recipe is None and where is None and top is None:
+        raise CurateError("name a filter, or give --where or --top; `curate list` shows the filters")
+    from curate.filter import conjuncts, load_filter
+
+    spec: dict[str, Any] = {"name": name or "custom"}
+    if recipe is not None:
+        spec = load_filter(recipe).model_dump() | ({"name": name} if name else {})
+    if where is not None:
+        spec["where"] = {**spec.get("where", {}), **{part: part for part in conjuncts(where)}}
+    if top is not None:
+        by, equals, size = top.partition("=")
+        try:
+            number = float(size)
+        except ValueError:
+            number = 0
+        if not equals or number <= 0:
+            raise CurateError(f"--top {top}: write it as column=0.3 (fraction) or column=100000 (rows)")
+        spec["top"] = {"by": by, "fraction": number} if number <= 1 and "." in size else {"by": by, "rows": int(number)}
+    return spec
+
+
+@app.command()
+def write(
+    store: StoreArg,
+    keep: Annotated[str, typer.Option(help="The keep table whose rows are written.")],
+    to: Annotated[Optional[str], typer.Option(help="Folder for the shards; default: inside the store.")] = None,
+    samples_per_shard: Annotated[int, typer.Option(min=1)] = 10_000,
+    bytes_per_shard: Annotated[Optional[int], typer.Option(min=1, help="Most image bytes in a shard.")] = None,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+) -> None:
+    """Write kept records as WebDataset shards, image bytes untouched."""
+    from curate.select import funnel
+    from curate.show import print_funnel
+    from curate.store import Store
+    from curate.view import View
+    from curate.write import WriteOptions
+    from curate.write import write as write_shards
+
+    view = View.of(Store(store), f"keep_{keep.removeprefix('keep_')}")
+    options = WriteOptions(to=to, samples_per_shard=samples_per_shard, bytes_per_shard=bytes_per_shard)
+    cluster = _cluster(address, workers)
+    try:
+        written = write_shards(view, options, cluster)
+    finally:
+        cluster.stop()
+    print_funnel(funnel(view.store.manifest(), view.keep), written)
+
+
+@app.command("list")
+def list_() -> None:
+    """Ops, filters, pipelines and input formats, each with what it does and its paper."""
+    from curate.show import print_library
+
+    print_library()
+
+
+@app.command()
+def show(
+    store: StoreArg,
+    step: Annotated[str, typer.Option(help="The funnel up to this filter; default: the last run's.")] = "",
+) -> None:
+    """What a store holds: funnel, failures by reason, tables and what made each."""
+    from curate.show import print_store
+
+    print_store(store, step)
+
+
+@app.command()
+def report(store: StoreArg, to: Annotated[Optional[str], typer.Option(help="HTML file; default: in the store.")] = None) -> None:
+    """A page about a store: funnel, reasons, score histograms, images kept and dropped."""
+    from curate.report import write_report
+
+    typer.echo(write_report(store, to))
+
+
+@app.command()
+def verify(shards: Annotated[str, typer.Argument(help="A folder that `curate write` or a pipeline wrote.")]) -> None:
+    """Compare every file of written shards with the sha256 in their manifest."""
+    from curate.verify import verify as verify_folder
+
+    typer.echo(verify_folder(shards))
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"curate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point: faults the user can act on are one message; Ctrl-C says how to go on."""
+    try:
+        app(standalone_mode=False)
+    except CurateError as error:
+        console.print(f"[bold red]error:[/] {str(error)}", markup=True, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        console.print("stopped; what is done is kept: the same command goes on from here")
+        sys.exit(130)
+    except typer.Exit as done:
+        sys.exit(done.exit_code)
+    except typer.Abort:
+        sys.exit(130)
+    except Exception as error:
+        import click
+
+        if isinstance(error, click.exceptions.ClickException):
+            error.show()
+            sys.exit(error.exit_code)
+        raise
+
+
+if __name__ == "__main__":
+    main()

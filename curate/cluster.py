@@ -1,0 +1,214 @@
+"""Shards over Ray: a fixed pool of actors takes one shard after the other; a lost worker is replaced.
+
+Plain Ray actors, not Ray Data: the unit is a shard that is written whole by its worker, so nothing flows between
+operators, and a shard that kills its worker must be counted here (Ray Data retries a lost worker without end).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from curate.errors import CurateError
+from curate.progress import StepProgress, console
+
+#: A shard that failed this often is set aside; the run goes on and ends with an error that names it.
+ATTEMPTS = 3
+
+#: A task for one shard; made once per worker, then called per shard. Returns a small report, never rows.
+Work = Callable[[int], dict[str, Any]]
+
+
+class _Shards:
+    """The actor: builds its work once, at the first shard, then does one shard per call."""
+
+    def __init__(self, make: Callable[..., Work], arguments: dict[str, Any]):
+        self.make, self.arguments = make, arguments
+        self.work: Work | None = None
+
+    def run(self, shard: int) -> dict[str, Any]:
+        if self.work is None:
+            self.work = _made(self.make, self.arguments)
+        return self.work(shard)
+
+
+def _made(make: Callable[..., Work], arguments: dict[str, Any]) -> Work:
+    try:
+        return make(**arguments)
+    except CurateError:
+        raise
+    except Exception as error:
+        # No shard is to blame: trying the others would fail the same way, a million times.
+        raise CurateError(f"a worker cannot start: {type(error).__name__}: {error}") from error
+
+
+@dataclass
+class Cluster:
+    """Where shards are worked on: `workers=0` is this process, otherwise Ray, started when first needed.
+
+    address: None starts Ray inside this process; "auto" or host:port joins a running cluster.
+    workers: size of every pool; None takes what the cluster's CPUs (or GPUs) allow.
+    """
+
+    address: str | None = None
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        self._started = False
+
+    def each(
+        self,
+        label: str,
+        make: Callable[..., Work],
+        arguments: dict[str, Any],
+        shards: Sequence[int],
+        rows: dict[int, int],
+        *,
+        cpus: float = 1,
+        gpus: float = 0,
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Do every shard; yields (shard, report) as they finish, in no order.
+
+        Raises:
+            CurateError: at the end, when shards failed ATTEMPTS times; all others are done by then.
+        """
+        if not shards:
+            return
+        failed: dict[int, str] = {}
+        with StepProgress(label, len(shards), sum(rows.get(s, 0) for s in shards)) as progress:
+            source = (
+                self._here(make, arguments, shards, failed)
+                if self.workers == 0
+                else self._on_ray(make, arguments, shards, failed, cpus, gpus)
+            )
+            for shard, report in source:
+                progress.advance(rows.get(shard, 0))
+                yield shard, report
+        if failed:
+            first = min(failed)
+            raise CurateError(
+                f"{label}: {len(failed)} of {len(shards)} shards failed {ATTEMPTS} times and were set aside: "
+                f"{sorted(failed)[:10]}; shard {first}: {failed[first]}. The others are done: "
+                "mend the cause and run the same command again"
+            )
+
+    def _here(
+        self, make: Callable[..., Work], arguments: dict[str, Any], shards: Sequence[int], failed: dict[int, str]
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        work = _made(make, arguments)
+        for shard in shards:
+            try:
+                report = work(shard)
+            except CurateError:
+                raise
+            except Exception as error:  # noqa: BLE001 - reported with the others at the end
+                failed[shard] = f"{type(error).__name__}: {error}"
+                continue
+            yield shard, report
+
+    def _on_ray(
+        self,
+        make: Callable[..., Work],
+        arguments: dict[str, Any],
+        shards: Sequence[int],
+        failed: dict[int, str],
+        cpus: float,
+        gpus: float,
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        import ray
+        from ray.exceptions import RayError, RayTaskError
+
+        self.start()
+        gpus = gpus if ray.cluster_resources().get("GPU", 0) else 0
+        actor = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0)(_Shards)
+
+        def hire() -> Any:
+            return actor.remote(make, arguments)
+
+        todo = deque(shards)
+        attempts: dict[int, int] = {}
+        running: dict[Any, tuple[int, Any]] = {}
+        pool = [hire() for _ in range(self._pool_size(len(shards), cpus, gpus))]
+        try:
+            # Two shards per worker: the next one waits at the worker while the driver looks at the last.
+            for worker in pool * 2:
+                if todo:
+                    shard = todo.popleft()
+                    running[worker.run.remote(shard)] = (shard, worker)
+            while running:
+                done, _ = ray.wait(list(running), num_returns=1)
+                shard, worker = running.pop(done[0])
+                try:
+                    report = ray.get(done[0])
+                except RayError as error:
+                    attempts[shard] = attempts.get(shard, 0) + 1
+                    cause = error.cause if isinstance(error, RayTaskError) else error
+                    reason = f"{type(cause).__name__}: {str(cause).strip().splitlines()[0] if str(cause) else ''}"
+                    if isinstance(cause, CurateError):
+                        raise cause from None
+                    if attempts[shard] >= ATTEMPTS:
+                        failed[shard] = reason
+                    else:
+                        console.print(f"[yellow]shard {shard}: {reason}; attempt {attempts[shard] + 1} follows")
+                        todo.append(shard)
+                    if not isinstance(error, RayTaskError):
+                        # The worker is gone, and with it the shard that waited behind this one: that one is not to blame.
+                        for ref in [r for r, (_, w) in running.items() if w is worker]:
+                            todo.appendleft(running.pop(ref)[0])
+                        pool.remove(worker)
+                        worker = hire()
+                        pool.append(worker)
+                else:
+                    yield shard, report
+                load = sum(w is worker for _, w in running.values())
+                while todo and load < 2:
+                    following = todo.popleft()
+                    running[worker.run.remote(following)] = (following, worker)
+                    load += 1
+        finally:
+            for worker in pool:
+                with contextlib.suppress(Exception):
+                    ray.kill(worker)
+
+    def _pool_size(self, shards: int, cpus: float, gpus: float) -> int:
+        import ray
+
+        if self.workers:
+            return min(self.workers, shards)
+        have = ray.cluster_resources()
+        fit = have.get("GPU", 0) / gpus if gpus else have.get("CPU", 1) / max(cpus, 0.01)
+        return max(1, min(int(fit), shards))
+
+    def start(self) -> None:
+        """Join the cluster, or start Ray here; Ray that runs already in this process is used as it is."""
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        import ray
+
+        if ray.is_initialized():
+            return
+        began = time.monotonic()
+        quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+        try:
+            if self.address:
+                ray.init(address=self.address, **quiet)
+            else:
+                ray.init(include_dashboard=False, **quiet)
+        except (ConnectionError, ValueError) as error:
+            raise CurateError(f"no Ray cluster answers at '{self.address}': {error}") from error
+        self._started = True
+        console.print(f"[dim]Ray: {ray.cluster_resources().get('CPU', 0):g} CPUs, {time.monotonic() - began:.1f} s")
+
+    def stop(self) -> None:
+        """Leave Ray if this object started it; a user's own Ray is never shut down."""
+        if self._started:
+            import ray
+
+            ray.shutdown()
+            self._started = False

@@ -1,0 +1,1 @@
+"""Duplicate rules, one op per file."""

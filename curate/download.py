@@ -1,0 +1,210 @@
+"""Downloading: url to a stored image, with a status for every row, failed ones included."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+
+from curate.cluster import Cluster
+from curate.fetch import FetchOptions, fetch
+from curate.images import ImageReader
+from curate.inputs.webdataset import IMAGE_FIELDS
+from curate.picture import Resize, ResizeOptions
+from curate.record import sample_key
+from curate.store import identity, shard_name
+from curate.tar import TarFile
+from curate.view import View
+
+#: Status of a row that was out already when its shard was downloaded.
+SKIPPED = "skipped"
+
+COLUMNS = {**IMAGE_FIELDS}
+
+
+class DownloadOptions(FetchOptions, ResizeOptions):
+    """img2dataset's options by their names, and ours.
+
+    retry: statuses of an earlier run to fetch again, e.g. [timeout, http_503].
+    processes: shards downloaded at the same time; None takes one per CPU.
+    """
+
+    retry: tuple[str, ...] = ()
+    processes: int | None = None
+
+
+def folder_of(options: DownloadOptions) -> str:
+    """The images' folder: what the stored files look like decides it, not how patiently they were fetched."""
+    pictures = options.model_dump(mode="json", include=set(ResizeOptions.model_fields))
+    return f"images-{identity(op='download', version=1, options=pictures)}"
+
+
+@dataclass
+class DownloadShard:
+    """Work for one shard: fetches the rows that are in and have no image yet; keeps those that have one."""
+
+    view: View
+    options: DownloadOptions
+    folder: str
+    rows_per_shard: int
+    again: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        fields = set(ResizeOptions.model_fields)
+        self.resize = Resize(ResizeOptions(**self.options.model_dump(include=fields)))
+        self.fetching = FetchOptions(**self.options.model_dump(include=set(FetchOptions.model_fields)))
+
+    def __call__(self, shard: int) -> dict[str, Any]:
+        store = self.view.store
+        part = store.try_part(self.folder, shard)
+        records = self.view.read(shard, ["uid", "url"])
+        wanted = missing(part, self.view.kept(shard), records.num_rows, self.again)
+        if part is not None and not wanted.any():
+            return {"rows": 0}
+        columns: dict[str, list[Any]] = (
+            {name: part[name].to_pylist() for name in COLUMNS}
+            if part is not None
+            else {name: [None] * records.num_rows for name in COLUMNS}
+        )
+        if part is None:
+            columns["status"] = [SKIPPED] * records.num_rows
+        with tempfile.TemporaryFile() as spool:
+            urls = records["url"].to_pylist()
+            places = asyncio.run(self._fetch(np.flatnonzero(wanted).tolist(), urls, columns, spool))
+            tar = self._tar_name(part, shard)
+            self._assemble(shard, part, columns, spool, places, tar)
+        table = pa.table({"uid": records["uid"], **{n: pa.array(columns[n], k) for n, k in COLUMNS.items()}})
+        # The status rows are the commit: they name the tar whose offsets they hold.
+        store.write_part(self.folder, shard, table)
+        if part is not None:
+            for old in store.names(self.folder):
+                if old.startswith(shard_name(shard)) and old.endswith(".tar") and old != tar:
+                    store.remove(f"{self.folder}/{old}")
+        return {"rows": int(wanted.sum())}
+
+    async def _fetch(
+        self, rows: list[int], urls: Sequence[str | None], columns: dict[str, list[Any]], spool: BinaryIO
+    ) -> dict[int, tuple[int, int]]:
+        """Fill the columns of `rows`; returns where in the spool each stored file lies.
+
+        Answers come in any order and are spooled to disk, so that memory stays flat and the tar is in row order.
+        """
+        places: dict[int, tuple[int, int]] = {}
+        loop = asyncio.get_running_loop()
+        # One thread: img2dataset's Resizer swaps the process's file descriptors while it decodes.
+        with ThreadPoolExecutor(1) as thread:
+            async with aclosing(fetch([urls[row] for row in rows], self.fetching)) as answers:
+                async for number, answer in answers:
+                    row = rows[number]
+                    columns["status"][row], columns["error_message"][row] = answer.status, answer.error
+                    if answer.body is None:
+                        continue
+                    stored = await loop.run_in_executor(thread, self.resize, answer.body)
+                    columns["status"][row], columns["error_message"][row] = stored.status, stored.error
+                    columns["original_bytes"][row] = len(answer.body)
+                    for name in ("width", "height", "original_width", "original_height", "sha256", "format"):
+                        columns[name][row] = getattr(stored, name)
+                    if stored.body is not None:
+                        places[row] = (spool.tell(), len(stored.body))
+                        spool.write(stored.body)
+        return places
+
+    def _assemble(
+        self,
+        shard: int,
+        part: pa.Table | None,
+        columns: dict[str, list[Any]],
+        spool: BinaryIO,
+        places: dict[int, tuple[int, int]],
+        tar: str,
+    ) -> None:
+        """The shard's tar in row order: new files from the spool, earlier ones from the tar they are in."""
+        earlier = ImageReader(self.view.store, self.folder, shard) if part is not None else None
+        with self.view.store.writing(f"{self.folder}/{tar}") as file:
+            archive = TarFile(file)
+            for row, status in enumerate(columns["status"]):
+                if status != "success":
+                    continue
+                if row in places:
+                    start, size = places[row]
+                    spool.seek(start)
+                    data = spool.read(size)
+                else:
+                    assert earlier is not None
+                    found = earlier.bytes(row)
+                    assert found is not None
+                    data = found
+                key = sample_key(shard, row, self.rows_per_shard)
+                columns["offset"][row] = archive.add(f"{key}.{columns['format'][row]}", data)
+                columns["size"][row], columns["key"][row] = len(data), key
+                columns["tar"][row] = None if tar == f"{shard_name(shard)}.tar" else tar
+            archive.close()
+        if earlier:
+            earlier.close()
+
+    def _tar_name(self, part: pa.Table | None, shard: int) -> str:
+        """A name that no committed status row refers to: a killed rewrite must not spoil what is there."""
+        if part is None:
+            return f"{shard_name(shard)}.tar"
+        used = {name or f"{shard_name(shard)}.tar" for name in part["tar"].unique().to_pylist()}
+        number = 1
+        while f"{shard_name(shard)}-{number}.tar" in used:
+            number += 1
+        return f"{shard_name(shard)}-{number}.tar"
+
+
+def missing(part: pa.Table | None, kept: np.ndarray | None, rows: int, retry: Sequence[str]) -> np.ndarray:
+    """Rows that are in and have not been fetched, or whose status is to be tried again."""
+    inside = np.ones(rows, bool) if kept is None else kept
+    if part is None:
+        return inside
+    status = np.asarray(part["status"].to_pylist(), object)
+    return inside & np.isin(status, [SKIPPED, *retry])
+
+
+def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
+    """Images of all rows that are in. A row whose image came with the input keeps it."""
+    store = view.store
+    manifest = store.manifest()
+    rows = store.shard_rows()
+    folder = folder_of(options)
+    adopted = {g["images"] for g in manifest["inputs"] if g["images"]}
+    if adopted:
+        folder = adopted.pop()
+    else:
+        todo = _todo(view, folder, options, sorted(rows))
+        work = {
+            "view": view,
+            "options": options,
+            "folder": folder,
+            "rows_per_shard": manifest["inputs"][0]["rows_per_shard"],
+            "again": options.retry,
+        }
+        if options.processes:
+            cluster = Cluster(cluster.address, options.processes)
+        for _ in cluster.each("download", DownloadShard, work, todo, rows):
+            pass
+        about = options.model_dump(mode="json")
+        store.note_table(folder, name="images", op="download", options=about, columns=["uid", *COLUMNS], version=1)
+    after = view.with_table(folder, COLUMNS)
+    return View(store, after.columns, view.keep, folder)
+
+
+def _todo(view: View, folder: str, options: DownloadOptions, shards: list[int]) -> list[int]:
+    """Shards with something to fetch; looked at here, so that a finished step starts no worker."""
+    have = view.store.parts(folder)
+    todo = []
+    for shard in shards:
+        if shard in have:
+            part = view.store.read_part(folder, shard, ["status"])
+            if not missing(part, view.kept(shard), part.num_rows, options.retry).any():
+                continue
+        todo.append(shard)
+    return todo

@@ -1,0 +1,47 @@
+"""Errors a user can act on: what is wrong, what was expected, the nearest name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from pydantic import ValidationError
+
+
+class CurateError(Exception):
+    """A fault in a command, a config or an input; the CLI prints it without a traceback."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`" (did you mean 'x'?)"`, or nothing when no known name is close."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> CurateError:
+    """The error for a name that does not exist: it lists the ones that do.
+
+    >>> print(unknown("op", "score.wrds", ["score.words", "score.clip"]))
+    no op 'score.wrds' (did you mean 'score.words'?); there are: score.clip, score.words
+    """
+    names = sorted(set(known))
+    listing = ", ".join(names) if names else "none"
+    prefix = f"{where}: " if where else ""
+    return CurateError(f"{prefix}no {kind} '{name}'{nearest(name, names)}; there are: {listing}")
+
+
+def reworded(error: ValidationError, where: str, fields: Iterable[str]) -> CurateError:
+    """Pydantic's findings as one sentence per option, with the nearest option for an unknown one."""
+    names = list(fields)
+    lines = []
+    for item in error.errors():
+        option = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            lines.append(str(unknown("option", option, names)))
+        elif item["type"] == "missing":
+            lines.append(f"option '{option}' is required")
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            given = "" if isinstance(item["input"], dict) else f", got {item['input']!r}"
+            lines.append(f"option '{option}': {message}{given}" if option else message)
+    return CurateError(f"{where}: " + "; ".join(lines))

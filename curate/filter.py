@@ -1,0 +1,256 @@
+"""Filter: a named rule that keeps or drops rows by their columns, read from YAML and checked in full."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import polars as pl
+import polars.selectors
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from curate.errors import CurateError, reworded, unknown
+from curate.op import Op, load
+
+
+def conjuncts(sql: str) -> list[str]:
+    """The conditions that a SQL condition joins by AND at its top level.
+
+    >>> conjuncts("a > 1 AND (b = 2 OR c = 3) AND d BETWEEN 1 AND 2 AND e = 'x AND y'")
+    ['a > 1', '(b = 2 OR c = 3)', 'd BETWEEN 1 AND 2', "e = 'x AND y'"]
+    """
+    parts, depth, between, start = [], 0, False, 0
+    for token in re.finditer(r"'(?:[^']|'')*'|\"[^\"]*\"|[()]|\b\w+\b", sql):
+        word = token.group().upper()
+        depth += {"(": 1, ")": -1}.get(word, 0)
+        if depth:
+            continue
+        if word in ("OR", "CASE"):
+            return [sql.strip()]
+        if word == "BETWEEN":
+            between = True
+        elif word == "AND" and between:
+            between = False
+        elif word == "AND":
+            parts.append(sql[start : token.start()].strip())
+            start = token.end()
+    return [*parts, sql[start:].strip()]
+
+
+def _conditions(value: Any) -> Any:
+    """`where` in each of its forms as {reason: SQL}."""
+    if value is None:
+        return {}
+    if isinstance(value, str):
+        return {part: part for part in conjuncts(value)}
+    if isinstance(value, list) and all(isinstance(item, (str, Mapping)) for item in value):
+        joined: dict[str, str] = {}
+        for item in value:
+            joined |= _conditions(item)
+        return joined
+    return value
+
+
+class Top(BaseModel):
+    """Keep the best rows by one column: a fraction, or a number of rows.
+
+    The threshold is resolved once, over `among`, and kept in the manifest. `ties: exact` keeps exactly
+    `int(N * fraction)` rows, equal scores by ascending uid; `ties: datacomp` keeps every row with a score of at least
+    the element at index `int(N * fraction)`, as DataComp does. Rows without a score are not counted and not kept.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    by: str
+    fraction: float | None = Field(None, gt=0, le=1)
+    rows: int | None = Field(None, ge=1)
+    among: Literal["entering", "passing"] = "entering"
+    ties: Literal["exact", "datacomp"] = "exact"
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Top:
+        if (self.fraction is None) == (self.rows is None):
+            raise ValueError("give either `fraction` or `rows`")
+        return self
+
+    def wanted(self, scored: int) -> int:
+        """How many of `scored` rows to keep."""
+        return min(self.rows, scored) if self.rows is not None else int(scored * self.fraction)  # type: ignore[operator]
+
+    def reason(self) -> str:
+        size = f"{self.rows} rows" if self.rows is not None else f"{self.fraction:.4g} of the rows"
+        return f"not in the top {size} by {self.by}"
+
+
+class Example(BaseModel):
+    """A literal row and whether the filter keeps it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    row: dict[str, Any]
+    keep: bool
+    why: str = ""
+
+
+class Filter(BaseModel):
+    """Keeps the rows for which every condition of `where` is true and that are in `top`; null drops.
+
+    where: SQL conditions, one string (split at its ANDs), a list, or {reason: condition}. Of a dropped row the ledger
+        names the first condition that it fails.
+    columns: {column: op}: what makes each column that the conditions use and the input does not have.
+    reason: a column whose text is the reason, instead of the condition.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    about: str = ""
+    cite: str = ""
+    columns: dict[str, Any] = {}
+    where: Annotated[dict[str, str], BeforeValidator(_conditions)] = {}
+    top: Top | None = None
+    reason: str = ""
+    examples: tuple[Example, ...] = ()
+
+    @field_validator("where")
+    @classmethod
+    def _is_sql(cls, conditions: dict[str, str]) -> dict[str, str]:
+        for sql in conditions.values():
+            expression(sql)
+        return conditions
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Filter:
+        if not self.where and self.top is None and self.name != "no_filter":
+            raise ValueError("give `where`, `top`, or both")
+        return self
+
+    @cached_property
+    def ops(self) -> tuple[Op, ...]:
+        """The ops that make its columns, each once.
+
+        Raises:
+            CurateError: when a column is not one that its op makes.
+        """
+        found: dict[str, Op] = {}
+        for column, spec in self.columns.items():
+            op = load(spec)
+            if column not in op.makes():
+                raise unknown(f"column made by {op.spec()['op']}", column, op.makes(), f"filter {self.name}")
+            found.setdefault(f"{op.table()} {op.spec()}", op)
+        return tuple(found.values())
+
+    def needs(self) -> tuple[str, ...]:
+        """Columns that the decision reads."""
+        names = [name for sql in self.where.values() for name in expression(sql).meta.root_names()]
+        names += [self.top.by] if self.top else []
+        names += [self.reason] if self.reason else []
+        return tuple(dict.fromkeys(names))
+
+    def spec(self) -> dict[str, Any]:
+        """What decides its result."""
+        return self.model_dump(mode="json", include={"where", "top", "reason"})
+
+
+def expression(sql: str) -> pl.Expr:
+    """A SQL condition as a polars expression.
+
+    Raises:
+        ValueError: with the condition and what polars' SQL does not accept in it.
+    """
+    try:
+        return pl.sql_expr(sql)
+    except Exception as error:
+        raise ValueError(f"not a SQL condition: {sql!r}: {error}") from error
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Where `top` cuts: scores above `score` are kept, equal ones up to and including `uid` (None: all of them)."""
+
+    score: float | None
+    uid: str | None = None
+    rows: int = 0
+
+    def keeps(self, by: str) -> pl.Expr:
+        if self.score is None:
+            return pl.lit(False)
+        # Compared as float32, as the threshold was found.
+        cut = pl.lit(self.score, pl.Float32)
+        value = pl.col(by).cast(pl.Float32)
+        above = value > cut
+        if self.uid is None:
+            return above | (value == cut)
+        return above | ((value == cut) & (pl.col("uid") <= self.uid))
+
+
+def decide(rows: pl.DataFrame, rule: Filter, threshold: Threshold | None = None) -> pl.DataFrame:
+    """`kept` (bool) and `reason` (str, null where kept) for every row, by the first condition that fails."""
+    verdict = pl.lit(None, pl.String)
+    checks: list[tuple[str, pl.Expr]] = [(reason, expression(sql)) for reason, sql in rule.where.items()]
+    if rule.top is not None and threshold is not None:
+        checks.append((rule.top.reason(), threshold.keeps(rule.top.by)))
+    for reason, check in reversed(checks):
+        words = pl.coalesce(pl.col(rule.reason).cast(pl.String), pl.lit(reason)) if rule.reason else pl.lit(reason)
+        missing = pl.any_horizontal(pl.col(name).is_null() for name in check.meta.root_names() or ["uid"])
+        words = pl.when(check.is_null() & missing).then(pl.format("{} (no value)", words)).otherwise(words)
+        verdict = pl.when(check.fill_null(False)).then(verdict).otherwise(words)
+    try:
+        # polars ranks NaN above every number: a score that is not a number must not pass as the best one.
+        rows = rows.with_columns(polars.selectors.float().fill_nan(None))
+        return rows.select(reason=verdict).with_columns(kept=pl.col("reason").is_null()).select("kept", "reason")
+    except (pl.exceptions.PolarsError, TypeError) as error:
+        raise CurateError(f"filter {rule.name}: {error}") from error
+
+
+def library(kind: str) -> dict[str, Path]:
+    """YAML files that ship: {name: path} for `filters` or `pipelines`."""
+    installed = Path(str(resources.files("curate"))) / "_library" / kind
+    folder = installed if installed.is_dir() else Path(__file__).parent.parent / kind
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file that holds a mapping.
+
+    Raises:
+        CurateError: when it is missing, not YAML, or not a mapping.
+    """
+    try:
+        data = yaml.safe_load(path.read_text())
+    except FileNotFoundError as error:
+        raise CurateError(f"no file '{path}'") from error
+    except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise CurateError(f"{path} is not YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise CurateError(f"{path} must hold a mapping (name: ..., ...), got {type(data).__name__}")
+    return data
+
+
+def load_filter(spec: str | Mapping[str, Any] | Filter, name: str = "filter") -> Filter:
+    """A filter by its name, by a YAML file's path, or from a mapping.
+
+    Raises:
+        CurateError: for an unknown name, option, op, column or a condition that is not SQL.
+    """
+    if isinstance(spec, Filter):
+        return spec
+    where = name
+    if isinstance(spec, str):
+        known = library("filters")
+        path = known.get(spec) or Path(spec)
+        if spec not in known and path.suffix not in (".yaml", ".yml"):
+            raise unknown("filter", spec, known)
+        spec, where = {"name": path.stem, **read_yaml(path)}, str(path.name)
+    try:
+        rule = Filter(**{"name": name, **spec})
+    except ValidationError as error:
+        raise reworded(error, f"filter {where}", Filter.model_fields) from error
+    assert rule.ops is not None
+    return rule

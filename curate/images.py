@@ -1,0 +1,94 @@
+"""Stored images of a shard: bytes by tar, offset and size, and RGB pixels."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, BinaryIO
+
+import fsspec
+import numpy as np
+from PIL import Image
+
+from curate.store import Store, shard_name
+
+#: Where an image lies; `tar` null means the shard's own tar, a bare name one beside it.
+LOCATION = ("status", "tar", "offset", "size")
+
+
+class ImageReader:
+    """Bytes of a shard's images, read in the order of the rows: one sequential pass over each tar."""
+
+    def __init__(self, store: Store, folder: str, shard: int):
+        self.store, self.folder, self.shard = store, folder, shard
+        self.where = store.read_part(folder, shard, LOCATION).to_pydict()
+        self._open: tuple[str | None, BinaryIO] | None = None
+
+    def __len__(self) -> int:
+        return len(self.where["status"])
+
+    def bytes(self, row: int) -> bytes | None:
+        """The stored file of a row, untouched; None when it has none."""
+        if self.where["status"][row] != "success":
+            return None
+        file = self._file(self.where["tar"][row])
+        file.seek(self.where["offset"][row])
+        data = file.read(self.where["size"][row])
+        if len(data) != self.where["size"][row]:
+            raise OSError(f"{self.where['tar'][row] or self.folder}: shard {self.shard}, row {row} is cut off")
+        return data
+
+    def _file(self, tar: str | None) -> BinaryIO:
+        if self._open is None or self._open[0] != tar:
+            self.close()
+            if tar is None:
+                file = self.store.open(f"{self.folder}/{shard_name(self.shard)}.tar")
+            elif "/" not in tar:
+                file = self.store.open(f"{self.folder}/{tar}")
+            else:
+                fs, path = fsspec.core.url_to_fs(tar)
+                file = fs.open(path, "rb")
+            self._open = (tar, file)
+        return self._open[1]
+
+    def close(self) -> None:
+        if self._open:
+            self._open[1].close()
+            self._open = None
+
+
+def decode(data: bytes) -> Image.Image:
+    """RGB pixels of a stored file, exactly as open_clip's own preprocessing sees them.
+
+    Raises:
+        Exception: whatever Pillow raises on a damaged, unknown or over-large file.
+    """
+    with Image.open(io.BytesIO(data)) as image:
+        return image.convert("RGB")
+
+
+def decoded(
+    reader: ImageReader, chunks: list[np.ndarray], wanted: np.ndarray, threads: int
+) -> Iterator[list[tuple[Image.Image | None, str]]]:
+    """For each chunk of row numbers, its images with a status word; the next chunk is decoded meanwhile."""
+
+    def one(row: int, data: bytes | None) -> tuple[Image.Image | None, str]:
+        if data is None:
+            return None, "no_image" if wanted[row] else "skipped"
+        try:
+            return decode(data), "ok"
+        except Exception as error:  # noqa: BLE001 - any damage is a status of this row
+            return None, f"undecodable: {type(error).__name__}"
+
+    def start(rows: np.ndarray) -> list[Any]:
+        return [pool.submit(one, row, reader.bytes(row) if wanted[row] else None) for row in rows.tolist()]
+
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        ahead: list[Any] | None = None
+        for number, rows in enumerate(chunks):
+            current = ahead if ahead is not None else start(rows)
+            ahead = start(chunks[number + 1]) if number + 1 < len(chunks) else None
+            yield [future.result() for future in current]
+    reader.close()
+

@@ -1,0 +1,168 @@
+"""Which entries of a word list stand in each caption: MetaCLIP's substring matching, exact and compiled.
+
+The published rule (Xu et al. 2023, "Demystifying CLIP Data", arXiv:2309.16671): put blanks round the text and round each
+of `, . ; : ? ! ` and the back-tick, turn tab, LF and CR into blanks; an entry matches when " entry " is a substring,
+capitals counting; a caption has the set of its entries. Only these seven marks are cut off: "(2)", "party-event" and
+"johnny_cash" stay whole, "St. Louis" can never match, and two blanks in a row break an entry of several words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from curate import matching_kernels as kernels
+
+Texts = pa.Array | pa.ChunkedArray
+SPARE_BYTES = 32  # the kernels load eight bytes at a time
+MOST_VALUES = 2**31 - 1  # a ListArray has int32 offsets
+
+
+class Matcher:
+    """A word list made ready to be matched against any number of captions.
+
+    It holds four numpy arrays and nothing else, so it pickles and goes through Ray's object store without a copy.
+    500,000 entries build in about a second and take less than 100 MB.
+
+    >>> matcher = Matcher(["red", "car", "red car", "St. Louis"])
+    >>> matcher.match(pa.array(["a red car, parked", "red-car", None])).to_pylist()
+    [[0, 1, 2], [], None]
+    >>> matcher.unmatchable.tolist()
+    [3]
+    """
+
+    def __init__(self, entries: Sequence[str]) -> None:
+        """`entries[i]` gets id i. Raises ValueError for a repeated entry, TypeError for one that is not a string."""
+        data, offsets = _entry_bytes(entries)
+        legal = kernels.legal_entries(data, offsets)
+        hashes = kernels.token_hashes(data, offsets, legal)
+        distinct = len(np.unique(hashes))
+        paths = len(hashes) - int(legal.sum())
+        self._count = len(entries)
+        self._pool = data
+        self._tokens = _table(distinct, 4)
+        self._edges = _table(paths, 2)
+        self._unmatchable = np.flatnonzero(~legal).astype(np.uint32)
+        self._deepest, first, second = kernels.build(data, offsets, legal, self._tokens, self._edges)
+        if second >= 0:
+            raise ValueError(
+                f"entry {entries[second]!r} stands twice, as {first} and {second}; curate.metadata.load drops repeats"
+            )
+        self._freeze()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._freeze()
+
+    @property
+    def unmatchable(self) -> np.ndarray:
+        """Sorted uint32 ids of the entries that no text can match, such as "St. Louis" and "U.S."."""
+        return self._unmatchable
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory held."""
+        return int(self._pool.nbytes + self._tokens.nbytes + self._edges.nbytes + self._unmatchable.nbytes)
+
+    def match(self, texts: Texts) -> pa.ListArray:
+        """The sorted ids of the entries in each text, as list<uint32>; a null text gives a null list.
+
+        Takes string, large_string, and what casts to them (dictionaries, views); slices and chunks are fine. Raises
+        TypeError for other types, OverflowError above 2^31 matches in one call.
+        """
+        if isinstance(texts, pa.ChunkedArray):
+            parts = [self.match(chunk) for chunk in texts.chunks]
+            return pa.concat_arrays(parts) if parts else pa.array([], pa.list_(pa.uint32()))
+        texts = string_array(texts)
+        data, offsets, valid = string_buffers(texts)
+        ends, values = kernels.match(
+            data, offsets, valid, texts.offset, self._tokens, self._edges, self._pool, self._deepest
+        )
+        if len(values) > MOST_VALUES:
+            raise OverflowError(f"{len(values):,} matches in one call, at most {MOST_VALUES:,}: pass smaller batches")
+        bounds = pa.array(ends.astype(np.int32))
+        mask = texts.is_null() if texts.null_count else None
+        return pa.ListArray.from_arrays(bounds, pa.array(values), mask=mask)
+
+    def _freeze(self) -> None:
+        """Read-only always: arrays from Ray's store are, and one numba type means one compilation."""
+        for array in (self._pool, self._tokens, self._edges, self._unmatchable):
+            array.setflags(write=False)
+
+
+def unmatchable_ids(entries: Sequence[str]) -> np.ndarray:
+    """Sorted uint32 ids of the entries that no text can match; repeats are allowed here.
+
+    >>> unmatchable_ids(["Louis", "St. Louis", "U.S.", ".", ", ."]).tolist()
+    [1, 2, 4]
+    """
+    legal = kernels.legal_entries(*_entry_bytes(entries))
+    return np.flatnonzero(~legal).astype(np.uint32)
+
+
+def string_array(texts: pa.Array) -> pa.Array:
+    """The same strings as a string or large_string array, without a copy where they are one."""
+    kind = texts.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return texts
+    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if pa.types.is_null(inner) or pa.types.is_string_view(inner) or pa.types.is_string(inner):
+        return texts.cast(pa.string())
+    if pa.types.is_large_string(inner):
+        return texts.cast(pa.large_string())
+    raise TypeError(f"expected an Arrow array of strings, got {kind}")
+
+
+def string_buffers(texts: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(uint8 data, int64 offsets[n+1] of the slice, uint8 validity bitmap or empty), as views where possible."""
+    validity, offsets, data = texts.buffers()
+    width = np.int64 if pa.types.is_large_string(texts.type) else np.int32
+    if len(texts) == 0 or offsets is None:
+        bounds = np.zeros(len(texts) + 1, np.int64)
+    else:
+        bounds = np.frombuffer(offsets, width)[texts.offset : texts.offset + len(texts) + 1].astype(np.int64)
+    bounds.setflags(write=False)
+    has_nulls = validity is not None and texts.null_count > 0
+    return _bytes(data), bounds, _bytes(validity if has_nulls else None)
+
+
+def _bytes(buffer: pa.Buffer | None) -> np.ndarray:
+    if buffer is None or buffer.size == 0:
+        empty = np.empty(0, np.uint8)
+        empty.setflags(write=False)
+        return empty
+    view = np.frombuffer(buffer, np.uint8)
+    view.setflags(write=False)
+    return view
+
+
+def _entry_bytes(entries: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """UTF-8 of all entries end to end, with spare bytes after them, and int64 offsets[n+1]."""
+    for i, entry in enumerate(entries):
+        if not isinstance(entry, str):
+            raise TypeError(f"entry {i} is {type(entry).__name__} {entry!r}, expected a string")
+    try:
+        array = pa.array(entries, pa.large_string())
+    except UnicodeEncodeError as error:
+        raise ValueError(f"an entry is not valid Unicode: {error}") from None
+    data, offsets, _ = string_buffers(array)
+    padded = np.zeros(len(data) + SPARE_BYTES, np.uint8)
+    padded[: len(data)] = data
+    padded.setflags(write=False)
+    return padded, offsets
+
+
+def _table(keys: int, words: int) -> np.ndarray:
+    """A zeroed open-addressing table at most 2/3 full, aligned so that a slot lies in one cache line."""
+    slots = 64
+    while 2 * slots < 3 * (keys + 1):
+        slots *= 2
+    raw = np.zeros(slots * words + 8, np.uint64)
+    skip = (-raw.ctypes.data % 64) // 8
+    return raw[skip : skip + slots * words].reshape(slots, words)

@@ -1,0 +1,442 @@
+"""Compiled loops of the substring matcher: tokens, hash tables, one pass over Arrow buffers.
+
+Layout. A key " e1 e2 .. em " lies in the spaced text exactly when e1..em are consecutive pieces between single blanks,
+so entries become paths over tokens (the empty token counts: it is what two blanks make).
+
+- `tokens` uint64[slots, 4]: an open-addressing table of every token of every entry, 32 bytes a slot:
+  bytes 0-7 (or a hash, above 16 bytes) | bytes 8-15 (or the offset in `pool`) | length+1, entry id+1 (high half) |
+  64-bit Bloom mask of the tokens that may follow (0: none). A token's id, and its root node, is its slot.
+- `edges` uint64[slots, 2]: (node << 32 | token) + 1 | entry id+1, bit 32 when the path goes on. Node = slots of
+  `tokens` + slot here.
+
+Speed comes from cache misses, not instructions: rows go in blocks of a few kilobytes, and every table slot of a block
+is prefetched one pass before it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def compiled(function: F) -> F:
+    """numba nopython without the GIL, cached on disk where a cache directory can be written (else compiled again)."""
+    try:
+        return numba.njit(cache=True, nogil=True)(function)  # type: ignore[no-any-return]
+    except RuntimeError:  # "no locator available": read-only install and no home directory
+        return numba.njit(nogil=True)(function)  # type: ignore[no-any-return]
+
+
+@intrinsic
+def _load64(typingctx: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
+    """Eight bytes of a uint8 array at any alignment, little end first."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, value=args[0]).data
+        at = builder.gep(data, [args[1]])
+        return builder.load(builder.bitcast(at, ir.IntType(64).as_pointer()), align=1)
+
+    return types.uint64(array, types.int64), codegen
+
+
+@intrinsic
+def _trailing_zeros(typingctx: Any, word: Any) -> Any:  # noqa: ARG001
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.uint64), codegen
+
+
+@intrinsic
+def _prefetch(typingctx: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
+    """Ask for row `index` of a C-contiguous 2-D array without waiting for it."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array_type = signature.args[0]
+        view = context.make_array(array_type)(context, builder, value=args[0])
+        stride = builder.extract_value(view.strides, 0)
+        byte = ir.IntType(8)
+        at = builder.gep(builder.bitcast(view.data, byte.as_pointer()), [builder.mul(args[1], stride)])
+        i32 = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), i32, i32, i32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [at, i32(0), i32(3), i32(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), codegen
+
+
+BLOCK_BYTES = 4096
+SORT_BY_INSERTION = 48
+EMPTY, BLANK, PUNCTUATION = 0, 0x80, 0xC0
+_HIGH_BITS = np.uint64(0x8080808080808080)
+_A, _B, _C, _D = (
+    np.uint64(c) for c in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93)
+)
+_32, _1, _0 = np.uint64(32), np.uint64(1), np.uint64(0)
+_LOW = np.uint64(0xFFFFFFFF)
+_63 = np.uint64(63)
+_MASKS = np.array([(1 << (8 * min(n, 8))) - 1 for n in range(17)], dtype=np.uint64)
+_MASKS_HIGH = np.array([(1 << (8 * max(n - 8, 0))) - 1 for n in range(17)], dtype=np.uint64)
+
+
+@compiled
+def _mix(low: Any, high: Any, length: Any) -> Any:
+    h = low * _A + high * _B + np.uint64(length) * _C
+    h ^= h >> _32
+    h *= _D
+    return h
+
+
+@compiled
+def _edge_key(node: Any, token: Any) -> Any:
+    return ((np.uint64(node) << _32) | np.uint64(token)) + _1
+
+
+@compiled
+def _edge_home(key: Any, shift: Any) -> Any:
+    h = key * _A
+    h ^= h >> _32
+    h *= _D
+    return np.int64(h >> shift)
+
+
+@compiled
+def _token_key(data: Any, start: Any, length: Any) -> Any:
+    """(low, high, hash): the token itself up to 16 bytes, else a hash of it. `data` has 16 bytes to spare."""
+    if length <= 16:
+        low = _load64(data, start) & _MASKS[length]
+        high = _load64(data, start + 8) & _MASKS_HIGH[length]
+        return low, high, _mix(low, high, length)
+    h = np.uint64(length) * _C
+    for at in range(start, start + length - 8, 8):
+        h = (h ^ _load64(data, at)) * _A
+        h ^= h >> _32
+    h = (h ^ _load64(data, start + length - 8)) * _A
+    h ^= h >> _32
+    return h, _0, h * _D
+
+
+@compiled
+def _same_bytes(a: Any, at: Any, b: Any, bt: Any, length: Any) -> Any:
+    """Equality of two runs longer than 16 bytes."""
+    for k in range(0, length - 8, 8):
+        if _load64(a, at + k) != _load64(b, bt + k):
+            return False
+    return _load64(a, at + length - 8) == _load64(b, bt + length - 8)
+
+
+@compiled
+def _find(tokens: Any, pool: Any, slot: Any, low: Any, high: Any, data: Any, start: Any, length: Any) -> Any:
+    """Slot of a token, or -1 - (the free slot where it would go)."""
+    wrap = tokens.shape[0] - 1
+    wanted = np.uint64(length + 1)
+    while True:
+        stored = tokens[slot, 2] & _LOW
+        if stored == _0:
+            return -1 - slot
+        if stored == wanted and tokens[slot, 0] == low:
+            if length <= 16:
+                if tokens[slot, 1] == high:
+                    return slot
+            elif _same_bytes(pool, np.int64(tokens[slot, 1]), data, start, length):
+                return slot
+        slot = (slot + 1) & wrap
+
+
+@compiled
+def token_hashes(pool: Any, offsets: Any, legal: Any) -> Any:
+    """Hash of every token of every legal entry, to size the tables (a rare collision only sizes them one short)."""
+    n = len(offsets) - 1
+    total = 0
+    for i in range(n):
+        if legal[i]:
+            total += 1
+            for k in range(offsets[i], offsets[i + 1]):
+                total += pool[k] == 32
+    hashes = np.empty(total, np.uint64)
+    at = 0
+    for i in range(n):
+        if not legal[i]:
+            continue
+        start, stop = offsets[i], offsets[i + 1]
+        for k in range(start, stop + 1):
+            if k == stop or pool[k] == 32:
+                hashes[at] = _token_key(pool, start, k - start)[2]
+                at += 1
+                start = k + 1
+    return hashes
+
+
+@compiled
+def build(pool: Any, offsets: Any, legal: Any, tokens: Any, edges: Any) -> Any:
+    """Fill the two tables; returns (longest path in tokens, first id, second id of a duplicate or -1, -1)."""
+    token_shift = np.uint64(64) - np.uint64(np.round(np.log2(tokens.shape[0])))
+    edge_shift = np.uint64(64) - np.uint64(np.round(np.log2(edges.shape[0])))
+    edge_wrap = edges.shape[0] - 1
+    deepest = 1
+    for i in range(len(offsets) - 1):
+        if not legal[i]:
+            continue
+        start, stop = offsets[i], offsets[i + 1]
+        depth, node, at = 0, np.int64(-1), np.int64(-1)
+        for k in range(start, stop + 1):
+            if k < stop and pool[k] != 32:
+                continue
+            length = k - start
+            low, high, h = _token_key(pool, start, length)
+            slot = _find(tokens, pool, np.int64(h >> token_shift), low, high, pool, start, length)
+            if slot < 0:
+                slot = -1 - slot
+                tokens[slot, 0] = low
+                tokens[slot, 1] = high if length <= 16 else np.uint64(start)
+                tokens[slot, 2] = np.uint64(length + 1)
+            if depth == 0:
+                node = slot
+            else:
+                if depth == 1:
+                    tokens[node, 3] |= _1 << (np.uint64(slot) & _63)
+                else:
+                    edges[at, 1] |= _1 << _32
+                key = _edge_key(node, slot)
+                at = _edge_home(key, edge_shift)
+                while edges[at, 0] != _0 and edges[at, 0] != key:
+                    at = (at + 1) & edge_wrap
+                edges[at, 0] = key
+                node = tokens.shape[0] + at
+            depth += 1
+            start = k + 1
+        deepest = max(deepest, depth)
+        if depth == 1:
+            if tokens[node, 2] >> _32 != _0:
+                return deepest, np.int64(tokens[node, 2] >> _32) - 1, i
+            tokens[node, 2] |= np.uint64(i + 1) << _32
+        else:
+            if edges[at, 1] & _LOW != _0:
+                return deepest, np.int64(edges[at, 1] & _LOW) - 1, i
+            edges[at, 1] |= np.uint64(i + 1)
+    return deepest, -1, -1
+
+
+@compiled
+def legal_entries(pool: Any, offsets: Any) -> Any:
+    """bool[n]: can the key " entry " occur in some spaced text at all?
+
+    Not with a tab, LF or CR; not with one of the seven marks glued to a neighbour; not with two marks one blank apart
+    (spacing leaves two blanks there). Everything else is reached by writing the entry without the blanks that spacing
+    adds around its marks.
+    """
+    legal = np.ones(len(offsets) - 1, np.bool_)
+    for i in range(len(legal)):
+        start, stop = offsets[i], offsets[i + 1]
+        for k in range(start, stop):
+            byte = pool[k]
+            if byte == 9 or byte == 10 or byte == 13:
+                legal[i] = False
+            elif _is_mark(byte):
+                if k + 1 < stop and pool[k + 1] != 32:
+                    legal[i] = False
+                elif k > start and pool[k - 1] != 32:
+                    legal[i] = False
+                elif k + 2 < stop and _is_mark(pool[k + 2]):
+                    legal[i] = False
+    return legal
+
+
+@compiled
+def _is_mark(byte: Any) -> Any:
+    """, . ; : ? ! and the back-tick"""
+    return byte == 44 or byte == 46 or byte == 59 or byte == 58 or byte == 63 or byte == 33 or byte == 96
+
+
+@compiled
+def _classify(data: Any, low: Any, size: Any, text: Any, marks: Any) -> None:
+    """Copy a block and label its bytes; no branches, so that it is vectorised."""
+    for k in range(size):
+        b = data[low + k]
+        text[k] = b
+        blank = (b == 32) | (b == 9) | (b == 10) | (b == 13)
+        mark = (b == 44) | (b == 46) | (b == 58) | (b == 59) | (b == 63) | (b == 33) | (b == 96)
+        marks[k] = (np.uint8(blank) * np.uint8(BLANK)) | (np.uint8(mark) * np.uint8(PUNCTUATION))
+
+
+@compiled
+def _separator(marks: Any, at: Any, stop: Any) -> Any:
+    """First separator in [at, stop), or stop; `marks` has eight bytes to spare."""
+    while at < stop:
+        word = _load64(marks, at) & _HIGH_BITS
+        if word != _0:
+            return min(stop, at + (_trailing_zeros(word) >> 3))
+        at += 8
+    return stop
+
+
+@compiled
+def _note(text: Any, start: Any, length: Any, tokens: Any, shift: Any, keys: Any, spans: Any, n: Any) -> Any:
+    low, high, h = _token_key(text, start, length)
+    slot = np.int64(h >> shift)
+    _prefetch(tokens, slot)
+    keys[n, 0] = low
+    keys[n, 1] = high
+    spans[n, 0] = slot
+    spans[n, 1] = start
+    spans[n, 2] = length
+    return n + 1
+
+
+@compiled
+def _split(text: Any, marks: Any, at: Any, stop: Any, tokens: Any, shift: Any, keys: Any, spans: Any, n: Any) -> Any:
+    """Append the tokens of one spaced text: what stands between its single blanks, empty pieces included."""
+    while True:
+        end = _separator(marks, at, stop)
+        n = _note(text, at, end - at, tokens, shift, keys, spans, n)
+        if end == stop:
+            return n
+        if marks[end] == PUNCTUATION:
+            n = _note(text, end, 1, tokens, shift, keys, spans, n)
+        at = end + 1
+
+
+@compiled
+def _sorted_set(values: Any, start: Any, stop: Any) -> Any:
+    """Sort values[start:stop] and drop repeats in place; returns the new stop."""
+    if stop - start > SORT_BY_INSERTION:
+        values[start:stop].sort()
+    else:
+        for i in range(start + 1, stop):
+            value = values[i]
+            k = i
+            while k > start and values[k - 1] > value:
+                values[k] = values[k - 1]
+                k -= 1
+            values[k] = value
+    kept = start
+    for i in range(start, stop):
+        if kept == start or values[i] != values[kept - 1]:
+            values[kept] = values[i]
+            kept += 1
+    return kept
+
+
+@compiled
+def _resolve(tokens: Any, edges: Any, pool: Any, text: Any, keys: Any, spans: Any, n: Any, shift: Any) -> None:
+    """Replace first guesses by slots (-1: in no entry) and ask for the edges that the Bloom masks let through."""
+    before = np.int64(-1)
+    follow = _0
+    for i in range(n):
+        length = spans[i, 2]
+        if length < 0:
+            before, follow = -1, _0
+            continue
+        slot = _find(tokens, pool, spans[i, 0], keys[i, 0], keys[i, 1], text, spans[i, 1], length)
+        if slot < 0:
+            spans[i, 0] = -1
+            keys[i, 0] = _0
+            before, follow = -1, _0
+            continue
+        spans[i, 0] = slot
+        keys[i, 0] = tokens[slot, 2] >> _32
+        spans[i, 1] = -1
+        if before >= 0 and (follow >> (np.uint64(slot) & _63)) & _1 != _0:
+            home = _edge_home(_edge_key(before, slot), shift)
+            _prefetch(edges, home)
+            spans[i - 1, 1] = home
+        before, follow = slot, tokens[slot, 3]
+
+
+@compiled
+def _walk(edges: Any, token_slots: Any, spans: Any, i: Any, shift: Any, values: Any, count: Any) -> Any:
+    """Append the entries of two or more tokens that begin at token i."""
+    wrap = edges.shape[0] - 1
+    node = spans[i, 0]
+    at = spans[i, 1]
+    while True:
+        i += 1
+        token = spans[i, 0]
+        if token < 0:
+            return count
+        key = _edge_key(node, token)
+        if at < 0:
+            at = _edge_home(key, shift)
+        while edges[at, 0] != key:
+            if edges[at, 0] == _0:
+                return count
+            at = (at + 1) & wrap
+        found = edges[at, 1]
+        if found & _LOW != _0:
+            values[count] = np.uint32((found & _LOW) - _1)
+            count += 1
+        if found >> _32 == _0:
+            return count
+        node, at = token_slots + at, np.int64(-1)
+
+
+@compiled
+def _grown(values: Any, need: Any) -> Any:
+    larger = np.empty(max(2 * len(values), need), values.dtype)
+    larger[: len(values)] = values
+    return larger
+
+
+@compiled
+def match(
+    data: Any, offsets: Any, valid: Any, skip: Any, tokens: Any, edges: Any, pool: Any, deepest: Any
+) -> Any:
+    """(int64 offsets[n+1], uint32 values): the sorted set of entry ids of each row; a null row has none.
+
+    `valid` is Arrow's bitmap, row 0 at bit `skip`; empty when there are no nulls.
+    """
+    n_rows = len(offsets) - 1
+    token_shift = np.uint64(64) - np.uint64(np.round(np.log2(tokens.shape[0])))
+    edge_shift = np.uint64(64) - np.uint64(np.round(np.log2(edges.shape[0])))
+    longest = np.int64(0)
+    for row in range(n_rows):
+        longest = max(longest, offsets[row + 1] - offsets[row])
+    room = BLOCK_BYTES + longest
+    text = np.zeros(room + 32, np.uint8)
+    marks = np.zeros(room + 32, np.uint8)
+    keys = np.empty((2 * room + 4096, 2), np.uint64)
+    spans = np.empty((2 * room + 4096, 3), np.int64)
+    ends = np.empty(n_rows + 1, np.int64)
+    ends[0] = 0
+    values = np.empty(max(1024, 4 * n_rows), np.uint32)
+    count, row = 0, 0
+    while row < n_rows:
+        stop_row = row + 1
+        while stop_row < n_rows and stop_row - row < 1024 and offsets[stop_row + 1] - offsets[row] <= BLOCK_BYTES:
+            stop_row += 1
+        low = offsets[row]
+        _classify(data, low, offsets[stop_row] - low, text, marks)
+        n = 0
+        for r in range(row, stop_row):
+            if len(valid) == 0 or (valid[(skip + r) >> 3] >> ((skip + r) & 7)) & 1:
+                n = _split(text, marks, offsets[r] - low, offsets[r + 1] - low, tokens, token_shift, keys, spans, n)
+            spans[n, 0] = -1
+            spans[n, 2] = -1
+            n += 1
+        _resolve(tokens, edges, pool, text, keys, spans, n, edge_shift)
+        start = count
+        for i in range(n):
+            if count + deepest + 1 > len(values):
+                values = _grown(values, count + deepest + 1)
+            if spans[i, 2] < 0:
+                count = _sorted_set(values, start, count)
+                start = count
+                row += 1
+                ends[row] = count
+            elif spans[i, 0] >= 0:
+                if keys[i, 0] != _0:
+                    values[count] = np.uint32(keys[i, 0] - _1)
+                    count += 1
+                if spans[i, 1] >= 0:
+                    count = _walk(edges, tokens.shape[0], spans, i, edge_shift, values, count)
+    return ends, values[:count].copy()

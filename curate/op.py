@@ -1,0 +1,238 @@
+"""Op: columns from the rows of a shard, or from all rows together; `load` makes one from its YAML spec."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from curate.errors import CurateError, reworded, unknown
+
+if TYPE_CHECKING:
+    import polars as pl
+    from PIL import Image
+
+#: Packages whose modules each hold one op.
+KINDS = ("score", "dedupe", "balance")
+
+
+class Rows:
+    """Some rows of a shard, as an op sees them: columns by name, and decoded images.
+
+    Every row has a value in every column that the op reads, and an image if it reads `image`: rows that
+    lack one never reach the op, they get null and a status.
+    """
+
+    def __init__(self, columns: Mapping[str, pa.Array], images: Sequence[Image.Image] | None = None, length: int = 0):
+        self._columns = dict(columns)
+        self._images = images
+        self._length = len(images) if images is not None else length
+        for column in self._columns.values():
+            self._length = len(column)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, column: str) -> pa.Array:
+        return self._columns[column]
+
+    @property
+    def images(self) -> Sequence[Image.Image]:
+        """RGB images, decoded once for all ops of the pass."""
+        assert self._images is not None, "an op that uses images lists 'image' in `reads`"
+        return self._images
+
+
+class Op(BaseModel):
+    """Adds columns, drops nothing. The fields of a subclass are its YAML options, checked at load."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    #: Columns it needs; `image` means the decoded pixels.
+    reads: ClassVar[tuple[str, ...]] = ()
+    #: Raise it when results change: tables made by another version are not reused.
+    version: ClassVar[int] = 1
+    #: Where the method is published.
+    cite: ClassVar[str] = ""
+    #: Options that say how to compute, not what: they are no part of a table's identity.
+    how: ClassVar[frozenset[str]] = frozenset({"name", "batch_size", "device"})
+    #: True when null in a column it reads is for the op to judge.
+    reads_null: ClassVar[bool] = False
+    cpus: ClassVar[float] = 1
+
+    #: Name of the table; a default fits unless one op is used twice.
+    name: str = ""
+    batch_size: int = 256
+
+    def table(self) -> str:
+        """The name its table has in the store."""
+        return self.name or type(self).__module__.rsplit(".", 1)[-1]
+
+    @abstractmethod
+    def makes(self) -> dict[str, pa.DataType]:
+        """The columns it adds."""
+
+    def needs(self) -> tuple[str, ...]:
+        """The columns it reads; by default `reads`."""
+        return self.reads
+
+    def gpus(self) -> float:
+        """GPUs that one worker takes where the cluster has some."""
+        return 0
+
+    def weights(self) -> str:
+        """Identity of the model's weights; empty for an op without a model. Loads no model."""
+        return ""
+
+    def check(self) -> None:
+        """Raise CurateError for options that can be seen to be wrong before any work."""
+
+    def setup(self) -> None:
+        """Load what it needs, once per worker, never on the driver."""
+
+    def spec(self) -> dict[str, Any]:
+        """What decides its results, as it goes into a table's identity."""
+        options = self.model_dump(mode="json", exclude=set(self.how))
+        return {"op": op_name(type(self)), "options": options, "version": self.version, "weights": self.weights()}
+
+
+class Score(Op):
+    """An op that looks at one record at a time."""
+
+    @abstractmethod
+    def batch(self, rows: Rows) -> Mapping[str, Any]:
+        """One value per row for every column of `makes`: Arrow arrays, numpy arrays or lists; null where there is
+        none. The extra key `status` may say why, a word per row (default `ok`)."""
+
+
+class Grouped(Op):
+    """An op that judges together all rows that share a key."""
+
+    @abstractmethod
+    def keys(self, rows: Rows) -> pa.Array:
+        """16 bytes per row, equal for rows of one group; null for a row in no group."""
+
+    def carries(self) -> tuple[str, ...]:
+        """Columns that `judge` needs beside the key."""
+        return ("uid",)
+
+    @abstractmethod
+    def judge(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Whole groups: `key`, `shard`, `row` and the carried columns in; `shard`, `row` and the columns of `makes`
+        out, one row per row in. Must not depend on the order of its rows."""
+
+
+class Counted(Op):
+    """An op that needs one statistic of all rows before it can judge a single one."""
+
+    @abstractmethod
+    def count(self, rows: Rows) -> Any:
+        """The part of the statistic that these rows make: a numpy array that adds up."""
+
+    @abstractmethod
+    def batch(self, rows: Rows, total: Any) -> Mapping[str, Any]:
+        """As Score.batch, given the sum of all counts."""
+
+    def report(self, total: Any) -> dict[str, Any]:
+        """What of the statistic goes into the manifest."""
+        return {}
+
+
+def op_name(cls: type[Op]) -> str:
+    """`score.words` for ours, `package.module:Class` for a user's."""
+    module = cls.__module__
+    if module.startswith("curate.") and module.split(".")[1] in KINDS:
+        return module.removeprefix("curate.")
+    return f"{module}:{cls.__qualname__}"
+
+
+def names() -> list[str]:
+    """Every op that ships, found by its file."""
+    found = []
+    for kind in KINDS:
+        package = importlib.import_module(f"curate.{kind}")
+        found += [f"{kind}.{m.name}" for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")]
+    return sorted(found)
+
+
+def find(name: str) -> type[Op]:
+    """The op class that a name in YAML means.
+
+    Raises:
+        CurateError: for an unknown name, with the nearest one; or a module that does not hold exactly one op.
+    """
+    if ":" in name:
+        return _of_user(name)
+    if name not in names():
+        raise unknown("op", name, names())
+    module = importlib.import_module(f"curate.{name}")
+    own = [
+        c
+        for c in vars(module).values()
+        if inspect.isclass(c) and issubclass(c, Op) and c.__module__ == module.__name__ and not inspect.isabstract(c)
+    ]
+    if len(own) != 1:
+        raise CurateError(f"{module.__name__} must hold exactly one op, found {len(own)}")
+    return own[0]
+
+
+def _of_user(name: str) -> type[Op]:
+    module_name, _, class_name = name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise CurateError(f"op '{name}': cannot import '{module_name}': {error}") from error
+    cls = getattr(module, class_name, None)
+    if not (inspect.isclass(cls) and issubclass(cls, (Score, Grouped, Counted))):
+        raise CurateError(f"op '{name}': {module_name} has no Score, Grouped or Counted called '{class_name}'")
+    return cls
+
+
+def load(spec: str | Mapping[str, Any] | Op) -> Op:
+    """An op from YAML: `score.words`, or `{score.clip: {model: ViT-L-14/openai}}`.
+
+    Raises:
+        CurateError: for an unknown op or option, or a value that does not fit.
+    """
+    if isinstance(spec, Op):
+        return spec
+    name, options = split_spec(spec, "op")
+    cls = find(name)
+    try:
+        return cls(**options)
+    except ValidationError as error:
+        raise reworded(error, name, cls.model_fields) from error
+
+
+def split_spec(spec: Any, kind: str) -> tuple[str, dict[str, Any]]:
+    """`name` or `{name: {option: value}}` as (name, options)."""
+    if isinstance(spec, str):
+        return spec, {}
+    if isinstance(spec, Mapping) and len(spec) == 1:
+        ((name, options),) = spec.items()
+        if isinstance(name, str) and (options is None or isinstance(options, Mapping)):
+            return name, {str(k): v for k, v in (options or {}).items()}
+    raise CurateError(f"an {kind} is written `name` or `{{name: {{option: value}}}}`, got {spec!r}")
+
+
+def about(name: str) -> str:
+    """First line of an op's module, read without importing what the op needs."""
+    return (inspect.getdoc(importlib.import_module(f"curate.{name}")) or "").partition("\n")[0]
+
+
+def load_all(specs: Iterable[Any], where: str = "") -> list[Op]:
+    """Several ops; two that would write the same table are refused."""
+    ops = [load(spec) for spec in specs]
+    seen: dict[str, Op] = {}
+    for op in ops:
+        other = seen.setdefault(op.table(), op)
+        if other is not op and other.spec() != op.spec():
+            raise CurateError(f"{where}two ops would write table '{op.table()}': give one of them another `name`")
+    return list(seen.values())

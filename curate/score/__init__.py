@@ -1,0 +1,1 @@
+"""Scores of a single record, one op per file."""

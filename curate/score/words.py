@@ -1,0 +1,32 @@
+"""Words and characters of the caption, as DataComp counts them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import polars as pl
+import pyarrow as pa
+
+from curate.op import Rows, Score
+
+#: A run of what Python's str.split() does not split at: white space and the four information separators.
+WORD = r"[^\s\x1c-\x1f]+"
+
+
+class Words(Score):
+    """`words` is `len(text.split())`, `characters` is `len(text)`; both 0 for an empty caption, null for none."""
+
+    reads: ClassVar[tuple[str, ...]] = ("text",)
+    cite: ClassVar[str] = "Gadre et al., DataComp, 2023 (basic filtering)"
+    batch_size: int = 10_000
+
+    def makes(self) -> dict[str, pa.DataType]:
+        return {"words": pa.int32(), "characters": pa.int32()}
+
+    def batch(self, rows: Rows) -> Mapping[str, Any]:
+        text = pl.Series(rows["text"])
+        return {
+            "words": text.str.count_matches(WORD).to_arrow(),
+            "characters": text.str.len_chars().to_arrow(),
+        }

@@ -1,0 +1,162 @@
+"""Selecting: a filter applied to every shard, its verdicts kept as a table, its funnel in the manifest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from typing import Any, TypeVar
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from curate.errors import CurateError, nearest
+from curate.filter import Filter, Threshold, decide
+from curate.store import identity
+from curate.threshold import find_threshold
+from curate.view import View
+
+#: Reading small parquet files waits for storage more than it computes.
+THREADS = 8
+
+_WORD = pa.dictionary(pa.int32(), pa.string())
+
+T = TypeVar("T")
+
+
+def folder_of(rule: Filter, view: View, step: str) -> str:
+    """The keep table's folder: the rule, the tables it reads and the rows that enter it decide its content."""
+    columns = {name: view.columns[name] for name in rule.needs()}
+    return f"keep_{step}-{identity(rule=rule.spec(), step=step, columns=columns, pool=view.pool())}"
+
+
+def check_columns(rule: Filter, columns: Iterable[str]) -> None:
+    """
+    Raises:
+        CurateError: when a column that the filter needs is not there: with the command that makes it.
+    """
+    have = set(columns)
+    for name in rule.needs():
+        if name in have:
+            continue
+        maker = next((op for op in rule.ops if name in op.makes()), None)
+        hint = nearest(name, have)
+        if maker is not None:
+            spec = maker.spec()["op"]
+            hint = f": {spec} makes it; run `curate score STORE --filter {rule.name}` or add {spec} to an annotate step"
+        raise CurateError(f"filter {rule.name} needs column '{name}', which is not there{hint}")
+
+
+def select(view: View, rule: Filter, step: str = "") -> tuple[View, dict[str, Any]]:
+    """Apply a filter to the rows that are in; returns the view of those that stay, and the filter's counts.
+
+    Verdicts are cumulative: a row that an earlier step dropped keeps that step's name and reason.
+    """
+    step = step or rule.name
+    check_columns(rule, view.columns)
+    store, folder = view.store, folder_of(rule, view, step)
+    shards = sorted(store.shard_rows())
+    entry = store.manifest()["tables"].get(folder, {})
+    after = replace(view, keep=folder)
+    if not entry.get("counts") or not set(shards) <= store.parts(folder):
+        threshold = _threshold(view, rule, shards)
+        dropped: Counter[str] = Counter()
+        entered = 0
+        for counts in _threads(lambda shard: _one_shard(view, rule, threshold, shard, step, folder), shards):
+            entered += counts.pop("")
+            dropped.update(counts)
+        # By count, then by name: the same manifest whichever shard ended first.
+        reasons = dict(sorted(dropped.items(), key=lambda item: (-item[1], item[0])))
+        counts = {"entered": entered, "kept": entered - dropped.total(), "dropped": reasons}
+        entry = {"counts": counts, "threshold": asdict(threshold) if threshold else None}
+    about = {"name": f"keep_{step}", "kind": "keep", "step": step, "filter": rule.spec(), "after": view.keep}
+    columns = ["uid", "kept", "dropped_by", "reason"]
+    store.note_table(folder, **about, columns=columns, counts=entry["counts"], threshold=entry["threshold"])
+    return after, entry["counts"]
+
+
+def preview(view: View, rule: Filter) -> Iterator[pl.DataFrame]:
+    """uid and verdict of every row, shard by shard, nothing written."""
+    check_columns(rule, view.columns)
+    shards = sorted(view.store.shard_rows())
+    threshold = _threshold(view, rule, shards)
+    yield from _threads(lambda shard: _verdicts(view, rule, threshold, shard, rule.name), shards)
+
+
+def _threads(work: Callable[[int], T], shards: list[int]) -> Iterator[T]:
+    """Results in the order of the shards, never more than a few ahead of the reader."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        for start in range(0, len(shards), THREADS * 4):
+            yield from pool.map(work, shards[start : start + THREADS * 4])
+
+
+def _threshold(view: View, rule: Filter, shards: list[int]) -> Threshold | None:
+    if rule.top is None:
+        return None
+    by = rule.top.by
+    conditions = rule.model_copy(update={"top": None})
+
+    def of_shard(shard: int, with_uids: bool) -> tuple[np.ndarray, list[str] | None]:
+        assert rule.top is not None
+        passing = rule.top.among == "passing"
+        names = {by, "uid"} | (set(conditions.needs()) if passing else set())
+        frame = view.frame(shard, sorted(names))
+        kept = view.kept(shard)
+        if kept is not None:
+            frame = frame.filter(pl.Series(kept))
+        if passing and rule.where:
+            frame = frame.filter(decide(frame, conditions)["kept"])
+        frame = frame.filter(pl.col(by).cast(pl.Float32).is_finite())
+        return frame[by].cast(pl.Float32).to_numpy(), frame["uid"].to_list() if with_uids else None
+
+    def scores(with_uids: bool) -> Iterator[tuple[np.ndarray, list[str] | None]]:
+        return _threads(lambda shard: of_shard(shard, with_uids), shards)
+
+    return find_threshold(scores, rule.top.wanted, rule.top.ties)
+
+
+def _verdicts(view: View, rule: Filter, threshold: Threshold | None, shard: int, step: str) -> pl.DataFrame:
+    frame = view.frame(shard, list(dict.fromkeys((*rule.needs(), "uid"))))
+    verdict = frame.select("uid").hstack(decide(frame, rule, threshold))
+    verdict = verdict.with_columns(dropped_by=pl.when("kept").then(None).otherwise(pl.lit(step)))
+    if view.keep is None:
+        return verdict
+    before = pl.DataFrame(view.store.read_part(view.keep, shard, ["kept", "dropped_by", "reason"]))
+    inside = before["kept"]
+    return verdict.with_columns(
+        kept=pl.col("kept") & inside,
+        dropped_by=pl.when(inside).then("dropped_by").otherwise(before["dropped_by"].cast(pl.String)),
+        reason=pl.when(inside).then("reason").otherwise(before["reason"].cast(pl.String)),
+    )
+
+
+def _one_shard(
+    view: View, rule: Filter, threshold: Threshold | None, shard: int, step: str, folder: str
+) -> Counter[str]:
+    verdict = _verdicts(view, rule, threshold, shard, step)
+    table = pa.table(
+        {
+            "uid": verdict["uid"].to_arrow().cast(pa.string()),
+            "kept": verdict["kept"].to_arrow(),
+            "dropped_by": verdict["dropped_by"].to_arrow().cast(pa.string()).dictionary_encode().cast(_WORD),
+            "reason": verdict["reason"].to_arrow().cast(pa.string()).dictionary_encode().cast(_WORD),
+        }
+    )
+    view.store.write_part(folder, shard, table)
+    mine = verdict.filter(pl.col("dropped_by") == step)
+    before = view.kept(shard)
+    counts: Counter[str] = Counter(dict(mine["reason"].value_counts().iter_rows()))
+    counts[""] = len(verdict) if before is None else int(before.sum())
+    return counts
+
+
+def funnel(manifest: dict[str, Any], folder: str | None) -> list[dict[str, Any]]:
+    """The steps that led to a keep table, first step first: {step, entered, kept, dropped: {reason: rows}}."""
+    steps: list[dict[str, Any]] = []
+    while folder:
+        entry = manifest["tables"][folder]
+        steps.append({"step": entry["step"], **entry["counts"]})
+        folder = entry["after"]
+    return steps[::-1]

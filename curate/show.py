@@ -1,0 +1,114 @@
+"""What the command line prints: the funnel, a store's tables and failures, the library."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from curate import inputs
+from curate.errors import CurateError
+from curate.filter import library, load_filter, read_yaml
+from curate.op import about, find, names
+
+#: What a command is asked for goes to stdout.
+out = Console(highlight=False)
+
+#: Reasons shown per step; the report and `Dataset.funnel` have all.
+REASONS = 12
+
+
+def print_funnel(steps: list[dict[str, Any]], written: dict[str, Any]) -> None:
+    """How many rows came in, how many each step dropped and why, what was written, and that the sum is exact."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("step")
+    table.add_column("rows", justify="right")
+    table.add_column("why", overflow="fold")
+    total = steps[0]["entered"] if steps else 0
+    table.add_row("in", f"{total:,}", "")
+    dropped = 0
+    for step in steps:
+        lost = step["entered"] - step["kept"]
+        dropped += lost
+        table.add_row(step["step"], f"-{lost:,}" if lost else "0", "")
+        reasons = list(step["dropped"].items())
+        for reason, rows in reasons[:REASONS]:
+            table.add_row("", f"[dim]{rows:,}[/]", f"[dim]{_safe(reason)}[/]")
+        if reasons[REASONS:]:
+            rest = sum(rows for _, rows in reasons[REASONS:])
+            table.add_row("", f"[dim]{rest:,}[/]", f"[dim]{len(reasons) - REASONS} other reasons[/]")
+    kept = steps[-1]["kept"] if steps else 0
+    table.add_row("[bold]kept[/]", f"[bold]{kept:,}[/]", f"{kept / total:.1%}" if total else "")
+    out.print(table)
+    check = "exact" if kept + dropped == total else "NOT EXACT, please report this"
+    out.print(f"{kept:,} kept + {dropped:,} dropped = {total:,} in: {check}")
+    if written:
+        without = sum(written["without_image"].values())
+        text = f"{written['samples']:,} samples in {written['shards']:,} shards, {written['bytes'] / 1e6:,.1f} MB"
+        out.print(f"written: {text}{f'; {without:,} kept rows have no image' if without else ''}: {written['to']}")
+
+
+def _safe(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def print_store(root: str, step: str = "") -> None:
+    """Funnel, image statuses, and every table with what made it."""
+    from curate.dataset import Dataset
+
+    dataset = Dataset(root)
+    manifest = dataset.store.manifest()
+    out.print(f"[bold]{root}[/]: {dataset.rows:,} rows in {len(dataset.store.shard_rows()):,} shards")
+    for group in manifest["inputs"]:
+        out.print(f"  read from {group['input']} ({group['format']}, {len(group['files'])} files, {group['rows']:,} rows)")
+    try:
+        from curate.select import funnel
+
+        folder = dataset._keep(step)
+        runs = [r for r in manifest["runs"].values() if r["keep"] == folder]
+        print_funnel(funnel(manifest, folder), runs[-1]["written"] if runs and not step else {})
+    except CurateError as error:
+        if step:
+            raise
+        out.print(f"[dim]{error}[/]")
+    table = Table(box=None, pad_edge=False, header_style="bold", title="tables", title_justify="left")
+    for heading in ("name", "made by", "columns", "seconds", "folder"):
+        table.add_column(heading, overflow="fold")
+    for name, folder in manifest["current"].items():
+        entry = manifest["tables"][folder]
+        if entry.get("kind") == "keep":
+            made = "filter" + (f", threshold {entry['threshold']['score']}" if entry.get("threshold") else "")
+        else:
+            options = ", ".join(f"{k}: {v}" for k, v in (entry.get("options") or {}).items() if name != "images")
+            made = f"{entry['op']} v{entry.get('version', 1)}" + (f" {{{options}}}" if options else "")
+            made += f", weights {entry['weights']}" if entry.get("weights") else ""
+        columns = ", ".join(c for c in entry["columns"] if c not in ("uid", f"{name}_status"))
+        table.add_row(name, _safe(made), columns, f"{entry.get('seconds', 0):g}", folder)
+    out.print(table)
+
+
+def print_library() -> None:
+    """Everything that ships, by its first docstring line and its paper."""
+    sections: dict[str, list[tuple[str, str, str]]] = {
+        "ops (annotate; curate score)": [(n, about(n), find(n).cite) for n in names()],
+        "filters (filter; curate filter)": [
+            (n, rule.about, rule.cite) for n, rule in ((n, load_filter(n)) for n in library("filters"))
+        ],
+        "pipelines (curate run)": [
+            (n, str(read_yaml(path).get("about", "")), "") for n, path in library("pipelines").items()
+        ],
+        "inputs (read)": [
+            (n, (importlib.import_module(m.__name__).__doc__ or "").partition("\n")[0], "")
+            for n, m in inputs.formats().items()
+        ],
+    }
+    for title, rows in sections.items():
+        table = Table(box=None, pad_edge=False, show_header=False, title=f"[bold]{title}[/]", title_justify="left")
+        for column in range(3):
+            table.add_column(no_wrap=column == 0, overflow="fold", style="dim" if column == 2 else "")
+        for row in rows:
+            table.add_row(*(_safe(cell.strip()) for cell in row))
+        out.print(table)
+        out.print()

@@ -1,0 +1,100 @@
+"""View: what a step sees of a store, which columns come from which tables, and which rows are still in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from curate.errors import CurateError, unknown
+from curate.op import Op
+from curate.store import Store, identity
+
+
+@dataclass(frozen=True)
+class View:
+    """A store as it stands between two steps of a run.
+
+    columns: column name to the folder of the table that holds it.
+    keep: folder of the keep table that says which rows are still in; None means all of them.
+    images: folder of the image tars; None before download.
+    """
+
+    store: Store
+    columns: dict[str, str] = field(default_factory=dict)
+    keep: str | None = None
+    images: str | None = None
+
+    @classmethod
+    def of(cls, store: Store, after: str | None = None) -> View:
+        """The store as its manifest has it, restricted to the rows that the keep table `after` kept."""
+        manifest = store.manifest()
+        if not manifest["inputs"]:
+            raise CurateError(f"'{store.url}' holds no records: start with a pipeline that reads, or check the path")
+        keeps = [n for n, f in manifest["current"].items() if manifest["tables"][f].get("kind") == "keep"]
+        if after is not None and after not in keeps:
+            raise unknown("keep table", after, keeps, store.url)
+        return cls(
+            store,
+            store.columns(),
+            manifest["current"][after] if after else None,
+            manifest["current"].get("images"),
+        )
+
+    def with_table(self, folder: str, columns: Iterable[str]) -> View:
+        return replace(self, columns=self.columns | {name: folder for name in columns})
+
+    def pool(self) -> str:
+        """Identity of the rows that are in: a table computed over all of them depends on it."""
+        inputs = [(g["files"], g["rows"], g["first_shard"]) for g in self.store.manifest()["inputs"]]
+        return identity(keep=self.keep, inputs=inputs)
+
+    def folder_for(self, op: Op, **more: str) -> str:
+        """The table that `op` makes from this view: its name and the identity of all that decides its content.
+
+        Raises:
+            CurateError: when a column that it reads is not there.
+        """
+        reads = {}
+        for column in op.needs():
+            if column == "image":
+                if self.images is None:
+                    raise CurateError(f"{op.spec()['op']} reads images, and there are none yet: download comes first")
+                reads[column] = self.images
+            elif column in self.columns:
+                reads[column] = self.columns[column]
+            else:
+                hint = f"{op.spec()['op']} (table '{op.table()}') reads it"
+                raise unknown("column", column, self.columns, hint)
+        return f"{op.table()}-{identity(spec=op.spec(), reads=reads, **more)}"
+
+    # ---- one shard at a time ----
+
+    def read(self, shard: int, columns: Sequence[str]) -> pa.Table:
+        """Columns of one shard, from as many tables as they live in; rows in the shard's order."""
+        by_folder: dict[str, list[str]] = {}
+        for name in columns:
+            if name not in self.columns:
+                raise unknown("column", name, self.columns, self.store.url)
+            by_folder.setdefault(self.columns[name], []).append(name)
+        found: dict[str, pa.ChunkedArray] = {}
+        rows = None
+        for folder, names in by_folder.items():
+            part = self.store.read_part(folder, shard, names)
+            if rows is not None and part.num_rows != rows:
+                raise CurateError(f"{self.store.url}/{folder}: shard {shard} has {part.num_rows} rows, not {rows}")
+            rows = part.num_rows
+            found |= {name: part[name] for name in names}
+        return pa.table({name: found[name] for name in columns})
+
+    def frame(self, shard: int, columns: Sequence[str]) -> pl.DataFrame:
+        return pl.DataFrame(self.read(shard, columns))
+
+    def kept(self, shard: int) -> np.ndarray | None:
+        """Which rows of a shard are in (bool per row); None means all."""
+        if self.keep is None:
+            return None
+        return self.store.read_part(self.keep, shard, ["kept"])["kept"].to_numpy()
