@@ -217,5 +217,6 @@ def as_array(values: Any, kind: pa.DataType) -> pa.Array:
         return values if values.type == kind else values.cast(kind)
     if isinstance(values, np.ndarray) and values.ndim == 2:
         numbers = pa.array(np.ascontiguousarray(values).ravel(), kind.value_type)
-        return pa.FixedSizeListArray.from_arrays(numbers, type=kind)
+        offsets = pa.array(np.arange(len(values) + 1) * values.shape[1], pa.int32())
+        return pa.ListArray.from_arrays(offsets, numbers, type=kind)
     return pa.array(values, kind, from_pandas=True)

@@ -38,6 +38,12 @@ class _Shards:
         return self.work(shard)
 
 
+def _reason(error: BaseException) -> str:
+    """An error in one line; its last line, since Ray puts the remote traceback first."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[-1][:300]}"
+
+
 def _made(make: Callable[..., Work], arguments: dict[str, Any]) -> Work:
     try:
         return make(**arguments)
@@ -108,7 +114,7 @@ class Cluster:
             except CurateError:
                 raise
             except Exception as error:  # noqa: BLE001 - reported with the others at the end
-                failed[shard] = f"{type(error).__name__}: {error}"
+                failed[shard] = _reason(error)
                 continue
             yield shard, report
 
@@ -149,7 +155,7 @@ class Cluster:
                 except RayError as error:
                     attempts[shard] = attempts.get(shard, 0) + 1
                     cause = error.cause if isinstance(error, RayTaskError) else error
-                    reason = f"{type(cause).__name__}: {str(cause).strip().splitlines()[0] if str(cause) else ''}"
+                    reason = _reason(cause)
                     if isinstance(cause, CurateError):
                         raise cause from None
                     if attempts[shard] >= ATTEMPTS:

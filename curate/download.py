@@ -26,7 +26,8 @@ from curate.view import View
 #: Status of a row that was out already when its shard was downloaded.
 SKIPPED = "skipped"
 
-COLUMNS = {**IMAGE_FIELDS}
+#: Columns of the images table beside uid.
+COLUMNS = IMAGE_FIELDS
 
 
 class DownloadOptions(FetchOptions, ResizeOptions):
@@ -112,9 +113,14 @@ class DownloadShard:
                     for name in ("width", "height", "original_width", "original_height", "sha256", "format"):
                         columns[name][row] = getattr(stored, name)
                     if stored.body is not None:
+                        columns["extension"][row] = self._extension(stored.format)
                         places[row] = (spool.tell(), len(stored.body))
                         spool.write(stored.body)
         return places
+
+    def _extension(self, original: str | None) -> str:
+        kept = (original or "img").replace("jpeg", "jpg")
+        return kept if self.options.disable_all_reencoding else self.options.encode_format
 
     def _assemble(
         self,
@@ -142,7 +148,7 @@ class DownloadShard:
                     assert found is not None
                     data = found
                 key = sample_key(shard, row, self.rows_per_shard)
-                columns["offset"][row] = archive.add(f"{key}.{columns['format'][row]}", data)
+                columns["offset"][row] = archive.add(f"{key}.{columns['extension'][row]}", data)
                 columns["size"][row], columns["key"][row] = len(data), key
                 columns["tar"][row] = None if tar == f"{shard_name(shard)}.tar" else tar
             archive.close()

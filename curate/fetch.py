@@ -42,6 +42,14 @@ STATUS = {
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
+_STATUS_OF: list[tuple[tuple[type[Exception], ...], str]] = [  # the first that fits: later ones are more general
+    ((aiohttp.ClientConnectorDNSError,), "dns"),
+    ((ssl.SSLError, aiohttp.ClientSSLError), "tls"),
+    ((BadURL, aiohttp.InvalidURL, UnicodeError), "bad_url"),  # UnicodeError: a host that no DNS query can carry
+    ((aiohttp.ClientConnectionError, OSError), "connect"),
+]
+
+
 class FetchOptions(BaseModel):
     """How a shard is fetched. Names and defaults are img2dataset's where it has the option."""
 
@@ -203,7 +211,7 @@ async def _attempt(session: aiohttp.ClientSession, turns: HostTurns[_Job], job: 
     try:
         body = await _follow(session, turns, job, options)
         status, error = "success", None
-    except Exception as problem:
+    except Exception as problem:  # noqa: BLE001 - whatever a server does is the row's status
         status, error = _explain(problem, options)
     words = [_storable(text) for text in (error, job.content_type, job.final_url)]
     job.result = Fetched(status, words[0], body, words[1], job.http_status, job.seconds, words[2])
@@ -276,17 +284,7 @@ def _explain(problem: Exception, options: FetchOptions) -> tuple[str, str]:
             return "timeout", f"no whole answer within {options.timeout_seconds:g} s"
         case aiohttp.ClientConnectorError(os_error=AddressRefused()):
             return "address_refused", f"{problem.host}: {problem.os_error}"
-        case aiohttp.ClientConnectorDNSError():
-            return "dns", message
-        case ssl.SSLError() | aiohttp.ClientSSLError():
-            return "tls", message
-        case BadURL():
-            return "bad_url", str(problem)
-        case aiohttp.InvalidURL() | UnicodeError():  # UnicodeError: a host name that no DNS query can carry
-            return "bad_url", message
-        case aiohttp.ClientConnectionError() | OSError():
-            return "connect", message
-    return "error", message
+    return next((word for kinds, word in _STATUS_OF if isinstance(problem, kinds)), "error"), message
 
 
 def _wait_before_retry(job: _Job, options: FetchOptions) -> float | None:

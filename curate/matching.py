@@ -45,8 +45,9 @@ class Matcher:
         self._pool = data
         self._tokens = _table(distinct, 4)
         self._edges = _table(paths, 2)
+        self._filters = np.zeros(max(64, len(self._edges) // 4), np.uint64)
         self._unmatchable = np.flatnonzero(~legal).astype(np.uint32)
-        self._deepest, first, second = kernels.build(data, offsets, legal, self._tokens, self._edges)
+        self._deepest, first, second = kernels.build(data, offsets, legal, self._tokens, self._edges, self._filters)
         if second >= 0:
             raise ValueError(
                 f"entry {entries[second]!r} stands twice, as {first} and {second}; curate.metadata.load drops repeats"
@@ -68,7 +69,7 @@ class Matcher:
     @property
     def nbytes(self) -> int:
         """Bytes of memory held."""
-        return int(self._pool.nbytes + self._tokens.nbytes + self._edges.nbytes + self._unmatchable.nbytes)
+        return sum(array.nbytes for array in self._arrays())
 
     def match(self, texts: Texts) -> pa.ListArray:
         """The sorted ids of the entries in each text, as list<uint32>; a null text gives a null list.
@@ -82,7 +83,7 @@ class Matcher:
         texts = string_array(texts)
         data, offsets, valid = string_buffers(texts)
         ends, values = kernels.match(
-            data, offsets, valid, texts.offset, self._tokens, self._edges, self._pool, self._deepest
+            data, offsets, valid, texts.offset, self._tokens, self._edges, self._filters, self._pool, self._deepest
         )
         if len(values) > MOST_VALUES:
             raise OverflowError(f"{len(values):,} matches in one call, at most {MOST_VALUES:,}: pass smaller batches")
@@ -92,8 +93,11 @@ class Matcher:
 
     def _freeze(self) -> None:
         """Read-only always: arrays from Ray's store are, and one numba type means one compilation."""
-        for array in (self._pool, self._tokens, self._edges, self._unmatchable):
+        for array in self._arrays():
             array.setflags(write=False)
+
+    def _arrays(self) -> tuple[np.ndarray, ...]:
+        return self._pool, self._tokens, self._edges, self._filters, self._unmatchable
 
 
 def unmatchable_ids(entries: Sequence[str]) -> np.ndarray:

@@ -36,6 +36,11 @@ def compiled(function: F) -> F:
         return numba.njit(nogil=True)(function)  # type: ignore[no-any-return]
 
 
+def inlined(function: F) -> F:
+    """Part of a compiled loop: a call that passes array structures costs more than these bodies."""
+    return numba.njit(forceinline=True)(function)  # type: ignore[no-any-return]
+
+
 @intrinsic
 def _load64(typingctx: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
     """Eight bytes of a uint8 array at any alignment, little end first."""
@@ -76,7 +81,8 @@ def _prefetch(typingctx: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
 
 
 BLOCK_BYTES = 4096
-SORT_BY_INSERTION = 48
+FEW = 16
+NO_ID = np.uint32(0xFFFFFFFF)
 EMPTY, BLANK, PUNCTUATION = 0, 0x80, 0xC0
 _HIGH_BITS = np.uint64(0x8080808080808080)
 _A, _B, _C, _D = (
@@ -89,7 +95,7 @@ _MASKS = np.array([(1 << (8 * min(n, 8))) - 1 for n in range(17)], dtype=np.uint
 _MASKS_HIGH = np.array([(1 << (8 * max(n - 8, 0))) - 1 for n in range(17)], dtype=np.uint64)
 
 
-@compiled
+@inlined
 def _mix(low: Any, high: Any, length: Any) -> Any:
     h = low * _A + high * _B + np.uint64(length) * _C
     h ^= h >> _32
@@ -97,12 +103,12 @@ def _mix(low: Any, high: Any, length: Any) -> Any:
     return h
 
 
-@compiled
+@inlined
 def _edge_key(node: Any, token: Any) -> Any:
     return ((np.uint64(node) << _32) | np.uint64(token)) + _1
 
 
-@compiled
+@inlined
 def _edge_home(key: Any, shift: Any) -> Any:
     h = key * _A
     h ^= h >> _32
@@ -110,7 +116,23 @@ def _edge_home(key: Any, shift: Any) -> Any:
     return np.int64(h >> shift)
 
 
-@compiled
+@inlined
+def _filter_bits(filters: Any, key: Any) -> Any:
+    """(word, two bits) of an edge in the blocked Bloom filter; its size is a power of two."""
+    h = key * _B
+    h ^= h >> _32
+    h *= _A
+    bits = (_1 << (h & _63)) | (_1 << ((h >> np.uint64(6)) & _63))
+    return np.int64((h >> np.uint64(20)) & np.uint64(len(filters) - 1)), bits
+
+
+@inlined
+def _may_hold(filters: Any, key: Any) -> Any:
+    word, bits = _filter_bits(filters, key)
+    return filters[word] & bits == bits
+
+
+@inlined
 def _token_key(data: Any, start: Any, length: Any) -> Any:
     """(low, high, hash): the token itself up to 16 bytes, else a hash of it. `data` has 16 bytes to spare."""
     if length <= 16:
@@ -135,7 +157,7 @@ def _same_bytes(a: Any, at: Any, b: Any, bt: Any, length: Any) -> Any:
     return _load64(a, at + length - 8) == _load64(b, bt + length - 8)
 
 
-@compiled
+@inlined
 def _find(tokens: Any, pool: Any, slot: Any, low: Any, high: Any, data: Any, start: Any, length: Any) -> Any:
     """Slot of a token, or -1 - (the free slot where it would go)."""
     wrap = tokens.shape[0] - 1
@@ -178,7 +200,7 @@ def token_hashes(pool: Any, offsets: Any, legal: Any) -> Any:
 
 
 @compiled
-def build(pool: Any, offsets: Any, legal: Any, tokens: Any, edges: Any) -> Any:
+def build(pool: Any, offsets: Any, legal: Any, tokens: Any, edges: Any, filters: Any) -> Any:
     """Fill the two tables; returns (longest path in tokens, first id, second id of a duplicate or -1, -1)."""
     token_shift = np.uint64(64) - np.uint64(np.round(np.log2(tokens.shape[0])))
     edge_shift = np.uint64(64) - np.uint64(np.round(np.log2(edges.shape[0])))
@@ -208,6 +230,8 @@ def build(pool: Any, offsets: Any, legal: Any, tokens: Any, edges: Any) -> Any:
                 else:
                     edges[at, 1] |= _1 << _32
                 key = _edge_key(node, slot)
+                word, bits = _filter_bits(filters, key)
+                filters[word] |= bits
                 at = _edge_home(key, edge_shift)
                 while edges[at, 0] != _0 and edges[at, 0] != key:
                     at = (at + 1) & edge_wrap
@@ -252,13 +276,13 @@ def legal_entries(pool: Any, offsets: Any) -> Any:
     return legal
 
 
-@compiled
+@inlined
 def _is_mark(byte: Any) -> Any:
     """, . ; : ? ! and the back-tick"""
     return byte == 44 or byte == 46 or byte == 59 or byte == 58 or byte == 63 or byte == 33 or byte == 96
 
 
-@compiled
+@inlined
 def _classify(data: Any, low: Any, size: Any, text: Any, marks: Any) -> None:
     """Copy a block and label its bytes; no branches, so that it is vectorised."""
     for k in range(size):
@@ -269,7 +293,7 @@ def _classify(data: Any, low: Any, size: Any, text: Any, marks: Any) -> None:
         marks[k] = (np.uint8(blank) * np.uint8(BLANK)) | (np.uint8(mark) * np.uint8(PUNCTUATION))
 
 
-@compiled
+@inlined
 def _separator(marks: Any, at: Any, stop: Any) -> Any:
     """First separator in [at, stop), or stop; `marks` has eight bytes to spare."""
     while at < stop:
@@ -280,7 +304,7 @@ def _separator(marks: Any, at: Any, stop: Any) -> Any:
     return stop
 
 
-@compiled
+@inlined
 def _note(text: Any, start: Any, length: Any, tokens: Any, shift: Any, keys: Any, spans: Any, n: Any) -> Any:
     low, high, h = _token_key(text, start, length)
     slot = np.int64(h >> shift)
@@ -293,7 +317,7 @@ def _note(text: Any, start: Any, length: Any, tokens: Any, shift: Any, keys: Any
     return n + 1
 
 
-@compiled
+@inlined
 def _split(text: Any, marks: Any, at: Any, stop: Any, tokens: Any, shift: Any, keys: Any, spans: Any, n: Any) -> Any:
     """Append the tokens of one spaced text: what stands between its single blanks, empty pieces included."""
     while True:
@@ -306,38 +330,53 @@ def _split(text: Any, marks: Any, at: Any, stop: Any, tokens: Any, shift: Any, k
         at = end + 1
 
 
-@compiled
-def _sorted_set(values: Any, start: Any, stop: Any) -> Any:
-    """Sort values[start:stop] and drop repeats in place; returns the new stop."""
-    if stop - start > SORT_BY_INSERTION:
-        values[start:stop].sort()
-    else:
-        for i in range(start + 1, stop):
-            value = values[i]
-            k = i
-            while k > start and values[k - 1] > value:
-                values[k] = values[k - 1]
-                k -= 1
-            values[k] = value
-    kept = start
-    for i in range(start, stop):
-        if kept == start or values[i] != values[kept - 1]:
+@inlined
+def _sorted_set(values: Any, start: Any, stop: Any, ranked: Any) -> Any:
+    """Sort values[start:stop] and drop repeats in place; returns the new stop. `ranked` is uint32[2, FEW] scratch.
+
+    Few values are put where the count of smaller ones says, without a branch to guess wrong; repeats fall on one place.
+    """
+    size = stop - start
+    if size <= FEW:
+        for i in range(FEW):
+            ranked[0, i] = NO_ID
+            ranked[1, i] = NO_ID
+        for i in range(size):
+            ranked[0, i] = values[start + i]
+        for i in range(size):
+            value = ranked[0, i]
+            rank = np.uint32(0)
+            for k in range(FEW):
+                rank += np.uint32(ranked[0, k] < value)
+            ranked[1, rank] = value
+        kept = start
+        for i in range(size):
+            values[kept] = ranked[1, i]
+            kept += ranked[1, i] != NO_ID
+        return kept
+    values[start:stop].sort()
+    kept = start + 1
+    for i in range(start + 1, stop):
+        if values[i] != values[kept - 1]:
             values[kept] = values[i]
             kept += 1
     return kept
 
 
-@compiled
-def _resolve(tokens: Any, edges: Any, pool: Any, text: Any, keys: Any, spans: Any, n: Any, shift: Any) -> None:
-    """Replace first guesses by slots (-1: in no entry) and ask for the edges that the Bloom masks let through."""
+@inlined
+def _resolve(tokens: Any, edges: Any, filters: Any, pool: Any, text: Any, keys: Any, spans: Any, n: Any, shift: Any) -> Any:
+    """Replace first guesses by slots (-1: in no entry) and ask for the edges that the Bloom masks let through.
+
+    Returns how many tokens are entries, and how many may begin a longer one.
+    """
     before = np.int64(-1)
     follow = _0
+    single, longer = 0, 0
     for i in range(n):
         length = spans[i, 2]
-        if length < 0:
-            before, follow = -1, _0
-            continue
-        slot = _find(tokens, pool, spans[i, 0], keys[i, 0], keys[i, 1], text, spans[i, 1], length)
+        slot = np.int64(-1)
+        if length >= 0:
+            slot = _find(tokens, pool, spans[i, 0], keys[i, 0], keys[i, 1], text, spans[i, 1], length)
         if slot < 0:
             spans[i, 0] = -1
             keys[i, 0] = _0
@@ -345,15 +384,20 @@ def _resolve(tokens: Any, edges: Any, pool: Any, text: Any, keys: Any, spans: An
             continue
         spans[i, 0] = slot
         keys[i, 0] = tokens[slot, 2] >> _32
+        single += keys[i, 0] != _0
         spans[i, 1] = -1
-        if before >= 0 and (follow >> (np.uint64(slot) & _63)) & _1 != _0:
-            home = _edge_home(_edge_key(before, slot), shift)
-            _prefetch(edges, home)
-            spans[i - 1, 1] = home
+        if (follow >> (np.uint64(slot) & _63)) & _1 != _0:
+            key = _edge_key(before, slot)
+            if _may_hold(filters, key):
+                home = _edge_home(key, shift)
+                _prefetch(edges, home)
+                spans[i - 1, 1] = home
+                longer += 1
         before, follow = slot, tokens[slot, 3]
+    return single, longer
 
 
-@compiled
+@inlined
 def _walk(edges: Any, token_slots: Any, spans: Any, i: Any, shift: Any, values: Any, count: Any) -> Any:
     """Append the entries of two or more tokens that begin at token i."""
     wrap = edges.shape[0] - 1
@@ -380,16 +424,28 @@ def _walk(edges: Any, token_slots: Any, spans: Any, i: Any, shift: Any, values: 
         node, at = token_slots + at, np.int64(-1)
 
 
-@compiled
-def _grown(values: Any, need: Any) -> Any:
-    larger = np.empty(max(2 * len(values), need), values.dtype)
-    larger[: len(values)] = values
-    return larger
+@inlined
+def _collect(edges: Any, token_slots: Any, keys: Any, spans: Any, n: Any, shift: Any, values: Any, ends: Any, row: Any) -> None:
+    """Write the sorted sets of a block's rows, the first of them being `row`."""
+    ranked = np.empty((2, FEW), np.uint32)
+    start = ends[row]
+    count = start
+    for i in range(n):
+        if spans[i, 2] < 0:
+            count = _sorted_set(values, start, count, ranked)
+            start = count
+            row += 1
+            ends[row] = count
+        elif spans[i, 0] >= 0:
+            values[count] = np.uint32(keys[i, 0] - _1)
+            count += keys[i, 0] != _0
+            if spans[i, 1] >= 0:
+                count = _walk(edges, token_slots, spans, i, shift, values, count)
 
 
 @compiled
 def match(
-    data: Any, offsets: Any, valid: Any, skip: Any, tokens: Any, edges: Any, pool: Any, deepest: Any
+    data: Any, offsets: Any, valid: Any, skip: Any, tokens: Any, edges: Any, filters: Any, pool: Any, deepest: Any
 ) -> Any:
     """(int64 offsets[n+1], uint32 values): the sorted set of entry ids of each row; a null row has none.
 
@@ -409,7 +465,7 @@ def match(
     ends = np.empty(n_rows + 1, np.int64)
     ends[0] = 0
     values = np.empty(max(1024, 4 * n_rows), np.uint32)
-    count, row = 0, 0
+    row = 0
     while row < n_rows:
         stop_row = row + 1
         while stop_row < n_rows and stop_row - row < 1024 and offsets[stop_row + 1] - offsets[row] <= BLOCK_BYTES:
@@ -423,20 +479,12 @@ def match(
             spans[n, 0] = -1
             spans[n, 2] = -1
             n += 1
-        _resolve(tokens, edges, pool, text, keys, spans, n, edge_shift)
-        start = count
-        for i in range(n):
-            if count + deepest + 1 > len(values):
-                values = _grown(values, count + deepest + 1)
-            if spans[i, 2] < 0:
-                count = _sorted_set(values, start, count)
-                start = count
-                row += 1
-                ends[row] = count
-            elif spans[i, 0] >= 0:
-                if keys[i, 0] != _0:
-                    values[count] = np.uint32(keys[i, 0] - _1)
-                    count += 1
-                if spans[i, 1] >= 0:
-                    count = _walk(edges, tokens.shape[0], spans, i, edge_shift, values, count)
-    return ends, values[:count].copy()
+        single, longer = _resolve(tokens, edges, filters, pool, text, keys, spans, n, edge_shift)
+        need = ends[row] + single + longer * deepest + 1
+        if need > len(values):
+            larger = np.empty(max(2 * len(values), need), np.uint32)
+            larger[: ends[row]] = values[: ends[row]]
+            values = larger
+        _collect(edges, tokens.shape[0], keys, spans, n, edge_shift, values, ends, row)
+        row = stop_row
+    return ends, values[: ends[n_rows]].copy()

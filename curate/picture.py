@@ -31,7 +31,6 @@ _RESIZER_MESSAGES = {
 # A list, since Pillow's others include EPS, which runs Ghostscript on what a stranger wrote.
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "ICO", "AVIF", "JPEG2000", "PPM")
 _INTERPOLATION = Literal["nearest", "linear", "bilinear", "cubic", "bicubic", "area", "lanczos", "lanczos4"]
-_PNG_END = b"IEND\xaeB`\x82"
 _ORIENTATION = 0x0112
 
 
@@ -102,7 +101,7 @@ class Resize:
             return Stored("success", **self._store(body, facts), **facts)
         except _Stop as stop:
             return Stored(stop.status, str(stop), **facts)
-        except Exception as problem:
+        except Exception as problem:  # noqa: BLE001 - whatever a file does to a decoder is its status
             return Stored("resize_error", _message(problem), **facts)
 
     def _store(self, body: bytes, facts: dict[str, Any]) -> dict[str, Any]:
@@ -110,7 +109,8 @@ class Resize:
         with _open(body) as image:
             orientation = _orientation(image)
             width, height = image.size
-            upright = (height, width) if orientation >= 5 else (width, height)
+            lying = orientation >= 5 and image.format != "TIFF"  # of a TIFF, Pillow gives the upright size
+            upright = (height, width) if lying else (width, height)
             facts.update(format=(image.format or "").lower(), original_width=upright[0], original_height=upright[1])
             if width * height > self.options.max_image_pixels:
                 raise _Stop("too_many_pixels", f"{width} x {height}, at most {self.options.max_image_pixels} pixels")
@@ -147,7 +147,7 @@ def _resizer_class() -> Any:
     """img2dataset's Resizer, imported when the first image needs it: 3 s, with wandb and albumentations."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else it asks the network for its newest version
     os.environ.setdefault("WANDB_MODE", "disabled")
-    from img2dataset import resizer  # noqa: PLC0415
+    from img2dataset import resizer
 
     # Its SuppressStdoutStderr points file descriptors 1 and 2 of the whole process at /dev/null during every image.
     # Meanwhile other threads' log lines are lost and a child process inherits the null device; with two threads in
@@ -174,7 +174,7 @@ def _open(body: bytes) -> Image.Image:
     except UnidentifiedImageError:
         what = "empty" if not body else f"starts with {body[:16]!r}"
         raise _Stop("truncated" if _is_cut(body) else "not_an_image", what) from None
-    except Exception as problem:  # a header that claims a format and breaks its rules
+    except Exception as problem:  # noqa: BLE001 - a header that claims a format and breaks its rules
         raise _Stop("truncated" if _is_cut(body) else "not_an_image", _message(problem)) from None
 
 
@@ -184,11 +184,23 @@ def _is_cut(body: bytes) -> bool:
         start = _scan_start(body)
         return start is None or body.find(b"\xff\xd9", start) < 0
     if body.startswith(b"\x89PNG\r\n\x1a\n"):
-        return body.rfind(_PNG_END) < 0
+        return not _png_ends(body)
     if body.startswith((b"GIF87a", b"GIF89a")):
         return not body.rstrip(b"\0\r\n ").endswith(b";")
     if body.startswith(b"RIFF") and body[8:12] == b"WEBP":
         return len(body) < int.from_bytes(body[4:8], "little") + 8
+    return False
+
+
+def _png_ends(body: bytes) -> bool:
+    """Whether the chunks lead to IEND inside the file. cv2 must not see one that does not: it sets aside whatever a
+    chunk's length declares, up to 2 GB, before it reads (10 s for a damaged file of 200 bytes).
+    """
+    at = 8
+    while at + 12 <= len(body):
+        if body[at + 4 : at + 8] == b"IEND":
+            return True
+        at += 12 + int.from_bytes(body[at : at + 4], "big")
     return False
 
 
@@ -210,7 +222,7 @@ def _scan_start(body: bytes) -> int | None:
 def _orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # damaged EXIF is no reason to lose the image
+    except Exception:  # noqa: BLE001 - damaged EXIF is no reason to lose the image
         return 1
     return value if value in range(1, 9) else 1
 

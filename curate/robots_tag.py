@@ -20,8 +20,9 @@ def is_disallowed(values: Iterable[str], directives: Collection[str], token: str
         robot = None
         for part in value.lower().split(","):
             name, colon, rest = part.partition(":")
+            directive = part
             if colon and name.strip() not in _VALUED:
-                robot, part = name.strip(), rest
-            if part.strip() in directives and robot in (None, token):
+                robot, directive = name.strip(), rest
+            if directive.strip() in directives and robot in (None, token):
                 return True
     return False

@@ -23,7 +23,7 @@ from curate.tar import TarFile
 from curate.view import View
 
 #: Columns that speak of the store, not of the sample.
-_INTERNAL = {"key", "status", "error_message", "tar", "offset", "size", "malformed"}
+_INTERNAL = {"key", "status", "error_message", "tar", "offset", "size", "extension", "malformed"}
 
 
 class WriteOptions(BaseModel):
@@ -136,8 +136,9 @@ class WriteShard:
         files[f"{name}.tar"] = {"bytes": hashed.bytes, "sha256": hashed.sha256.hexdigest()}
         with out.writing(f"{name}.parquet") as file:
             hashed = _Hashed(file)
-            sink = pa.PythonFile(hashed, mode="w")
-            pq.write_table(pa.concat_tables(tables), sink, compression="zstd")
+            buffer = pa.BufferOutputStream()
+            pq.write_table(pa.concat_tables(tables), buffer, compression="zstd")
+            hashed.write(buffer.getvalue().to_pybytes())
         files[f"{name}.parquet"] = {"bytes": hashed.bytes, "sha256": hashed.sha256.hexdigest()}
         stats = {"count": count, "successes": count, "failed_to_download": 0, "failed_to_resize": 0, "files": files}
         out.write_bytes(f"{name}_stats.json", json.dumps(stats, indent=1).encode())
@@ -146,13 +147,13 @@ class WriteShard:
     def _samples(self, tar: TarFile, table: pa.Table, shard: int, rows: np.ndarray) -> None:
         assert self.view.images is not None
         reader = ImageReader(self.view.store, self.view.images, shard)
-        formats = self.view.store.read_part(self.view.images, shard, ["format"])["format"].to_pylist()
+        extensions = self.view.store.read_part(self.view.images, shard, ["extension"])["extension"].to_pylist()
         for row, sample in zip(rows.tolist(), table.to_pylist(), strict=True):
             image = reader.bytes(row)
             assert image is not None
             text = (sample.get("text") or "").encode("utf-8", "replace")
             about = json.dumps(sample, ensure_ascii=False, default=str).encode("utf-8", "replace")
-            tar.add(f"{sample['key']}.{formats[row]}", image)
+            tar.add(f"{sample['key']}.{extensions[row]}", image)
             tar.add(f"{sample['key']}.txt", text)
             tar.add(f"{sample['key']}.json", about)
         reader.close()

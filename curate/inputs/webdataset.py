@@ -41,6 +41,7 @@ IMAGE_FIELDS = {
     "original_bytes": pa.int64(),
     "sha256": pa.string(),
     "format": pa.string(),
+    "extension": pa.string(),
     "key": pa.string(),
     "tar": pa.string(),
     "offset": pa.int64(),
@@ -91,13 +92,14 @@ def _sample(key: str, members: list[tuple[str, tarfile.TarInfo]], handle: Any, f
 def _image(
     data: bytes, member: tarfile.TarInfo, extension: str, key: str, file: str, row: dict[str, Any]
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {"status": "success", "error_message": None, "key": key, "tar": file, "format": extension}
+    found: dict[str, Any] = {"status": "success", "error_message": None, "key": key, "tar": file, "extension": extension}
     if len(data) < member.size:
         found["status"] = "truncated"
     else:
         try:
             with Image.open(io.BytesIO(data)) as opened:
                 found["width"], found["height"] = opened.size
+                found["format"] = (opened.format or "").lower()
         except Exception as error:  # noqa: BLE001 - any damage is a status of this row
             found |= {"status": "not_an_image", "error_message": str(error)[:200]}
     found |= {"offset": member.offset_data, "size": member.size, "original_bytes": member.size}

@@ -1,0 +1,96 @@
+"""Exact duplicates by URL, caption, pair, file, pixels or any columns: which row each one repeats."""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar
+
+import polars as pl
+import pyarrow as pa
+from pydantic import field_validator
+
+from curate.errors import unknown
+from curate.op import Grouped, Rows
+from curate.row_key import comparable, row_keys
+
+KEEPS = ("smallest_uid", "first", "largest_image", "best:COLUMN")
+
+
+class Exact(Grouped):
+    """`<table>_of` is the uid of the row that stays where this one repeats it, null for rows that stay;
+    `<table>_size` how many rows share the key. Both null for a row without a key. Table: `dup_<by>`.
+
+    by: a column, or several that must all be equal; `url_text` is url and text. URLs are compared as curate.url_key
+        spells them, captions in NFC with blanks collapsed, everything else as it is. Null, an empty string and NaN
+        equal nothing.
+    keep: which row of a group stays: `smallest_uid`, the `first` of the input, the `largest_image` (original width
+        times height), or `best:COLUMN` (highest value). A null ranks last; equals go by smallest uid, then by input.
+
+    A filter keeps one row of each group by `dup_url_of IS NULL`.
+    """
+
+    cite: ClassVar[str] = "exact keys as LAION, DataComp and MetaCLIP drop them; Schuhmann et al., 2022"
+    batch_size: int = 10_000
+    by: str | tuple[str, ...] = "url"
+    keep: str = "smallest_uid"
+
+    @field_validator("by")
+    @classmethod
+    def _one_spelling(cls, by: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        columns = ("url", "text") if by == "url_text" else (by,) if isinstance(by, str) else by
+        if not all(columns) or not columns:
+            raise ValueError("name a column, or several")
+        return columns[0] if len(columns) == 1 else columns
+
+    @field_validator("keep")
+    @classmethod
+    def _known(cls, keep: str) -> str:
+        if keep not in KEEPS[:3] and not re.fullmatch(r"best:.+", keep):
+            raise ValueError(str(unknown("keep", keep, KEEPS)))
+        return keep
+
+    def columns(self) -> tuple[str, ...]:
+        """What makes the key."""
+        return (self.by,) if isinstance(self.by, str) else self.by
+
+    def table(self) -> str:
+        return self.name or "dup_" + "_".join(self.columns())
+
+    def makes(self) -> dict[str, pa.DataType]:
+        return {f"{self.table()}_of": pa.string(), f"{self.table()}_size": pa.uint32()}
+
+    def needs(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.columns(), *self.carries())))
+
+    def carries(self) -> tuple[str, ...]:
+        more: tuple[str, ...] = ()
+        if self.keep == "largest_image":
+            more = ("original_width", "original_height")
+        elif self.keep.startswith("best:"):
+            more = (self.keep.removeprefix("best:"),)
+        return tuple(dict.fromkeys(("uid", *more)))
+
+    def keys(self, rows: Rows) -> pa.Array:
+        return row_keys([comparable(pl.Series(rows[name]), name) for name in self.columns()])
+
+    def judge(self, rows: pl.DataFrame) -> pl.DataFrame:
+        of, size = self.makes()
+        order = ["key", "shard", "row"] if self.keep == "first" else ["key", "rank", "uid", "shard", "row"]
+        ranked = rows.with_columns(rank=self._rank(rows))
+        ranked = ranked.sort(order, descending=[name == "rank" for name in order], nulls_last=True)
+        keeper = pl.col("uid").first().over("key")
+        return ranked.select(
+            "shard",
+            "row",
+            pl.when(~pl.col("key").is_first_distinct()).then(keeper).alias(of),
+            pl.len().over("key").cast(pl.UInt32).alias(size),
+        )
+
+    def _rank(self, rows: pl.DataFrame) -> pl.Series:
+        """Higher stays."""
+        if self.keep == "largest_image":
+            return rows["original_width"].cast(pl.Int64) * rows["original_height"].cast(pl.Int64)
+        if self.keep.startswith("best:"):
+            values = rows[self.keep.removeprefix("best:")]
+            return values.fill_nan(None) if values.dtype.is_float() else values
+        return pl.zeros(len(rows), pl.Int8, eager=True)

@@ -1,0 +1,49 @@
+"""How many distinct images share a caption, or captions an image: the frequency rules of ALIGN."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import polars as pl
+import pyarrow as pa
+
+from curate.op import Grouped, Rows
+from curate.row_key import comparable, row_keys
+
+#: Columns that stand for one thing, and what the count of it is called.
+THINGS = {"text": "text", "url": "url", "sha256": "image", "pixel_hash": "image", "phash": "image", "dhash": "image"}
+
+
+class Shared(Grouped):
+    """`text_images` is the number of distinct images among all rows with the row's caption (by: text, distinct:
+    sha256); `image_texts` the number of distinct captions of its image (by: sha256, distinct: text).
+
+    Distinct values are counted, not rows: one image under ten URLs is one image. A row without a value adds none, and
+    a row without a key has no count. URLs and captions are compared as in dedupe.exact. The counts are of the rows
+    that are in when the op runs; ALIGN counts its raw data.
+    """
+
+    cite: ClassVar[str] = "Jia et al., ALIGN, 2021, section 3"
+    by: str = "text"
+    distinct: str = "sha256"
+
+    def table(self) -> str:
+        things = [THINGS.get(column, column) for column in (self.by, self.distinct)]
+        return self.name or f"{things[0]}_{things[1]}s"
+
+    def makes(self) -> dict[str, pa.DataType]:
+        return {self.table(): pa.uint32()}
+
+    def needs(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((self.by, *self.carries())))
+
+    def carries(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(("uid", self.distinct)))
+
+    def keys(self, rows: Rows) -> pa.Array:
+        return row_keys([comparable(pl.Series(rows[self.by]), self.by)])
+
+    def judge(self, rows: pl.DataFrame) -> pl.DataFrame:
+        values = comparable(rows[self.distinct], self.distinct)
+        number = pl.col("value").drop_nulls().n_unique().over("key").cast(pl.UInt32)
+        return rows.with_columns(value=values).select("shard", "row", number.alias(self.table()))

@@ -1,0 +1,71 @@
+"""CLIPScore of Hessel et al.: 2.5 * max(cos, 0), the caption read as "A photo depicts ..."."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+from pydantic import PrivateAttr
+
+from curate.encoder.model import Encoder, check_model, column_name, model_weights
+from curate.op import Rows, Score
+
+PREFIX = "A photo depicts "
+W = 2.5
+
+
+def clipscore(cosine: np.ndarray) -> np.ndarray:
+    """w * max(cos, 0), w = 2.5.
+
+    >>> clipscore(np.array([0.30, -0.10])).round(6).tolist()
+    [0.75, 0.0]
+    """
+    return W * np.maximum(cosine, 0)
+
+
+def vectors(column: pa.Array) -> np.ndarray:
+    """A list column of float16 as a float32 matrix, normalised again: fp16 moved the lengths."""
+    flat = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(column), -1)
+    return flat / np.linalg.norm(flat, axis=1, keepdims=True)
+
+
+class ClipScore(Score):
+    """Column `clipscore`, in [0, 2.5]; not the curation cosine: the prefix changes the cosine itself.
+
+    It reads the image vectors that score.clip stored for the same model, so that only the caption is encoded.
+
+    model: as score.clip's; published with ViT-B-32/openai.
+    """
+
+    reads: ClassVar[tuple[str, ...]] = ("text",)
+    cite: ClassVar[str] = "Hessel et al., CLIPScore, 2021"
+    model: str = "ViT-B-32/openai"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    batch_size: int = 64
+
+    _encoder: Any = PrivateAttr(None)
+
+    def needs(self) -> tuple[str, ...]:
+        return ("text", f"{column_name(self.model)}_img")
+
+    def makes(self) -> dict[str, pa.DataType]:
+        return {"clipscore": pa.float32()}
+
+    def gpus(self) -> float:
+        return 0 if self.device == "cpu" else 1
+
+    def weights(self) -> str:
+        return model_weights(self.model)
+
+    def check(self) -> None:
+        check_model(self.model)
+
+    def setup(self) -> None:
+        self._encoder = Encoder(self.model, self.device)
+
+    def batch(self, rows: Rows) -> Mapping[str, Any]:
+        texts = self._encoder.texts([PREFIX + text for text in rows["text"].to_pylist()])
+        images = vectors(rows[f"{column_name(self.model)}_img"])
+        return {"clipscore": clipscore(np.einsum("nd,nd->n", images, texts))}

@@ -1,0 +1,79 @@
+"""What caption rules look at: digits, capitals, repeated words, URLs, file names, boilerplate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import polars as pl
+import pyarrow as pa
+
+from curate.op import Rows, Score
+
+# Words are what Python's str.split() makes of the caption.
+_BLANK = r"\s\x1c-\x1f"
+_WORD = rf"[^{_BLANK}]+"
+#: A word without the punctuation around it; a word of punctuation alone is none.
+_CORE = rf"[\p{{L}}\p{{M}}\p{{N}}](?:[^{_BLANK}]*[\p{{L}}\p{{M}}\p{{N}}])?"
+_CAPITALISED = rf"(?:^|[{_BLANK}])[^\p{{L}}\p{{N}}{_BLANK}]*[\p{{Lu}}\p{{Lt}}]"
+
+# The following are matched against the caption in lower case.
+_URL = r"(?:https?|ftp)://\S|\bwww\.[a-z0-9-]+\.|\b[a-z0-9-]+\.(?:com|net|org|info|biz|co\.uk)\b"
+_FILE_NAME = (
+    r"[a-z0-9_)-]\.(?:jpe?g|png|gif|webp|bmp|tiff?|heic|svg|psd|eps|cr2|nef|dng|mp4|mov|avi|pdf)\b"
+    r"|\b(?:img|dsc|dscn|dscf|dscn|pxl|mvi|gopr|sam|imgp|image|picture|photo|screenshot)[_-]?\d{3,}|\bp10\d{5}\b"
+)
+_BOILERPLATE = (
+    r"\bclick (?:here |image |photo |picture |on (?:the )?(?:image|photo|picture) )?(?:to|for) \w+"
+    r"|\b(?:tap|hover|roll ?over) (?:image )?to (?:enlarge|zoom|view|expand)"
+    r"|\b(?:enlarge|larger) (?:image|photo|picture|view)\b"
+    r"|\bstock (?:photo|image|picture|illustration|vector|footage|video|art)|\broyalty[- ]free\b"
+    r"|\b(?:image|photo|picture) (?:may contain|not (?:available|found)|unavailable|coming soon|placeholder)"
+    r"|\bno (?:image|photo|picture) (?:available|found|yet)|\ball rights reserved\b|©"
+)
+
+
+class TextRules(Score):
+    """Plain facts of a caption, for SQL to judge. Ratios are 0 for an empty caption, the others false.
+
+    digit_ratio: decimal digits among the characters that are not blanks.
+    alnum_ratio: letters (with their combining marks) and numbers among the characters that are not blanks.
+    capital_ratio: share of words whose first letter or number is an upper-case or title-case letter.
+    repeat_ratio: share of words that repeat an earlier one; case and the punctuation around a word do not count, nor
+        do words without a letter or number.
+    has_url: a URL, or a host name under www. or a common top-level domain.
+    has_file_name: `sunset.jpg`, or the names that cameras and screens give (IMG_2041, DSC00123).
+    boilerplate: page furniture: "click to enlarge", "stock photo", "royalty-free", "image not available", "©".
+
+    Conceptual Captions names high repetition, capitals and boilerplate as rules but publishes no definitions and no
+    cut-offs: the definitions are ours, cut-offs are the filter's. The phrases are English. Words are split at blanks.
+    """
+
+    reads: ClassVar[tuple[str, ...]] = ("text",)
+    cite: ClassVar[str] = "after Sharma et al., Conceptual Captions, 2018, section 3.3; definitions are ours"
+    batch_size: int = 10_000
+
+    def makes(self) -> dict[str, pa.DataType]:
+        ratios = dict.fromkeys(("digit_ratio", "alnum_ratio", "capital_ratio", "repeat_ratio"), pa.float32())
+        return ratios | dict.fromkeys(("has_url", "has_file_name", "boilerplate"), pa.bool_())
+
+    def batch(self, rows: Rows) -> Mapping[str, Any]:
+        text, lower = pl.col("text"), pl.col("lower")
+        visible = text.str.count_matches(rf"[^{_BLANK}]")
+        cores = lower.str.extract_all(_CORE).list
+        made = pl.DataFrame({"text": pl.Series(rows["text"])}).with_columns(lower=text.str.to_lowercase())
+        made = made.select(
+            digit_ratio=_share(text.str.count_matches(r"\p{Nd}"), visible),
+            alnum_ratio=_share(text.str.count_matches(r"[\p{L}\p{M}\p{N}]"), visible),
+            capital_ratio=_share(text.str.count_matches(_CAPITALISED), text.str.count_matches(_WORD)),
+            repeat_ratio=_share(cores.len().cast(pl.Int64) - cores.n_unique(), cores.len()),
+            has_url=lower.str.contains(_URL),
+            has_file_name=lower.str.contains(_FILE_NAME),
+            boilerplate=lower.str.contains(_BOILERPLATE),
+        )
+        return {name: made[name].to_arrow() for name in made.columns}
+
+
+def _share(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
+    """0 of nothing is 0."""
+    return (part / whole).fill_nan(0.0).cast(pl.Float32)

@@ -1,0 +1,464 @@
+"""The fetch engine against a real server on loopback: every status, the limits, and how often the server is asked."""
+
+import asyncio
+import socket
+import threading
+import time
+import tracemalloc
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+from aiohttp import web
+from pydantic import ValidationError
+
+from curate.address import is_allowed
+from curate.backoff import seconds_to_wait
+from curate.fetch import STATUS, Fetched, FetchOptions, fetch
+
+PICTURE = bytes(range(256)) * 40
+LOOPBACK = ("127.0.0.0/8", "::1/128")
+MEGABYTE = bytes(1_000_000)
+
+
+class Server:
+    """Answers in a thread of its own; counts requests by path, bytes sent, and requests at once."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[str] = Counter()
+        self.times: defaultdict[str, list[float]] = defaultdict(list)
+        self.headers: dict[str, str] = {}
+        self.sent = self.now = self.most = 0
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
+
+    def stop(self) -> None:
+        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _start(self) -> None:
+        app = web.Application()
+        app.router.add_get("/{path:.*}", self._answer)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        path = request.match_info["path"]
+        self.asked[path] += 1
+        self.times[path].append(time.monotonic())
+        self.headers = dict(request.headers)
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            kind, _, rest = path.partition("/")
+            answer: web.StreamResponse = await getattr(self, f"do_{kind}")(request, rest)
+            return answer
+        finally:
+            self.now -= 1
+
+    async def do_ok(self, request: web.Request, rest: str) -> web.StreamResponse:
+        return web.Response(body=PICTURE, content_type="image/jpeg")
+
+    async def do_code(self, request: web.Request, rest: str) -> web.StreamResponse:
+        return web.Response(status=int(rest), text="no")
+
+    async def do_busy(self, request: web.Request, rest: str) -> web.StreamResponse:
+        if self.asked["busy/" + rest] > 1:
+            return web.Response(body=PICTURE)
+        return web.Response(status=429, headers={"Retry-After": rest})
+
+    async def do_wait(self, request: web.Request, rest: str) -> web.StreamResponse:
+        await asyncio.sleep(0.05)
+        return web.Response(body=PICTURE)
+
+    async def do_drip(self, request: web.Request, rest: str) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "1000"})
+        await response.prepare(request)
+        for _ in range(1000):
+            await response.write(b"x")
+            await asyncio.sleep(0.05)
+        return response
+
+    async def do_declared(self, request: web.Request, rest: str) -> web.StreamResponse:
+        return await self._stream(request, {"Content-Length": "300000000"})
+
+    async def do_streamed(self, request: web.Request, rest: str) -> web.StreamResponse:
+        return await self._stream(request, {})
+
+    async def _stream(self, request: web.Request, headers: dict[str, str]) -> web.StreamResponse:
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(request)
+        self.sent = 0
+        for _ in range(300):
+            await response.write(MEGABYTE)
+            self.sent += len(MEGABYTE)
+        return response
+
+    async def do_short(self, request: web.Request, rest: str) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "1000"})
+        await response.prepare(request)
+        await response.write(b"x" * 10)
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    async def do_empty(self, request: web.Request, rest: str) -> web.StreamResponse:
+        return web.Response(body=b"")
+
+    async def do_to(self, request: web.Request, rest: str) -> web.StreamResponse:
+        return web.Response(status=302, headers={"Location": request.query["to"]})
+
+    async def do_hops(self, request: web.Request, rest: str) -> web.StreamResponse:
+        target = f"/hops/{int(rest) - 1}" if rest != "1" else "/ok"
+        return web.Response(status=301, headers={"Location": target})
+
+    async def do_robots(self, request: web.Request, rest: str) -> web.StreamResponse:
+        return web.Response(body=PICTURE, headers={"X-Robots-Tag": request.query["tag"]})
+
+    async def do_odd(self, request: web.Request, rest: str) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.write(b"HTTP/1.1 200 OK\r\nContent-Type: \xff\xfe\r\nContent-Length: 1\r\n\r\nx")
+        request.transport.close()
+        return web.Response()
+
+    async def do_garbage(self, request: web.Request, rest: str) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.write(b"\x00\x01 this is not HTTP\r\n\r\n")
+        request.transport.close()
+        return web.Response()
+
+    async def do_echo(self, request: web.Request, rest: str) -> web.StreamResponse:
+        return web.Response(body=request.raw_path.encode())
+
+    async def do_large(self, request: web.Request, rest: str) -> web.StreamResponse:
+        return web.Response(body=MEGABYTE)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    running = Server()
+    running.start()
+    yield running
+    running.stop()
+
+
+def build(**options: Any) -> FetchOptions:
+    return FetchOptions.model_validate({"allow_private_addresses": LOOPBACK, "timeout_seconds": 5, **options})
+
+
+def get(*urls: Any, **options: Any) -> list[Fetched]:
+    """What came of each row; each exactly once."""
+
+    async def collect() -> dict[int, Fetched]:
+        found: dict[int, Fetched] = {}
+        async for row, fetched in fetch(urls, build(**options)):
+            assert row not in found
+            found[row] = fetched
+        return found
+
+    found = asyncio.run(collect())
+    assert sorted(found) == list(range(len(urls)))
+    for fetched in found.values():
+        assert fetched.status in STATUS or fetched.status[:5] == "http_"
+        assert (fetched.body is not None) == (fetched.status == "success")
+        assert (fetched.error is None) == (fetched.status == "success")
+    return [found[row] for row in range(len(urls))]
+
+
+def test_a_whole_answer_is_a_success(server: Server) -> None:
+    (ok,) = get(f" {server.url}/ok\n")
+    assert (ok.status, ok.body, ok.content_type, ok.http_status) == ("success", PICTURE, "image/jpeg", 200)
+    assert ok.final_url == f"{server.url}/ok"
+    assert 0 < ok.seconds < 2
+    assert "curate" in server.headers["User-Agent"]
+
+
+def test_codes_are_statuses_and_a_404_is_asked_for_once(server: Server) -> None:
+    codes = [404, 410, 403, 206, 202, 304]
+    found = get(*(f"{server.url}/code/{code}" for code in codes), retries=3, backoff_seconds=0.01)
+    assert [f.status for f in found] == [f"http_{code}" for code in codes]
+    assert [f.http_status for f in found] == codes
+    assert {server.asked[f"code/{code}"] for code in codes} == {1}
+
+
+def test_server_errors_are_retried_with_growing_waits(server: Server) -> None:
+    (failed,) = get(f"{server.url}/code/500", retries=2, backoff_seconds=0.2)
+    assert failed.status == "http_500"
+    first, second, third = server.times["code/500"]
+    assert second - first >= 0.1
+    assert third - second >= 0.2
+    get(f"{server.url}/code/503")
+    assert server.asked["code/503"] == 1
+
+
+def test_retry_after_is_respected_up_to_the_cap(server: Server) -> None:
+    (ok,) = get(f"{server.url}/busy/1", retries=1, backoff_seconds=0)
+    assert ok.status == "success"
+    first, second = server.times["busy/1"]
+    assert 1 <= second - first < 2
+    (given_up,) = get(f"{server.url}/busy/3600", retries=3)
+    assert (given_up.status, server.asked["busy/3600"]) == ("http_429", 1)
+
+
+def test_back_off_is_the_same_every_time() -> None:
+    waits = [seconds_to_wait("http://a/", n, first=1, longest=5, retry_after=None) for n in (1, 2, 3, 9)]
+    assert waits == [seconds_to_wait("http://a/", n, first=1, longest=5, retry_after=None) for n in (1, 2, 3, 9)]
+    for wait, middle in zip(waits, (1, 2, 4), strict=False):
+        assert wait is not None
+        assert middle / 2 <= wait <= middle * 1.5
+    assert waits[3] == 5
+    for odd in ("soon", "", "Wed, 21 Oct 2015 07:28:00 GMT", "-5"):
+        assert seconds_to_wait("", 1, first=0, longest=5, retry_after=odd) == 0
+
+
+def test_a_slow_drip_does_not_outlast_the_deadline(server: Server) -> None:
+    started = time.monotonic()
+    (slow,) = get(f"{server.url}/drip", timeout_seconds=0.5)
+    assert time.monotonic() - started < 1.5
+    assert slow.status == "timeout"
+    assert 0.5 <= slow.seconds < 1
+    assert get(f"{server.url}/drip", timeout_seconds=0.2, retries=1, backoff_seconds=0)[0].status == "timeout"
+    assert server.asked["drip"] == 3
+
+
+def test_the_deadline_spans_redirects(server: Server) -> None:
+    (slow,) = get(f"{server.url}/to?to=/drip", timeout_seconds=0.3)
+    assert slow.status == "timeout"
+    assert slow.final_url == f"{server.url}/drip"
+
+
+def test_large_bodies_are_not_read(server: Server) -> None:
+    (declared,) = get(f"{server.url}/declared", max_bytes=1_000_000)
+    assert declared.status == "too_large"
+    (streamed,) = get(f"{server.url}/streamed", max_bytes=1_000_000)
+    assert streamed.status == "too_large"
+    assert server.sent < 30_000_000, "of 300 MB, no more than the sockets' buffers hold"
+    assert get(f"{server.url}/large", max_bytes=1_000_000)[0].status == "success"
+    assert get(f"{server.url}/large", max_bytes=999_999)[0].status == "too_large"
+
+
+def test_short_empty_and_odd_answers(server: Server) -> None:
+    short, empty, odd, garbage = get(*(f"{server.url}/{path}" for path in ("short", "empty", "odd", "garbage")))
+    assert short.status == "truncated"
+    assert empty.status == "empty"
+    assert odd.status == "success"
+    assert odd.content_type is not None
+    odd.content_type.encode()  # no lone surrogates: it goes into a column of strings
+    assert garbage.status == "error"
+
+
+def test_redirects(server: Server) -> None:
+    file, metadata, mapped, loop, ftp, bad, ok = get(
+        *(
+            f"{server.url}/to?to={target}"
+            for target in (
+                "file:///etc/passwd",
+                "http://169.254.169.254/latest/meta-data/",
+                "http://[::ffff:10.0.0.1]/",
+                "/to?to=/hops/99",
+                "ftp://example.com/x",
+                "http://[::1",
+                "/ok",
+            )
+        )
+    )
+    assert (file.status, ftp.status, bad.status) == ("bad_url", "bad_url", "bad_url")
+    assert "file:///etc/passwd" in (file.error or "")
+    assert (metadata.status, mapped.status) == ("address_refused", "address_refused")
+    assert loop.status == "too_many_redirects"
+    assert (ok.status, ok.final_url) == ("success", f"{server.url}/ok")
+
+
+def test_max_redirects_is_exact(server: Server) -> None:
+    def status(hops: int, limit: int) -> str:
+        return get(f"{server.url}/hops/{hops}", max_redirects=limit)[0].status
+
+    assert [status(5, 5), status(6, 5), status(1, 0)] == ["success", "too_many_redirects", "too_many_redirects"]
+    assert get(f"{server.url}/ok", max_redirects=0)[0].status == "success"
+
+
+@pytest.mark.parametrize(
+    ("tag", "token", "status"),
+    [
+        ("noai", None, "disallowed"),
+        ("nofollow, NoImageAI", None, "disallowed"),
+        ("nofollow", None, "success"),
+        ("otherbot: noai, noindex", None, "success"),
+        ("mybot: noai", "MyBot", "disallowed"),
+        ("noai, otherbot: nofollow", None, "disallowed"),
+        ("unavailable_after: 25 Jun 2030 15:00:00 PST, noindex", None, "disallowed"),
+    ],
+)
+def test_robots_header(server: Server, tag: str, token: str | None, status: str) -> None:
+    (found,) = get(f"{server.url}/robots?tag={tag}", user_agent_token=token)
+    assert found.status == status
+    assert ("MyBot" in server.headers["User-Agent"]) == (token is not None)
+    assert get(f"{server.url}/robots?tag={tag}", disallowed_header_directives=[])[0].status == "success"
+
+
+def test_no_connection(server: Server) -> None:
+    with socket.socket() as unused:  # bound, not listening: refused
+        unused.bind(("127.0.0.1", 0))
+        (refused,) = get(f"http://127.0.0.1:{unused.getsockname()[1]}/")
+    assert refused.status == "connect"
+    dns, label, tls = get(
+        "http://no-such-host.invalid/", f"http://{'a' * 64}.invalid/", f"https://127.0.0.1:{server.port}/"
+    )
+    assert dns.status == "dns"
+    assert label.status == "bad_url"
+    assert tls.status == "tls"
+
+
+BAD: list[Any] = [
+    None,
+    "",
+    "  ",
+    "not a url",
+    "ftp://example.com/a.jpg",
+    "data:image/png;base64,AAAA",
+    "file:///etc/passwd",
+]
+BAD += ["http://", "http:///x", "//example.com/x", "http://[::1", "http://a:99999/", "http://999.1.1.1/", "\ud800", 7.5]
+
+
+@pytest.mark.parametrize("url", BAD)
+def test_bad_urls(url: Any) -> None:
+    (found,) = get(url)
+    assert found.status == "bad_url"
+    (found.error or "").encode()
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "[::ffff:127.0.0.1]",
+        "2130706433",
+        "017700000001",
+        "0x7f.1",
+        "127.1",
+        "localhost",
+        "127.0.0.1.",
+        "0",
+    ],
+)
+def test_private_addresses_are_refused_unless_allowed(server: Server, host: str) -> None:
+    url = f"http://{host}:{server.port}/ok"
+    assert get(url, allow_private_addresses=[])[0].status == "address_refused"
+    assert get(url, allow_private_addresses=["10.0.0.0/8"])[0].status == "address_refused"
+    assert not server.asked
+    if host not in ("[::ffff:127.0.0.1]", "0"):
+        assert get(url)[0].status == "success"
+
+
+@pytest.mark.parametrize(
+    ("address", "allowed"),
+    [
+        ("8.8.8.8", True),
+        ("2606:4700::1111", True),
+        ("64:ff9b::808:808", True),  # NAT64 of 8.8.8.8
+        ("64:ff9b::a00:1", False),  # NAT64 of 10.0.0.1
+        ("2002:a00:1::", False),  # 6to4 of 10.0.0.1
+        ("::127.0.0.1", False),
+        ("::ffff:169.254.169.254", False),
+        ("100.64.0.1", False),
+        ("168.63.129.16", False),
+        ("0.0.0.0", False),
+        ("224.0.0.1", False),
+        ("240.0.0.1", False),
+        ("fe80::1%eth0", False),
+        ("fec0::1", False),
+        ("ff02::1", False),
+        ("fd00:ec2::254", False),
+        ("::", False),
+        ("not an address", False),
+    ],
+)
+def test_addresses(address: str, allowed: bool) -> None:
+    assert is_allowed(address) is allowed
+
+
+def test_proxies_of_the_environment_are_not_used(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9/")
+    assert get(f"{server.url}/ok")[0].status == "success"
+
+
+def test_equal_urls_are_fetched_once(server: Server) -> None:
+    found = get(f"{server.url}/ok", None, f"{server.url}/ok ", f"{server.url}/code/404", f"{server.url}/ok", None)
+    assert [f.status for f in found] == ["success", "bad_url", "success", "http_404", "success", "bad_url"]
+    assert found[0].body is found[2].body
+    assert server.asked == {"ok": 1, "code/404": 1}
+
+
+def test_urls_are_sent_as_they_are_written(server: Server) -> None:
+    found = get(f"{server.url}/echo/%7e%2F,%2C?q=a+b&s=%3D", f"{server.url}/echo/a b/ü")
+    assert [f.body for f in found] == [b"/echo/%7e%2F,%2C?q=a+b&s=%3D", b"/echo/a%20b/%C3%BC"]
+
+
+def test_one_host_gets_no_more_than_its_share(server: Server) -> None:
+    urls = [f"{server.url}/wait/{n}" for n in range(20)] + [f"{server.url}/to?to=/wait/r{n}" for n in range(10)]
+    found = get(*urls, per_host=3, concurrency=16, timeout_seconds=0.3)
+    assert {f.status for f in found} == {"success"}, "waiting for a turn is not on the clock"
+    assert server.most == 3
+
+
+def test_a_busy_host_holds_nobody_up(server: Server) -> None:
+    async def order() -> list[int]:
+        urls = [f"{server.url}/wait/{n}" for n in range(20)] + [f"http://localhost:{server.port}/ok"]
+        options = build(per_host=1, concurrency=4)
+        return [row async for row, _ in fetch(urls, options)]
+
+    assert 20 in asyncio.run(order())[:4]
+
+
+def test_bodies_in_memory_are_bounded(server: Server) -> None:
+    async def consume() -> int:
+        urls = [f"{server.url}/large/{n}" for n in range(60)]
+        tracemalloc.start()
+        async for _, fetched in fetch(urls, build(concurrency=4)):
+            assert fetched.status == "success"
+            await asyncio.sleep(0.005)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    assert asyncio.run(consume()) < 20 * len(MEGABYTE), "of 60 MB"
+
+
+def test_leaving_early_ends_the_requests(server: Server) -> None:
+    async def leave() -> None:
+        urls = [f"{server.url}/ok"] + [f"{server.url}/drip/{n}" for n in range(5)]
+        async with aclosing(fetch(urls, build())) as rows:
+            async for row, _ in rows:
+                assert row == 0
+                break
+        assert len(asyncio.all_tasks()) == 1
+
+    started = time.monotonic()
+    asyncio.run(leave())
+    assert time.monotonic() - started < 2
+
+
+def test_options_are_checked() -> None:
+    for wrong in (
+        {"timeout": 3},
+        {"retries": -1},
+        {"user_agent": "a\r\nb"},
+        {"allow_private_addresses": ["10.0.0.1/8"]},
+    ):
+        with pytest.raises(ValidationError):
+            build(**wrong)
+    assert build(disallowed_header_directives=[" NoAI"]).disallowed_header_directives == ("noai",)
+    assert FetchOptions.model_validate_json(FetchOptions().model_dump_json()) == FetchOptions()
