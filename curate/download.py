@@ -99,7 +99,7 @@ class DownloadShard:
         """
         places: dict[int, tuple[int, int]] = {}
         loop = asyncio.get_running_loop()
-        # One thread: img2dataset's Resizer swaps the process's file descriptors while it decodes.
+        # In a thread, so that deadlines go on while it resizes; one is enough, since there is a worker for every CPU.
         with ThreadPoolExecutor(1) as thread:
             async with aclosing(fetch([urls[row] for row in rows], self.fetching)) as answers:
                 async for number, answer in answers:

@@ -130,7 +130,6 @@ def features(pairs: Iterable[Pair], *, look_alikes: bool) -> Features:
     )
 
 
-@torch.inference_mode()
 def _text(model: lite.Model, tokenizer: lite.Tokenizer, texts: list[str]) -> Tensor:
     found = torch.empty(len(texts), TEXT_WIDTH)
     order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
@@ -139,7 +138,8 @@ def _text(model: lite.Model, tokenizer: lite.Tokenizer, texts: list[str]) -> Ten
         tokens = tokenizer([texts[row] for row in rows])
         tokens = tokens[:, : int((tokens != 0).sum(dim=1).max())]
         mask = (tokens != 0).long()
-        found[rows] = model.text.pooler(model.text.transformer(input_ids=tokens, attention_mask=mask), mask)
+        with torch.inference_mode():
+            found[rows] = model.text.pooler(model.text.transformer(input_ids=tokens, attention_mask=mask), mask)
     return found
 
 

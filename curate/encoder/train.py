@@ -35,7 +35,7 @@ _PATIENCE = 12
 _STOP, _TEST = 0.1, 0.15
 
 
-class Heads(nn.Module):
+class Heads(nn.Module):  # type: ignore[misc]
     """The two heads and the temperature, on features brought to one scale, so that one step size fits every column."""
 
     def __init__(self, real: Features, drawn: Features, width: int = 256):
@@ -58,14 +58,13 @@ class Heads(nn.Module):
     def embed_text(self, text: Tensor) -> Tensor:
         return functional.normalize(self.text(self.drop(text * self.text_scale)), dim=1)
 
-    @torch.no_grad()
     def shipped(self) -> dict[str, Tensor]:
         """Plain linear heads under open_clip's names, float16: the scaling is folded into the weights."""
-        image = self.image.weight * self.image_scale
+        image = self.image.weight.detach() * self.image_scale
         return {
             "visual.head.proj.weight": image.half(),
-            "visual.head.proj.bias": (self.image.bias - image @ self.image_mean).half(),
-            "text.proj.weight": (self.text.weight * self.text_scale).half(),
+            "visual.head.proj.bias": (self.image.bias.detach() - image @ self.image_mean).half(),
+            "text.proj.weight": (self.text.weight.detach() * self.text_scale).half(),
             "logit_scale": self.logit_scale.detach(),
         }
 
@@ -141,14 +140,14 @@ def fit(real: Features, drawn: Features, seed: int, *, epochs: int = 150) -> tup
             break
     print(f"stopped after {_epoch + 1} epochs, held-out loss {best_loss:.3f}")
     heads.load_state_dict(best)
-    return heads.eval(), splits[0][2]
+    return heads.eval().requires_grad_(False), splits[0][2]
 
 
-@torch.no_grad()
 def held_out_loss(heads: Heads, batch: tuple[Tensor, Tensor, Tensor]) -> float:
     heads.eval()
     image, text, group = batch
-    return float(contrast(heads.embed_image(image), heads.embed_text(text), group, heads.logit_scale))
+    with torch.no_grad():
+        return float(contrast(heads.embed_image(image), heads.embed_text(text), group, heads.logit_scale))
 
 
 def auc(high: np.ndarray, low: np.ndarray) -> float:
@@ -162,7 +161,6 @@ def auc(high: np.ndarray, low: np.ndarray) -> float:
     return float((below + upto).mean() / 2 / len(low))
 
 
-@torch.no_grad()
 def measure_real(heads: Heads, real: Features, held_out: np.ndarray) -> dict[str, object]:
     """Matched against all mismatched held-out pairs of other groups; recall of a text's image within the best 10."""
     image, text, group = Draw(real)(held_out)
@@ -219,7 +217,6 @@ _WRONG: dict[str, Callable[[Scene, random.Random], Scene]] = {
 }
 
 
-@torch.no_grad()
 def measure_drawn(heads: Heads, count: int, seed: str) -> dict[str, object]:
     """Fresh scenes: the true caption against a swapped one, and against ever smaller mistakes."""
     rng = random.Random(seed)
