@@ -32,6 +32,9 @@ class _Shards:
         self.make, self.arguments = make, arguments
         self.work: Work | None = None
 
+    def ready(self) -> None:
+        """Answers once a node has room for this worker."""
+
     def run(self, shard: int) -> dict[str, Any]:
         if self.work is None:
             self.work = _made(self.make, self.arguments)
@@ -133,50 +136,55 @@ class Cluster:
         self.start()
         gpus = gpus if ray.cluster_resources().get("GPU", 0) else 0
         actor = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0)(_Shards)
-
-        def hire() -> Any:
-            return actor.remote(make, arguments)
-
         todo = deque(shards)
         attempts: dict[int, int] = {}
-        running: dict[Any, tuple[int, Any]] = {}
-        pool = [hire() for _ in range(self._pool_size(len(shards), cpus, gpus))]
+        # What each worker was given: a shard, or None while it starts. A worker that no node has room for yet gets no
+        # shard, so the run does not wait for nodes that never come.
+        given: dict[Any, tuple[int | None, Any]] = {}
+        pool: list[Any] = []
+
+        def hire() -> None:
+            worker = actor.remote(make, arguments)
+            pool.append(worker)
+            given[worker.ready.remote()] = (None, worker)
+
+        for _ in range(self._pool_size(len(shards), cpus, gpus)):
+            hire()
         try:
-            # Two shards per worker: the next one waits at the worker while the driver looks at the last.
-            for worker in pool * 2:
-                if todo:
-                    shard = todo.popleft()
-                    running[worker.run.remote(shard)] = (shard, worker)
-            while running:
-                done, _ = ray.wait(list(running), num_returns=1)
-                shard, worker = running.pop(done[0])
+            while todo or any(shard is not None for shard, _ in given.values()):
+                done, _ = ray.wait(list(given), num_returns=1)
+                shard, worker = given.pop(done[0])
                 try:
                     report = ray.get(done[0])
                 except RayError as error:
-                    attempts[shard] = attempts.get(shard, 0) + 1
                     cause = error.cause if isinstance(error, RayTaskError) else error
-                    reason = _reason(cause)
                     if isinstance(cause, CurateError):
                         raise cause from None
+                    if shard is None:
+                        raise CurateError(f"a worker cannot start: {_reason(cause)}") from error
+                    attempts[shard] = attempts.get(shard, 0) + 1
                     if attempts[shard] >= ATTEMPTS:
-                        failed[shard] = reason
+                        failed[shard] = _reason(cause)
                     else:
-                        console.print(f"[yellow]shard {shard}: {reason}; attempt {attempts[shard] + 1} follows")
+                        console.print(f"[yellow]shard {shard}: {_reason(cause)}; attempt {attempts[shard] + 1} follows")
                         todo.append(shard)
                     if not isinstance(error, RayTaskError):
-                        # The worker is gone, and with it the shard that waited behind this one: that one is not to blame.
-                        for ref in [r for r, (_, w) in running.items() if w is worker]:
-                            todo.appendleft(running.pop(ref)[0])
+                        # The worker is gone, and with it the shard that waited behind this one, which is not to blame.
+                        for ref in [r for r, (_, w) in given.items() if w is worker]:
+                            waiting = given.pop(ref)[0]
+                            if waiting is not None:
+                                todo.appendleft(waiting)
                         pool.remove(worker)
-                        worker = hire()
-                        pool.append(worker)
+                        hire()
+                        continue
                 else:
-                    yield shard, report
-                load = sum(w is worker for _, w in running.values())
-                while todo and load < 2:
+                    if shard is not None:
+                        yield shard, report
+                # Two shards per worker: the next one waits there while the driver looks at the last.
+                load = sum(w is worker for _, w in given.values())
+                for _ in range(min(2 - load, len(todo))):
                     following = todo.popleft()
-                    running[worker.run.remote(following)] = (following, worker)
-                    load += 1
+                    given[worker.run.remote(following)] = (following, worker)
         finally:
             for worker in pool:
                 with contextlib.suppress(Exception):

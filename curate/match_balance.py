@@ -85,16 +85,16 @@ def threshold_for_size(matched: Iterable[pa.ListArray | pa.ChunkedArray], counts
     anew with each `for`, not a generator. Raises CurateError when fewer captions than `rows` match anything.
     """
     if isinstance(matched, Iterator):
-        raise CurateError("threshold_for_size reads `matched` several times: pass a list or a re-iterable, not a generator")
+        raise CurateError("`matched` is read several times: pass a list or a re-iterable object, not a generator")
     low, high = 0, int(_total(counts) and counts.max())
     expected = {low: 0.0, high: float(expected_rows(matched, counts, [high])[0])}
     if not 0 < rows <= expected[high]:
-        raise CurateError(f"{rows:,} rows wanted, but {expected[high]:,.0f} match an entry: no threshold gives that size")
+        raise CurateError(f"{rows:,} rows wanted, but {expected[high]:,.0f} match an entry: no t gives that many")
     while high - low > 1:
-        inner = np.geomspace(max(low, 1), high, POINTS_PER_PASS + 2)[1:-1]
-        if high - low <= POINTS_PER_PASS + 1:
-            inner = np.arange(low + 1, high)
-        points = sorted({min(max(int(t), low + 1), high - 1) for t in inner})
+        points = list(range(low + 1, high))
+        if len(points) > POINTS_PER_PASS:
+            inner = np.geomspace(max(low, 1), high, POINTS_PER_PASS + 2)[1:-1]
+            points = sorted({min(max(int(t), low + 1), high - 1) for t in inner})
         sizes = expected_rows(matched, counts, points)
         expected.update(zip(points, sizes.tolist(), strict=True))
         high = min([t for t in points if expected[t] >= rows], default=high)
@@ -107,7 +107,7 @@ def expected_rows(
 ) -> np.ndarray:
     """float64: the expected number of kept captions for each of several thresholds, in one pass."""
     wanted = np.array(list(thresholds), np.float64)
-    sums = np.zeros(len(wanted))
+    sums: np.ndarray = np.zeros(len(wanted))
     for batch in matched:
         ids, bounds, valid = id_lists(batch, len(counts))
         sums += _expected(ids, bounds, valid, counts.astype(np.float64), wanted)
@@ -131,7 +131,7 @@ def id_lists(matched: Any, n_entries: int) -> tuple[np.ndarray, np.ndarray, np.n
 def _total(counts: np.ndarray) -> float:
     total = float(counts.sum())
     if total == 0:
-        raise CurateError("all entry counts are 0: nothing matched (wrong caption column, or entries of another language?)")
+        raise CurateError("all entry counts are 0: nothing matched (wrong column, or entries of another language?)")
     return total
 
 

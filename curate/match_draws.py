@@ -37,7 +37,8 @@ def draw(
     if len(entry_hashes) != len(counts):
         raise CurateError(f"{len(entry_hashes):,} entry hashes for {len(counts):,} entry counts: expected one each")
     if len(uids) != len(valid) or uids.null_count:
-        raise CurateError(f"{len(uids):,} uids ({uids.null_count:,} null) for {len(valid):,} rows: every row needs a uid")
+        found = f"{len(uids):,} uids, {uids.null_count:,} null, for {len(valid):,} rows"
+        raise CurateError(f"{found}: every row needs a uid")
     start = np.uint64(seed & 0xFFFFFFFFFFFFFFFF)
     kept = _draw(ids, bounds, valid, hash_strings(uids), entry_probability(counts, t), entry_hashes, start)
     return pa.array(kept, pa.bool_(), mask=~valid)
@@ -131,7 +132,9 @@ def _finish(x: Any) -> Any:
 
 
 @compiled
-def _draw(ids: Any, bounds: Any, valid: Any, uids: Any, probability: Any, entries: Any, seed: Any) -> Any:
+def _draw(  # noqa: PLR0917
+    ids: Any, bounds: Any, valid: Any, uids: Any, probability: Any, entries: Any, seed: Any
+) -> Any:
     kept = np.zeros(len(valid), np.bool_)
     start = _finish(seed + _GOLDEN)
     for row in range(len(valid)):

@@ -8,10 +8,17 @@ so entries become paths over tokens (the empty token counts: it is what two blan
   64-bit Bloom mask of the tokens that may follow (0: none). A token's id, and its root node, is its slot.
 - `edges` uint64[slots, 2]: (node << 32 | token) + 1 | entry id+1, bit 32 when the path goes on. Node = slots of
   `tokens` + slot here.
+- `filters` uint64[words]: a Bloom filter of the edges, two bits in one word each, small enough for the second cache;
+  nine of ten pairs of tokens end there and cost no look into `edges`.
 
 Speed comes from cache misses, not instructions: rows go in blocks of a few kilobytes, and every table slot of a block
-is prefetched one pass before it is read.
+is prefetched one pass before it is read. Scratch memory is about 80 times the longest text.
+
+One file, though a long one: numba's disk cache does not see a change in a compiled function of another file.
 """
+
+# Compiled code is flat: arrays as arguments, branches on bytes.
+# ruff: noqa: PLR0912, PLR0917, PLR1714
 
 from __future__ import annotations
 
@@ -22,7 +29,6 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -41,8 +47,13 @@ def inlined(function: F) -> F:
     return numba.njit(forceinline=True)(function)  # type: ignore[no-any-return]
 
 
-@intrinsic
-def _load64(typingctx: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
+def _intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Typed for mypy: callers do not pass the typing context."""
+    return intrinsic(function)  # type: ignore[no-any-return]
+
+
+@_intrinsic
+def _load64(typingctx: Any, array: Any, index: Any) -> Any:
     """Eight bytes of a uint8 array at any alignment, little end first."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -53,16 +64,16 @@ def _load64(typingctx: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
     return types.uint64(array, types.int64), codegen
 
 
-@intrinsic
-def _trailing_zeros(typingctx: Any, word: Any) -> Any:  # noqa: ARG001
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+@_intrinsic
+def _trailing_zeros(typingctx: Any, word: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
 
     return types.int64(types.uint64), codegen
 
 
-@intrinsic
-def _prefetch(typingctx: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
+@_intrinsic
+def _prefetch(typingctx: Any, array: Any, index: Any) -> Any:
     """Ask for row `index` of a C-contiguous 2-D array without waiting for it."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -73,7 +84,7 @@ def _prefetch(typingctx: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
         at = builder.gep(builder.bitcast(view.data, byte.as_pointer()), [builder.mul(args[1], stride)])
         i32 = ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), i32, i32, i32])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        function = builder.module.declare_intrinsic("llvm.prefetch", (byte.as_pointer(),), kind)
         builder.call(function, [at, i32(0), i32(3), i32(1)])
         return context.get_dummy_value()
 
@@ -267,11 +278,8 @@ def legal_entries(pool: Any, offsets: Any) -> Any:
             if byte == 9 or byte == 10 or byte == 13:
                 legal[i] = False
             elif _is_mark(byte):
-                if k + 1 < stop and pool[k + 1] != 32:
-                    legal[i] = False
-                elif k > start and pool[k - 1] != 32:
-                    legal[i] = False
-                elif k + 2 < stop and _is_mark(pool[k + 2]):
+                glued = (k + 1 < stop and pool[k + 1] != 32) or (k > start and pool[k - 1] != 32)
+                if glued or (k + 2 < stop and _is_mark(pool[k + 2])):
                     legal[i] = False
     return legal
 
@@ -364,7 +372,9 @@ def _sorted_set(values: Any, start: Any, stop: Any, ranked: Any) -> Any:
 
 
 @inlined
-def _resolve(tokens: Any, edges: Any, filters: Any, pool: Any, text: Any, keys: Any, spans: Any, n: Any, shift: Any) -> Any:
+def _resolve(
+    tokens: Any, edges: Any, filters: Any, pool: Any, text: Any, keys: Any, spans: Any, n: Any, shift: Any
+) -> Any:
     """Replace first guesses by slots (-1: in no entry) and ask for the edges that the Bloom masks let through.
 
     Returns how many tokens are entries, and how many may begin a longer one.
@@ -425,7 +435,9 @@ def _walk(edges: Any, token_slots: Any, spans: Any, i: Any, shift: Any, values: 
 
 
 @inlined
-def _collect(edges: Any, token_slots: Any, keys: Any, spans: Any, n: Any, shift: Any, values: Any, ends: Any, row: Any) -> None:
+def _collect(
+    edges: Any, token_slots: Any, keys: Any, spans: Any, n: Any, shift: Any, values: Any, ends: Any, row: Any
+) -> None:
     """Write the sorted sets of a block's rows, the first of them being `row`."""
     ranked = np.empty((2, FEW), np.uint32)
     start = ends[row]

@@ -44,7 +44,7 @@ def load(path: str) -> list[str]:
 
 
 def build_small(*, words: int = 50_000, capitalised: bool = False, wordnet: str | None = WORDNET) -> list[str]:
-    """"0" to "99", WordNet's synset names when its files are in the folder `wordnet`, then the `words` most common words.
+    """ "0" to "99", WordNet's synset names if its files are in the folder `wordnet`, and the `words` most common words.
 
     A list to try balancing with, built without the network; it is not the published one (no Wikipedia pairs and titles,
     and lower case only unless `capitalised` adds "Photo" after "photo"). Order, the WordNet rule and the dropping of

@@ -33,7 +33,7 @@ def comparable(values: pl.Series, column: str) -> pl.Series:
     elif values.dtype == pl.Binary:
         values = values.bin.encode("hex")
     elif values.dtype.is_float():
-        values = (values.fill_nan(None) + 0.0).cast(pl.String)  # -0.0 is 0.0
+        values = values.fill_nan(None).set(values == 0, 0.0).cast(pl.String)  # -0.0 is 0.0
     else:
         values = values.cast(pl.String)
     return values.set(values == "", None)

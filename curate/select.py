@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 def folder_of(rule: Filter, view: View, step: str) -> str:
     """The keep table's folder: the rule, the tables it reads and the rows that enter it decide its content."""
-    columns = {name: view.columns[name] for name in rule.needs()}
+    columns = view.states(rule.needs())
     return f"keep_{step}-{identity(rule=rule.spec(), step=step, columns=columns, pool=view.pool())}"
 
 
@@ -145,10 +145,11 @@ def _one_shard(
         }
     )
     view.store.write_part(folder, shard, table)
-    mine = verdict.filter(pl.col("dropped_by") == step)
     before = view.kept(shard)
+    inside = np.ones(len(verdict), bool) if before is None else before
+    mine = verdict.filter(pl.Series(inside) & ~pl.col("kept"))
     counts: Counter[str] = Counter(dict(mine["reason"].value_counts().iter_rows()))
-    counts[""] = len(verdict) if before is None else int(before.sum())
+    counts[""] = int(inside.sum())
     return counts
 
 

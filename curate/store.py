@@ -50,7 +50,8 @@ class Folder:
     @cached_property
     def _located(self) -> tuple[fsspec.AbstractFileSystem, str]:
         try:
-            fs, path = fsspec.core.url_to_fs(self.url)
+            # Cached listings would hide, or give the old size of, what another process has written since.
+            fs, path = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
         except (ValueError, ImportError) as error:
             raise CurateError(f"cannot open '{self.url}': {error}") from error
         return fs, path.rstrip("/")
@@ -145,10 +146,14 @@ class Store(Folder):
             data = json.loads(self.read_bytes("manifest.json"))
         except FileNotFoundError:
             return {"format": FORMAT, "inputs": [], "tables": {}, "current": {}, "runs": {}}
-        except json.JSONDecodeError as error:
+        except NotADirectoryError as error:
+            raise CurateError(f"'{self.url}' is a file, not the folder of a store") from error
+        except ValueError as error:
             raise CurateError(f"{self.url}/manifest.json is damaged: {error}") from error
-        if data.get("format") != FORMAT:
-            raise CurateError(f"{self.url} has format {data.get('format')}; this version of curate reads {FORMAT}")
+        if not isinstance(data, dict) or "format" not in data:
+            raise CurateError(f"{self.url}/manifest.json is damaged: it is no manifest of a store")
+        if data["format"] != FORMAT:
+            raise CurateError(f"{self.url} has format {data['format']}; this version of curate reads {FORMAT}: upgrade it")
         return cast(dict[str, Any], data)
 
     def save(self, manifest: dict[str, Any]) -> None:
@@ -165,6 +170,16 @@ class Store(Folder):
         manifest["current"][entry["name"]] = table
         self.save(manifest)
 
+    def note_change(self, table: str) -> None:
+        """Record, before it happens, that final values of a table change: what was made from them is made anew."""
+        manifest = self.manifest()
+        entry = manifest["tables"].get(table)
+        if entry is not None:
+            entry["changes"] = entry.get("changes", 0) + 1
+            if "complete" in entry:
+                entry["complete"] = {}
+            self.save(manifest)
+
     # ---- shards ----
 
     def shard_rows(self) -> dict[int, int]:
@@ -179,8 +194,8 @@ class Store(Folder):
 
     def parts(self, table: str) -> set[int]:
         """Shards for which `table` has a complete part."""
-        names = (n for n in self.names(table) if n.endswith(".parquet") and n[:5].isdigit())
-        return {int(name.removesuffix(".parquet")) for name in names}
+        names = (n.removesuffix(".parquet") for n in self.names(table) if n.endswith(".parquet"))
+        return {int(name) for name in names if name.isdecimal()}
 
     def part(self, table: str, shard: int) -> str:
         return f"{table}/{shard_name(shard)}.parquet"
@@ -237,5 +252,6 @@ class Store(Folder):
         for folder in manifest["current"].values():
             entry = manifest["tables"][folder]
             if entry.get("kind") != "keep":
-                found.update({name: folder for name in entry["columns"]})
+                # Every table has uid; that of the records is the one that identities are made of.
+                found.update({name: folder for name in entry["columns"] if name != "uid"})
         return found

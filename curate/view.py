@@ -52,8 +52,36 @@ class View:
         inputs = [(g["files"], g["rows"], g["first_shard"]) for g in self.store.manifest()["inputs"]]
         return identity(keep=self.keep, inputs=inputs)
 
-    def folder_for(self, op: Op, **more: str) -> str:
+    def pools(self) -> set[str]:
+        """Identities of the rows that are in, and of the larger pools that earlier steps took them from."""
+        tables = self.store.manifest()["tables"]
+        found, keep = {self.pool()}, self.keep
+        while keep:
+            keep = tables.get(keep, {}).get("after")
+            found.add(replace(self, keep=keep).pool())
+        return found
+
+    def states(self, columns: Iterable[str]) -> dict[str, str]:
+        """What the values of columns, in the rows that are in, come from: a folder, and marks where they may change.
+
+        A table that ops fill for more rows later is final for the pools that it is complete for. One whose final values
+        were changed (failed downloads tried again) is another one from then on.
+        """
+        tables, pools = self.store.manifest()["tables"], self.pools()
+        found = {}
+        for name in columns:
+            folder = self.columns[name]
+            entry = tables.get(folder, {})
+            mark = f"@{entry['changes']}" if entry.get("changes") else ""
+            if not pools & set(entry.get("complete", pools)):
+                mark += f"+{len(entry['complete'])}"
+            found[name] = folder + mark
+        return found
+
+    def folder_for(self, op: Op, whole: bool = False) -> str:
         """The table that `op` makes from this view: its name and the identity of all that decides its content.
+
+        whole: the rows that are in are part of that.
 
         Raises:
             CurateError: when a column that it reads is not there.
@@ -69,6 +97,10 @@ class View:
             else:
                 hint = f"{op.spec()['op']} (table '{op.table()}') reads it"
                 raise unknown("column", column, self.columns, hint)
+        more = {}
+        if whole:
+            reads |= self.states(name for name in reads if name != "image")
+            more["pool"] = self.pool()
         return f"{op.table()}-{identity(spec=op.spec(), reads=reads, **more)}"
 
     # ---- one shard at a time ----

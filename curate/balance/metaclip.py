@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from curate.matching import draw, entry_counts, keep_probability, tail_share
+from curate.match_balance import entry_counts, keep_probability, tail_share
+from curate.match_draws import draw, hash_strings
 from curate.op import Counted, Rows
 
 
@@ -35,10 +36,14 @@ class MetaClip(Counted):
         return Counts(entry_counts(rows["entries"], _highest(rows["entries"]) + 1))
 
     def batch(self, rows: Rows, total: Any) -> Mapping[str, Any]:
-        counts = total.dense(_highest(rows["entries"]) + 1)
+        counts = total.dense(0)
+        # The draw is keyed by an entry's place in the list, which names it within one metadata file.
+        entries = hash_strings([str(number) for number in range(len(counts))])
         return {
             "metaclip_p": keep_probability(rows["entries"], counts, self.t),
-            "metaclip_keep": draw(rows["entries"], rows["uid"], counts, self.t, self.seed),
+            "metaclip_keep": draw(
+                rows["entries"], rows["uid"], counts, self.t, entry_hashes=entries, seed=self.seed
+            ),
         }
 
     def report(self, total: Any) -> dict[str, Any]:
@@ -68,4 +73,4 @@ class Counts:
 
 def _highest(entries: pa.Array) -> int:
     ids = entries.flatten()
-    return int(np.max(ids.to_numpy(), initial=-1)) if len(ids) else -1
+    return int(ids.to_numpy().max()) if len(ids) else -1

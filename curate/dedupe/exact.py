@@ -76,7 +76,7 @@ class Exact(Grouped):
     def judge(self, rows: pl.DataFrame) -> pl.DataFrame:
         of, size = self.makes()
         order = ["key", "shard", "row"] if self.keep == "first" else ["key", "rank", "uid", "shard", "row"]
-        ranked = rows.with_columns(rank=self._rank(rows))
+        ranked = rows.with_columns(rank=self._rank(rows.schema))
         ranked = ranked.sort(order, descending=[name == "rank" for name in order], nulls_last=True)
         keeper = pl.col("uid").first().over("key")
         return ranked.select(
@@ -86,11 +86,12 @@ class Exact(Grouped):
             pl.len().over("key").cast(pl.UInt32).alias(size),
         )
 
-    def _rank(self, rows: pl.DataFrame) -> pl.Series:
+    def _rank(self, schema: pl.Schema) -> pl.Expr:
         """Higher stays."""
         if self.keep == "largest_image":
-            return rows["original_width"].cast(pl.Int64) * rows["original_height"].cast(pl.Int64)
+            return pl.col("original_width").cast(pl.Int64) * pl.col("original_height").cast(pl.Int64)
         if self.keep.startswith("best:"):
-            values = rows[self.keep.removeprefix("best:")]
-            return values.fill_nan(None) if values.dtype.is_float() else values
-        return pl.zeros(len(rows), pl.Int8, eager=True)
+            best = self.keep.removeprefix("best:")
+            # polars ranks NaN above every number.
+            return pl.col(best).fill_nan(None) if schema[best].is_float() else pl.col(best)
+        return pl.lit(0)

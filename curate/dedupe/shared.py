@@ -23,7 +23,7 @@ class Shared(Grouped):
     that are in when the op runs; ALIGN counts its raw data.
     """
 
-    cite: ClassVar[str] = "Jia et al., ALIGN, 2021, section 3"
+    cite: ClassVar[str] = "Jia et al., ALIGN, 2021"
     by: str = "text"
     distinct: str = "sha256"
 

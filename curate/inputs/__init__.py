@@ -1,14 +1,35 @@
-"""Input formats, one file each: a module has EXTENSIONS, `schema(file)`, `count(file)` and `read(file, start)`."""
+"""Input formats, one file each.
+
+A module has
+    EXTENSIONS          endings of its files' names
+    SEEKABLE            whether a start inside a file costs little: then several tasks share one file
+    DECLARED            whether each file states all its columns: then one without urls or captions is a mistake, no gap
+    schema(file)        columns and types, without reading the file whole
+    count(file)         number of rows, as `read` gives them
+    read(file, start, batch_rows)   record batches of at most `batch_rows`, from row `start` on, with `schema`'s columns
+"""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import pkgutil
+from collections.abc import Iterator
 from types import ModuleType
+from typing import BinaryIO, cast
 
 import fsspec
+import pyarrow as pa
 
 from curate.errors import CurateError, unknown
+
+#: Column that holds what of a line or sample is damaged or fits no column. Such a row is read like any other: what
+#: is whole of it is in its columns, the rest is null.
+MALFORMED = "malformed"
+
+#: Endings of compressed files, to Arrow's names.
+CODECS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 
 
 def formats() -> dict[str, ModuleType]:
@@ -22,10 +43,29 @@ def format_of(file: str, known: dict[str, ModuleType]) -> str | None:
     return max(matches)[1] if matches else None
 
 
+@contextlib.contextmanager
+def opened(file: str) -> Iterator[BinaryIO]:
+    """The bytes of a file, decompressed as its name says; frames or members in a row are one stream.
+
+    Raises:
+        OSError: while reading, when a compressed file is damaged or cut off. (Python's zstandard ends without an
+            error at both a cut and the first frame's end.)
+    """
+    codec = next((codec for ending, codec in CODECS.items() if file.lower().endswith(ending)), None)
+    with fsspec.open(file, "rb") as handle:
+        if codec is None:
+            yield handle
+        else:
+            plain = pa.CompressedInputStream(pa.PythonFile(handle, "r"), codec)
+            with io.BufferedReader(plain, 1 << 20) as buffered:
+                yield cast(BinaryIO, buffered)
+
+
 def find(source: str, format_name: str = "auto") -> tuple[str, list[str]]:
     """The format and the files, sorted by name, of a file, folder or glob on any fsspec file system.
 
-    A folder of img2dataset's is read by its tars: their parquet holds nothing that their json members lack.
+    A folder of img2dataset's is read by its tars, each with the parquet beside it. Names that begin with `.` or `_`
+    are left out; `.json` files are, too, where there is data of another kind: they describe it.
 
     Raises:
         CurateError: when nothing is there, the format is unknown, or a folder mixes formats.
@@ -34,30 +74,49 @@ def find(source: str, format_name: str = "auto") -> tuple[str, list[str]]:
     if format_name != "auto" and format_name not in known:
         raise unknown("input format", format_name, known)
     try:
-        fs, path = fsspec.core.url_to_fs(source)
-        if fs.isdir(path):
-            found = [f for f in fs.find(path) if not any(p.startswith((".", "_")) for p in f[len(path) :].split("/"))]
-        elif any(c in path for c in "*?["):
-            found = list(fs.glob(path))
-        else:
-            found = [path] if fs.exists(path) else []
-    except (ValueError, ImportError, PermissionError) as error:
-        raise CurateError(f"cannot open input '{source}': {error}") from error
+        found = _files(source)
+    except Exception as error:
+        # Object stores have error classes of their own.
+        raise CurateError(f"cannot open input '{source}': {type(error).__name__}: {error}") from error
     if not found:
         raise CurateError(f"no input at '{source}'")
     kinds: dict[str, list[str]] = {}
-    for file in sorted(found):
+    for file in found:
         kind = format_of(file, known)
         if kind:
-            kinds.setdefault(kind, []).append(fs.unstrip_protocol(file) if "://" in source else file)
-    if "webdataset" in kinds:
-        kinds = {"webdataset": kinds["webdataset"]}
+            kinds.setdefault(kind, []).append(file)
     if format_name != "auto":
-        if len(found) == 1:
-            return format_name, [fs.unstrip_protocol(found[0]) if "://" in source else found[0]]
-        kinds = {k: v for k, v in kinds.items() if k == format_name}
+        return format_name, found if len(found) == 1 else kinds.get(format_name, found)
+    data = [file for file in kinds.get("jsonl", []) if not file.lower().endswith(".json")]
+    if "jsonl" in kinds and (len(kinds) > 1 or data):
+        kinds["jsonl"] = data
+    if "webdataset" in kinds:
+        tars = {file[: -len(".tar")] for file in kinds["webdataset"]}
+        kinds["parquet"] = [f for f in kinds.get("parquet", []) if f[: -len(".parquet")] not in tars]
+    kinds = {kind: files for kind, files in kinds.items() if files}
     if len(kinds) != 1:
         extensions = ", ".join(e for module in known.values() for e in module.EXTENSIONS)
         what = f"a mix of {', '.join(kinds)}" if kinds else "no file of a known kind"
         raise CurateError(f"input '{source}' holds {what}; known: {extensions}. Name one format, or a glob")
     return next(iter(kinds.items()))
+
+
+def _files(source: str) -> list[str]:
+    fs, path = fsspec.core.url_to_fs(source)
+    path = path.rstrip("/")
+    fs.invalidate_cache()
+    if fs.isdir(path):
+        found = _under(fs, path)
+    elif fs.exists(path):
+        found = [path]
+    elif any(c in path for c in "*?["):
+        entries = fs.glob(path, detail=True).items()
+        found = [f for p, about in entries for f in (_under(fs, p) if about["type"] == "directory" else [p])]
+    else:
+        found = []
+    return [fs.unstrip_protocol(f) if "://" in source else f for f in sorted(set(found))]
+
+
+def _under(fs: fsspec.AbstractFileSystem, folder: str) -> list[str]:
+    inner = {file: file[len(folder) :].strip("/").split("/") for file in fs.find(folder)}
+    return [file for file, parts in inner.items() if not any(p.startswith((".", "_")) for p in parts)]

@@ -1,82 +1,118 @@
-"""CSV and TSV files, plain, .gz or .zst; every value stays the text it was."""
+"""CSV and TSV files with a header line, plain, .gz, .zst or .bz2; every value stays the text it was."""
 
 from __future__ import annotations
 
+import csv
+import io
+import itertools
 from collections.abc import Iterator
-from typing import Any
 
-import fsspec
 import pyarrow as pa
-import pyarrow.csv as pa_csv
 
-EXTENSIONS = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".csv.zst", ".tsv.zst", ".csv.bz2", ".tsv.bz2")
+from curate.inputs import MALFORMED, opened
+
+EXTENSIONS = tuple(name + zipped for name in (".csv", ".tsv") for zipped in ("", ".gz", ".zst", ".bz2"))
 
 SEEKABLE = False
 
-#: A row must fit in a block; captions of megabytes occur.
-BLOCK_BYTES = 32 << 20
+DECLARED = True
 
-#: Column that holds a line which has not as many fields as the header; such a row has no url and no text.
-MALFORMED = "malformed"
+#: A quoted field spans at most this many lines; a longer one is a stray quote.
+MOST_LINES = 1000
+
+# The module's own limit of 128 KB ends a file at the first long caption.
+csv.field_size_limit(1 << 30)
+
+#: The fields of a line, or the line itself where it has not as many as the header.
+Row = list[str] | str
 
 
-def _open(file: str) -> Any:
-    return fsspec.open(file, "rb", compression="infer").open()
+class _Lines:
+    """Lines of a file; those that the parser took for one row can be given back."""
+
+    def __init__(self, source: Iterator[str]):
+        self.source, self.again = source, list[str]()
+        self.taken: list[str] = []
+
+    def __iter__(self) -> Iterator[str]:
+        taken, again, source = self.taken, self.again, self.source
+        while len(taken) < MOST_LINES:
+            line = again.pop() if again else next(source, None)
+            if line is None:
+                return
+            taken.append(line)
+            yield line
 
 
-def _parse_options(file: str, bad: list[str]) -> pa_csv.ParseOptions:
-    def keep_for_later(row: Any) -> str:
-        bad.append(row.text if row.text is not None else f"{row.actual_columns} fields instead of {row.expected_columns}")
-        return "skip"
-
+def _rows(file: str) -> Iterator[Row]:
+    """The header (a list), then every row. Empty lines are none."""
     separator = "\t" if ".tsv" in file.lower() else ","
-    return pa_csv.ParseOptions(delimiter=separator, newlines_in_values=True, invalid_row_handler=keep_for_later)
+    with opened(file) as handle:
+        text = io.TextIOWrapper(handle, "utf-8-sig", "replace", newline="")
+        yield from _parsed(_Lines(iter(text)), separator)
+
+
+def _parsed(lines: _Lines, separator: str) -> Iterator[Row]:
+    """Rows by the strict rules of CSV; a line that breaks them is parsed by itself, so that it spoils no other."""
+    reader, width, taken = csv.reader(iter(lines), delimiter=separator, strict=True), 0, lines.taken
+    while True:
+        try:
+            fields = next(reader, None)
+        except csv.Error:
+            fields = []
+        if fields is None:
+            return
+        if fields and len(fields) == (width or len(fields)):
+            width = len(fields)
+            yield fields
+        elif taken and (fields or taken[0].strip()):
+            lines.again += reversed(taken[1:])
+            yield _alone(taken[0], separator, width)
+            if len(taken) > 1:
+                reader = csv.reader(iter(lines), delimiter=separator, strict=True)
+        taken.clear()
+
+
+def _alone(line: str, separator: str, width: int) -> Row:
+    """One line with quotes taken as letters, else with quotes as they come; else as it is."""
+    bare = line.rstrip("\r\n")
+    for quoting in (csv.QUOTE_NONE, csv.QUOTE_MINIMAL):
+        try:
+            fields = next(csv.reader([bare], delimiter=separator, quoting=quoting), [])
+        except csv.Error:
+            continue
+        if len(fields) == width or not width:
+            return fields
+    return bare
+
+
+def _names(rows: Iterator[Row]) -> list[str]:
+    """The header's names, made distinct; a column without one is named by its place."""
+    names: list[str] = []
+    for place, given in enumerate(next(rows, []), 1):
+        name = given.strip() or f"column_{place}"
+        names.append(f"{name}_{place}" if name in names else name)
+    return names
 
 
 def schema(file: str) -> pa.Schema:
-    with _open(file) as handle:
-        names = pa_csv.open_csv(
-            handle, pa_csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False), _parse_options(file, [])
-        ).schema.names
-    return pa.schema([(name, pa.string()) for name in [*names, MALFORMED]])
+    names = _names(_rows(file))
+    return pa.schema([(name, pa.large_string()) for name in dict.fromkeys([*names, MALFORMED])])
 
 
 def count(file: str) -> int:
-    return sum(batch.num_rows for batch in read(file))
+    return max(0, sum(1 for _ in _rows(file)) - 1)
 
 
 def read(file: str, start: int = 0, batch_rows: int = 10_000) -> Iterator[pa.RecordBatch]:
-    """Batches from row `start` on, all columns as text; a malformed line is a row of its own, after its block."""
-    bad: list[str] = []
-    names = schema(file).names
-    # Read as bytes: one caption that is not UTF-8 must not end the file.
-    types = {name: pa.large_binary() for name in names}
-    options = pa_csv.ConvertOptions(column_types=types, strings_can_be_null=True, null_values=[""], quoted_strings_can_be_null=False)
-    with _open(file) as handle:
-        reader = pa_csv.open_csv(
-            handle,
-            pa_csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False),
-            _parse_options(file, bad),
-            options,
-        )
-        for block in reader:
-            columns = {name: _text(block[name]) for name in block.schema.names}
-            columns[MALFORMED] = pa.nulls(block.num_rows, pa.large_string())
-            table = pa.table(columns)
-            if bad:
-                lines = pa.table({MALFORMED: pa.array(bad, pa.large_string())})
-                table = pa.concat_tables([table, lines], promote_options="default")
-                bad.clear()
-            if start >= table.num_rows:
-                start -= table.num_rows
-                continue
-            yield from table.slice(start).combine_chunks().to_batches(max_chunksize=batch_rows)
-            start = 0
-
-
-def _text(values: pa.Array) -> pa.Array:
-    try:
-        return values.cast(pa.large_string())
-    except pa.ArrowInvalid:
-        decoded = [None if v is None else v.decode("utf-8", "replace") for v in values.to_pylist()]
-        return pa.array(decoded, pa.large_string())
+    """Batches from row `start` on, all columns as text, an empty field as null."""
+    rows = _rows(file)
+    names = _names(rows)
+    rest = itertools.islice(rows, start, None)
+    nothing = [""] * len(names)
+    while chunk := list(itertools.islice(rest, batch_rows)):
+        columns = zip(*(nothing if isinstance(row, str) else row for row in chunk), strict=True)
+        found = {n: pa.array([v or None for v in c], pa.large_string()) for n, c in zip(names, columns, strict=True)}
+        lines = pa.array([row if isinstance(row, str) else None for row in chunk], pa.large_string())
+        found[MALFORMED] = lines if MALFORMED not in found else found[MALFORMED].fill_null(lines)
+        yield pa.record_batch(found)

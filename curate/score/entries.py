@@ -26,8 +26,8 @@ class Entries(Score):
     """`entries`: sorted ids of the entries that stand in the caption, each once; stored, so that another balancing
     threshold needs no matching.
 
-    metadata: MetaCLIP's metadata.json, or a text file with one entry per line; `small` is a list built from installed
-        packages (English words by frequency, and WordNet where Debian's wordnet-base is installed).
+    metadata: MetaCLIP's metadata.json, or a text file with one entry per line; `small` is a list to try things with: the
+        50,000 most frequent English words of the package wordfreq, also capitalised, and the numbers 0 to 99.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("text",)
@@ -62,7 +62,7 @@ def load_metadata(metadata: str) -> list[str]:
     """The entries in their order: the ids are their places."""
     from curate.metadata import build_small, load
 
-    return build_small() if metadata == "small" else load(metadata)
+    return build_small(words=50_000, capitalised=True, wordnet=None) if metadata == "small" else load(metadata)
 
 
 def metadata_identity(metadata: str) -> str:

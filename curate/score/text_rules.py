@@ -51,7 +51,7 @@ class TextRules(Score):
     """
 
     reads: ClassVar[tuple[str, ...]] = ("text",)
-    cite: ClassVar[str] = "after Sharma et al., Conceptual Captions, 2018, section 3.3; definitions are ours"
+    cite: ClassVar[str] = "after Sharma et al., Conceptual Captions, 2018; definitions are ours"
     batch_size: int = 10_000
 
     def makes(self) -> dict[str, pa.DataType]:
@@ -60,23 +60,30 @@ class TextRules(Score):
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
         text, lower = pl.col("text"), pl.col("lower")
-        visible = (text.str.len_chars() - text.str.count_matches(rf"[{_BLANK}]")).cast(pl.Int64)
-        signs = text.str.count_matches(rf"[^\p{{L}}\p{{M}}\p{{N}}{_BLANK}]")
-        words = text.str.count_matches(_WORD)
-        cores = lower.str.extract_all(_CORE).list
-        made = pl.DataFrame({"text": pl.Series(rows["text"])}).with_columns(lower=text.str.to_lowercase())
-        made = made.select(
-            digit_ratio=_share(text.str.count_matches(r"\p{Nd}"), visible),
-            alnum_ratio=_share(visible - signs, visible),
-            capital_ratio=_share(text.str.count_matches(_CAPITALISED), words),
-            repeat_ratio=_share(cores.len().cast(pl.Int64) - cores.n_unique(), cores.len()),
+        counts = pl.DataFrame({"text": pl.Series(rows["text"])}).with_columns(lower=text.str.to_lowercase())
+        counts = counts.select(
+            visible=text.str.len_chars() - text.str.count_matches(rf"[{_BLANK}]"),
+            signs=text.str.count_matches(rf"[^\p{{L}}\p{{M}}\p{{N}}{_BLANK}]"),
+            digits=text.str.count_matches(r"\p{Nd}"),
+            words=text.str.count_matches(_WORD),
+            capitalised=text.str.count_matches(_CAPITALISED),
+            cores=lower.str.extract_all(_CORE),
             has_url=lower.str.contains(_URL),
             has_file_name=lower.str.contains(_FILE_NAME),
             boilerplate=lower.str.contains(_BOILERPLATE),
+        ).with_columns(named=pl.col("cores").list.len(), distinct=pl.col("cores").list.n_unique())
+        # In a step of its own: within one, polars would match every expression again for each use of it.
+        made = counts.select(
+            "has_url",
+            "has_file_name",
+            "boilerplate",
+            digit_ratio=_share("digits", "visible"),
+            alnum_ratio=1 - _share("signs", "visible", nothing=1),
+            capital_ratio=_share("capitalised", "words"),
+            repeat_ratio=1 - _share("distinct", "named", nothing=1),
         )
-        return {name: made[name].to_arrow() for name in made.columns}
+        return {name: made[name].to_arrow() for name in self.makes()}
 
 
-def _share(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
-    """0 of nothing is 0."""
-    return (part / whole).fill_nan(0.0).cast(pl.Float32)
+def _share(part: str, whole: str, nothing: float = 0) -> pl.Expr:
+    return pl.when(pl.col(whole) > 0).then(pl.col(part) / pl.col(whole)).otherwise(nothing)

@@ -1,0 +1,90 @@
+"""`python -m curate.demo FOLDER`: a generated pool, served and curated, and the result held against the truth."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import polars as pl
+import typer
+
+import curate
+from curate.cluster import Cluster
+from curate.demo.check import compare, print_table
+from curate.demo.pool import build
+from curate.demo.server import serve
+from curate.pipeline import load_pipeline, run
+from curate.progress import console
+from curate.report import write_report
+from curate.show import out, print_funnel
+
+#: The last step that judges pairs; balancing after it thins good ones on purpose.
+JUDGED = "caption_fits"
+
+
+def main(
+    folder: Annotated[Path, typer.Argument(help="Where the pool, the store and the shards go.")] = Path("demo"),
+    rows: Annotated[int, typer.Option(min=100, help="Pairs in the pool.")] = 2000,
+    port: Annotated[int, typer.Option(help="Port of the local web server; 0 finds a free one.")] = 0,
+    workers: Annotated[int | None, typer.Option(help="0 works without Ray.")] = None,
+) -> None:
+    """The whole job once, on this machine: from a list of image URLs and captions to balanced WebDataset shards."""
+    began = time.monotonic()
+    pool = folder / "pool" / "pool.parquet"
+    # The urls are part of the pool: after a crash the server must come back at the port it had.
+    with serving(folder / "pool", used_port(pool) or port) as base_url:
+        if not pool.exists():
+            console.print(f"building a pool of {rows:,} image-caption pairs with planted troubles in {pool.parent} ...")
+            build(pool.parent, rows, base_url=base_url)
+        console.print(f"serving it at {base_url}; running pipelines/demo.yaml")
+        variables = {"input": str(pool), "root": str(folder / "store"), "allow": "[127.0.0.0/8]"}
+        cluster = Cluster(workers=workers)
+        try:
+            result = run(load_pipeline("demo", variables), cluster)
+        finally:
+            cluster.stop()
+    root = str(folder / "store")
+    out.print()
+    print_table(compare(pool.parent / "truth.parquet", judged(root)), out)
+    out.print("\n[bold]The funnel[/]: what each step dropped, and why")
+    print_funnel(result["funnel"], result["written"])
+    report = write_report(root)
+    out.print(f"shards:   {result['written']['to']}   (webdataset, open_clip and DataComp read them)")
+    out.print(f"report:   {report}   (open it in a browser)")
+    out.print(
+        f"store:    {root}   (curate show {root}; another threshold: curate filter {root} --where 'match >= 0.3')"
+    )
+    out.print(f"all in {time.monotonic() - began:.0f} s")
+
+
+def used_port(pool: Path) -> int:
+    """The port in the urls of a pool that was built already, else 0."""
+    if not pool.exists():
+        return 0
+    urls = pl.read_parquet(pool, columns=["url"])["url"].drop_nulls()
+    ports = urls.str.extract(r"^http://127\.0\.0\.1:(\d+)/").drop_nulls().cast(pl.Int64).mode()
+    return int(ports[0]) if len(ports) else 0
+
+
+@contextlib.contextmanager
+def serving(folder: Path, port: int) -> Iterator[str]:
+    """`serve`, with a word of advice where the port is taken."""
+    with contextlib.ExitStack() as stack:
+        try:
+            base_url = stack.enter_context(serve(folder, port))
+        except OSError as error:
+            raise SystemExit(f"port {port} is taken ({error}): free it, or give the demo another folder") from None
+        yield base_url
+
+
+def judged(root: str) -> pl.DataFrame:
+    """The ledger after JUDGED, with row numbers, urls and captions."""
+    store = curate.open(root)
+    return store.table("url", "text", "kept", "dropped_by", "reason", step=JUDGED).collect().with_row_index("row")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,102 @@
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curate.cluster import Cluster
+from curate.dedupe.shared import Shared
+from curate.op import Rows, load
+from curate.read import ReadOptions, read
+from curate.scoring import annotate
+from curate.store import Store
+
+
+def counts(op, rows, shard_of=lambda i: 0):
+    """The count per row; the frame holds the rows in the order of `rows`."""
+    columns = {name: pa.array([row.get(name) for row in rows], pa.string()) for name in op.needs()}
+    number = range(len(rows))
+    places = {"shard": pa.array(map(shard_of, number), pa.int32()), "row": pa.array(number, pa.int32())}
+    carried = {name: columns[name] for name in op.carries()}
+    frame = pl.DataFrame(pa.table({"key": op.keys(Rows(columns)), **places, **carried}))
+    frame = frame.filter(pl.col("key").is_not_null())
+    found = {row: count for _, row, count in op.judge(frame).select("shard", "row", *op.makes()).iter_rows()}
+    return [found.get(i) for i in range(len(rows))]
+
+
+def rows_of(*pairs):
+    return [{"uid": f"u{i}", "text": text, "sha256": image} for i, (text, image) in enumerate(pairs)]
+
+
+ROWS = rows_of(("a", "1"), (" a ", "1"), ("a", "2"), ("a", None), ("b", "1"), ("b", None), (None, "1"), ("", "3"))
+
+
+def test_distinct_images_of_a_caption():
+    assert counts(Shared(), ROWS) == [2, 2, 2, 2, 1, 1, None, None]
+
+
+def test_distinct_captions_of_an_image():
+    op = Shared(by="sha256", distinct="text")
+    assert counts(op, ROWS) == [2, 2, 1, None, 2, None, 2, 0]
+
+
+def test_a_group_without_any_value_counts_none():
+    assert counts(Shared(), rows_of(("a", None), ("a", ""))) == [0, 0]
+
+
+@pytest.mark.parametrize("images", [10, 11])
+def test_one_image_under_many_rows_is_one(images):
+    rows = rows_of(*[("shared", f"{i % images}") for i in range(40)])
+    assert counts(Shared(), rows) == [images] * 40
+
+
+@pytest.mark.parametrize(
+    ("options", "column"),
+    [
+        ({}, "text_images"),
+        ({"by": "sha256", "distinct": "text"}, "image_texts"),
+        ({"by": "pixel_hash", "distinct": "url"}, "image_urls"),
+        ({"by": "host", "distinct": "text"}, "host_texts"),
+        ({"by": "text", "distinct": "phash", "name": "looks"}, "looks"),
+    ],
+)
+def test_names(options, column):
+    op = load({"dedupe.shared": options})
+    assert op.table() == column and list(op.makes()) == [column]
+
+
+def oracle(rows):
+    out = []
+    for row in rows:
+        text = " ".join((row["text"] or "").split())
+        if not text:
+            out.append(None)
+            continue
+        out.append(len({r["sha256"] for r in rows if " ".join((r["text"] or "").split()) == text} - {None}))
+    return out
+
+
+PAIRS = st.tuples(st.sampled_from(["a", "a ", "b", "", None]), st.sampled_from(["1", "2", "3", None]))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(PAIRS, min_size=1, max_size=14), st.randoms(use_true_random=False))
+def test_against_every_pair_in_any_order(pairs, random):
+    rows = rows_of(*pairs)
+    expected = oracle(rows)
+    assert counts(Shared(), rows) == expected
+    order = list(range(len(rows)))
+    random.shuffle(order)
+    assert counts(Shared(), [rows[i] for i in order], shard_of=lambda i: i % 3) == [expected[i] for i in order]
+
+
+@pytest.mark.parametrize("rows_per_shard", [2, 100])
+def test_through_a_store(tmp_path, rows_per_shard):
+    table = {name: [row[name] for row in ROWS] for name in ("text", "sha256")}
+    pq.write_table(pa.table({"url": [f"http://x/{i}" for i in range(8)], **table}), tmp_path / "in.parquet")
+    store, cluster = Store(str(tmp_path / "store")), Cluster(workers=0)
+    view = read(store, ReadOptions(input=str(tmp_path / "in.parquet"), rows_per_shard=rows_per_shard), cluster)
+    annotate(view, [Shared(), Shared(by="sha256", distinct="text")], cluster)
+    assert store["text_images"].collect()["text_images"].to_list() == [2, 2, 2, 2, 1, 1, None, None]
+    assert store["image_texts"].collect()["image_texts"].to_list() == [2, 2, 1, None, 2, None, 2, 0]

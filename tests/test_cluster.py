@@ -1,0 +1,103 @@
+"""Shards over real Ray actors: retries, lost workers, workers that never come."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from curate.cluster import Cluster
+from curate.errors import CurateError
+
+
+@pytest.fixture(scope="module")
+def ray_cluster() -> Iterator[Cluster]:
+    with pytest.MonkeyPatch.context() as patch:
+        # Ray's workers must find this module.
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        cluster = Cluster(workers=2)
+        cluster.start()
+    yield cluster
+    cluster.stop()
+
+
+class Square:
+    """Counts its calls in files; fails or dies where told."""
+
+    def __init__(self, folder: str, deadly: tuple[int, ...] = (), flaky: tuple[int, ...] = (), broken: tuple[int, ...] = ()):
+        self.folder, self.deadly, self.flaky, self.broken = Path(folder), deadly, flaky, broken
+
+    def __call__(self, shard: int) -> dict[str, int]:
+        calls = self.folder / f"{shard}.calls"
+        with calls.open("a") as file:
+            file.write("x")
+        first = calls.stat().st_size == 1
+        if shard in self.deadly or (shard in self.flaky and first):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if shard in self.broken:
+            raise ValueError(f"shard {shard} is broken")
+        return {"square": shard * shard}
+
+
+class CannotStart:
+    def __init__(self) -> None:
+        raise OSError("no weights here")
+
+    def __call__(self, shard: int) -> dict[str, int]:
+        return {}
+
+
+def squares(cluster: Cluster, folder: Path, shards: range, **trouble: tuple[int, ...]) -> dict[int, int]:
+    rows = dict.fromkeys(shards, 1)
+    work = {"folder": str(folder), **trouble}
+    return {s: r["square"] for s, r in cluster.each("squares", Square, work, list(shards), rows, cpus=0.5)}
+
+
+def calls(folder: Path, shard: int) -> int:
+    return (folder / f"{shard}.calls").stat().st_size
+
+
+def test_every_shard_is_done_once(ray_cluster: Cluster, tmp_path: Path) -> None:
+    assert squares(ray_cluster, tmp_path, range(9)) == {s: s * s for s in range(9)}
+    assert [calls(tmp_path, s) for s in range(9)] == [1] * 9
+
+
+def test_a_worker_killed_once_costs_one_more_attempt(ray_cluster: Cluster, tmp_path: Path) -> None:
+    assert squares(ray_cluster, tmp_path, range(6), flaky=(2,)) == {s: s * s for s in range(6)}
+    assert calls(tmp_path, 2) == 2
+
+
+def test_a_shard_that_kills_its_worker_is_set_aside_and_the_others_are_done(ray_cluster: Cluster, tmp_path: Path) -> None:
+    done: dict[int, int] = {}
+    with pytest.raises(CurateError, match=r"1 of 6 shards failed 3 times .*\[3\]") as error:
+        for shard, report in ray_cluster.each(
+            "squares", Square, {"folder": str(tmp_path), "deadly": (3,)}, list(range(6)), {}, cpus=0.5
+        ):
+            done[shard] = report["square"]
+    assert sorted(done) == [0, 1, 2, 4, 5]
+    assert calls(tmp_path, 3) == 3
+    assert "the same command again" in str(error.value)
+
+
+def test_an_error_is_named_with_its_shard(ray_cluster: Cluster, tmp_path: Path) -> None:
+    with pytest.raises(CurateError, match="shard 1: ValueError: shard 1 is broken"):
+        squares(ray_cluster, tmp_path, range(3), broken=(1,))
+
+
+def test_workers_that_cannot_start_end_the_run_at_once(ray_cluster: Cluster) -> None:
+    with pytest.raises(CurateError, match="a worker cannot start: OSError: no weights here"):
+        list(ray_cluster.each("x", CannotStart, {}, list(range(100)), {}, cpus=0.5))
+
+
+def test_more_workers_than_the_cluster_has_room_for(ray_cluster: Cluster, tmp_path: Path) -> None:
+    crowd = Cluster(workers=50)
+    assert squares(crowd, tmp_path, range(60)) == {s: s * s for s in range(60)}
+
+
+def test_in_this_process_without_ray(tmp_path: Path) -> None:
+    assert squares(Cluster(workers=0), tmp_path, range(3)) == {0: 0, 1: 1, 2: 4}
+    with pytest.raises(CurateError, match="shard 0: ValueError"):
+        squares(Cluster(workers=0), tmp_path, range(2), broken=(0,))
