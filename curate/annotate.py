@@ -31,15 +31,37 @@ class Planned:
     folder: str
 
 
-def unfinished(view: View, planned: Planned, shard: int) -> tuple[np.ndarray, pa.Table | None]:
-    """Rows of a shard that are in and have no value yet, and the part as it stands."""
+def unfinished(
+    view: View, planned: Planned, shard: int, coming: Mapping[str, np.ndarray] | None = None
+) -> tuple[np.ndarray, pa.Table | None]:
+    """Rows of a shard that are in and have no value yet, and the part as it stands.
+
+    coming: for columns that this pass fills before, the rows in which it does.
+    """
     part = view.store.try_part(planned.folder, shard)
     kept = view.kept(shard)
     if part is None:
         rows = view.store.read_part("records", shard, ["uid"]).num_rows
         return (np.ones(rows, bool) if kept is None else kept), None
-    skipped = pc.equal(part[status_column(planned.op.table())], SKIPPED).to_numpy(zero_copy_only=False)
-    return (skipped if kept is None else skipped & kept), part
+    status = np.asarray(part[status_column(planned.op.table())].to_pylist(), object)
+    todo = status == SKIPPED
+    for name in planned.op.needs():
+        # What a row lacked may have come since: a download tried again, a column filled for more rows.
+        lacked = status == f"no_{name}"
+        if lacked.any():
+            todo |= lacked & (coming[name] if coming and name in coming else _there(view, name, shard))
+    return (todo if kept is None else todo & kept), part
+
+
+def _there(view: View, name: str, shard: int) -> np.ndarray:
+    """Rows of a shard that have a value in a column, or an image."""
+    if name == "image":
+        assert view.images is not None
+        status = view.store.read_part(view.images, shard, ["status"])["status"].to_pylist()
+        found: np.ndarray = np.asarray(status, object) == "success"
+    else:
+        found = view.read(shard, [name])[name].is_valid().to_numpy()
+    return found
 
 
 class Pass:
@@ -56,8 +78,12 @@ class Pass:
     def __call__(self, shard: int) -> dict[str, Any]:
         todo: dict[str, np.ndarray] = {}
         parts: dict[str, pa.Table | None] = {}
+        coming: dict[str, np.ndarray] = {}
         for planned in self.plan:
-            todo[planned.folder], parts[planned.folder] = unfinished(self.view, planned, shard)
+            rows, parts[planned.folder] = unfinished(self.view, planned, shard, coming)
+            todo[planned.folder] = rows
+            if rows.any():
+                coming |= dict.fromkeys(planned.op.makes(), rows)
         work = [p for p in self.plan if parts[p.folder] is None or todo[p.folder].any()]
         if not work:
             return {"rows": 0, "seconds": {}}
@@ -80,7 +106,9 @@ class Pass:
         stored = sorted({name for p in work for name in p.op.needs()} - fresh - {"image"})
         table = self.view.read(shard, stored).combine_chunks() if stored else None
         active = np.flatnonzero(np.logical_or.reduce([todo[p.folder] for p in work]))
-        size = max(p.op.batch_size for p in work)
+        # With images, no more rows at a time than the ops that read them ask for: two chunks of them are in memory.
+        sizes = [p.op.batch_size for p in work if "image" in p.op.needs()]
+        size = max(sizes or [p.op.batch_size for p in work])
         chunks = [active[i : i + size] for i in range(0, len(active), size)]
         pictures = self._pictures(shard, work, todo, chunks)
         for rows in chunks:
@@ -111,6 +139,7 @@ class _Made:
         self.op = planned.op
         self.types = {**planned.op.makes(), status_column(planned.op.table()): pa.string()}
         self.chunks: dict[str, list[pa.Array]] = {name: [] for name in self.types}
+        self.mine: list[np.ndarray] = []
         self.seconds = 0.0
 
     def run(self, mine: np.ndarray, columns: dict[str, pa.Array], images: Any) -> dict[str, pa.Array]:
@@ -125,14 +154,14 @@ class _Made:
                 status[(status == "ok") & null] = f"no_{name}"
         valid = np.flatnonzero(status == "ok")
         started = time.perf_counter()
-        result = self._guarded(valid, columns, images, status) if len(valid) else {}
+        result = self._guarded(valid, columns, images, status)
         self.seconds += time.perf_counter() - started
         index = np.full(len(mine), len(valid), np.int64)
         index[valid] = np.arange(len(valid))
         out = {}
         for name, kind in self.op.makes().items():
-            values = as_array(result[name], kind) if len(valid) else pa.array([], kind)
-            out[name] = pa.concat_arrays([values, pa.nulls(1, kind)]).take(pa.array(index))
+            out[name] = pa.concat_arrays([*result[name], pa.nulls(1, kind)]).take(pa.array(index))
+        self.mine.append(mine)
         out[status_column(self.op.table())] = pa.array(status, pa.string())
         for name, values in out.items():
             self.chunks[name].append(values)
@@ -140,35 +169,54 @@ class _Made:
 
     def _guarded(
         self, valid: np.ndarray, columns: dict[str, pa.Array], images: Any, status: np.ndarray
-    ) -> Mapping[str, Any]:
-        """The batch; if it raises, row by row, so that one bad row costs no other its value."""
-        try:
-            result = self._batch(valid, columns, images)
-        except Exception:  # noqa: BLE001 - found again below, on the row that causes it
-            pieces = []
-            for i in valid:
-                try:
-                    pieces.append(self._batch(np.array([i]), columns, images))
-                except Exception as error:  # noqa: BLE001 - any fault of a row is its status
-                    status[i] = f"error: {type(error).__name__}: {error}"[:200]
-                    pieces.append({name: pa.nulls(1, kind) for name, kind in self.op.makes().items()})
-            result = {
-                name: pa.concat_arrays([as_array(piece[name], kind) for piece in pieces])
-                for name, kind in self.op.makes().items()
-            }
-            return result
-        if "status" in result:
-            status[valid] = np.asarray(result["status"], object)
-        return result
+    ) -> dict[str, list[pa.Array]]:
+        """Batch after batch; one that raises is done row by row, so that one bad row costs no other its value."""
+        made: dict[str, list[pa.Array]] = {name: [] for name in self.op.makes()}
+        for start in range(0, len(valid), self.op.batch_size):
+            rows = valid[start : start + self.op.batch_size]
+            try:
+                results = [(rows, *self._batch(rows, columns, images))]
+            except Exception:  # noqa: BLE001 - found again below, on the row that causes it
+                results = [(rows[i : i + 1], *self._alone(rows[i : i + 1], columns, images)) for i in range(len(rows))]
+            for done, values, words in results:
+                status[done] = words
+                for name, array in values.items():
+                    made[name].append(array)
+        return made
 
-    def _batch(self, rows: np.ndarray, columns: dict[str, pa.Array], images: Any) -> Mapping[str, Any]:
+    def _alone(self, row: np.ndarray, columns: dict[str, pa.Array], images: Any) -> tuple[dict[str, pa.Array], Any]:
+        try:
+            return self._batch(row, columns, images)
+        except Exception as error:  # noqa: BLE001 - any fault of a row is its status
+            nulls = {name: pa.nulls(1, kind) for name, kind in self.op.makes().items()}
+            return nulls, [f"error: {type(error).__name__}: {error}"[:200]]
+
+    def _batch(self, rows: np.ndarray, columns: dict[str, pa.Array], images: Any) -> tuple[dict[str, pa.Array], Any]:
+        """The op's columns and its status words for some rows, checked to be one value per row."""
         taken = {name: columns[name].take(pa.array(rows)) for name in self.op.needs() if name != "image"}
         pictures = [images[i][0] for i in rows] if "image" in self.op.needs() else None
         result = self.op.batch(Rows(taken, pictures, len(rows)))
-        for name in self.op.makes():
-            if len(result[name]) != len(rows):
-                raise ValueError(f"column '{name}' has {len(result[name])} values for {len(rows)} rows")
-        return result
+        made = checked(result, self.op.makes(), len(rows))
+        words = pa.array(result.get("status", ["ok"] * len(rows)), pa.string()).fill_null("ok").to_pylist()
+        if len(words) != len(rows):
+            raise ValueError(f"status has {len(words)} words for {len(rows)} rows")
+        return made, words
+
+
+def checked(result: Mapping[str, Any], makes: Mapping[str, pa.DataType], rows: int) -> dict[str, pa.Array]:
+    """What an op returned as arrays of the types that it declares.
+
+    Raises:
+        ValueError: when a column is missing, or has not one value per row.
+    """
+    made = {}
+    for name, kind in makes.items():
+        if name not in result:
+            raise ValueError(f"the op made no column '{name}'")
+        made[name] = as_array(result[name], kind)
+        if len(made[name]) != rows:
+            raise ValueError(f"column '{name}' has {len(made[name])} values for {rows} rows")
+    return made
 
 
 def _merged(planned: Planned, todo: np.ndarray, part: pa.Table | None, made: _Made) -> dict[str, pa.Array]:
@@ -176,7 +224,7 @@ def _merged(planned: Planned, todo: np.ndarray, part: pa.Table | None, made: _Ma
     fresh = np.zeros(len(todo), bool)
     columns = {}
     status = status_column(planned.op.table())
-    active = _chunk_rows(made)
+    active = np.flatnonzero(np.concatenate(made.mine)) if made.mine else np.array([], np.int64)
     fresh[todo] = True
     for name, kind in made.types.items():
         new = pa.concat_arrays(made.chunks[name]) if made.chunks[name] else pa.array([], kind)
@@ -188,14 +236,6 @@ def _merged(planned: Planned, todo: np.ndarray, part: pa.Table | None, made: _Ma
         index[fresh] = active
         columns[name] = pa.concat_arrays([new, old, blank]).take(pa.array(index))
     return columns
-
-
-def _chunk_rows(made: _Made) -> np.ndarray:
-    """Positions, among all rows the pass looked at, of those that were this op's to do."""
-    status = made.chunks[status_column(made.op.table())]
-    if not status:
-        return np.array([], np.int64)
-    return np.flatnonzero(np.asarray(pa.concat_arrays(status), object) != SKIPPED)
 
 
 def _choose(mine: np.ndarray, new: pa.Array, old: pa.Array) -> pa.Array:
@@ -213,10 +253,12 @@ def as_array(values: Any, kind: pa.DataType) -> pa.Array:
     """What an op returned, as an Arrow array of the declared type; NaN is null."""
     if isinstance(values, pa.ChunkedArray):
         values = flat(values)
-    if isinstance(values, pa.Array):
-        return values if values.type == kind else values.cast(kind)
     if isinstance(values, np.ndarray) and values.ndim == 2:
         numbers = pa.array(np.ascontiguousarray(values).ravel(), kind.value_type)
         offsets = pa.array(np.arange(len(values) + 1) * values.shape[1], pa.int32())
-        return pa.ListArray.from_arrays(offsets, numbers, type=kind)
-    return pa.array(values, kind, from_pandas=True)
+        values = pa.ListArray.from_arrays(offsets, numbers)
+    if not isinstance(values, pa.Array):
+        return pa.array(values, kind, from_pandas=True)
+    if pa.types.is_floating(values.type):
+        values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
+    return values if values.type == kind else values.cast(kind)

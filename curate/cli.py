@@ -264,15 +264,15 @@ def _main(version: Annotated[bool, typer.Option("--version", callback=_version, 
 def main() -> None:
     """Entry point: faults the user can act on are one message; Ctrl-C says how to go on."""
     try:
-        app(standalone_mode=False)
+        # Without its standalone mode typer returns the code of an Exit instead of raising it.
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
     except CurateError as error:
         console.print(f"[bold red]error:[/] {str(error)}", markup=True, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
         console.print("stopped; what is done is kept: the same command goes on from here")
         sys.exit(130)
-    except typer.Exit as done:
-        sys.exit(done.exit_code)
     except typer.Abort:
         sys.exit(130)
     except Exception as error:

@@ -18,6 +18,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from curate.errors import CurateError, reworded, unknown
 from curate.op import Op, load
 
+_QUOTED = r"'(?:[^']|'')*'|\"[^\"]*\"|`[^`]*`"
+
+#: SQL that looks at other rows: its value would depend on the shard that a row is in.
+_OTHER_ROWS = re.compile(
+    r"\b(AVG|MEAN|SUM|MIN|MAX|COUNT|FIRST|LAST|MEDIAN|CORR|(?:STD|VAR|COVAR|QUANTILE)\w*|\w+_AGG|OVER)\s*\(", re.I
+)
+
 
 def conjuncts(sql: str) -> list[str]:
     """The conditions that a SQL condition joins by AND at its top level.
@@ -26,12 +33,12 @@ def conjuncts(sql: str) -> list[str]:
     ['a > 1', '(b = 2 OR c = 3)', 'd BETWEEN 1 AND 2', "e = 'x AND y'"]
     """
     parts, depth, between, start = [], 0, False, 0
-    for token in re.finditer(r"'(?:[^']|'')*'|\"[^\"]*\"|[()]|\b\w+\b", sql):
+    for token in re.finditer(rf"{_QUOTED}|[()]|\b\w+\b", sql):
         word = token.group().upper()
         depth += {"(": 1, ")": -1}.get(word, 0)
         if depth:
             continue
-        if word in ("OR", "CASE"):
+        if word in ("OR", "XOR", "CASE"):
             return [sql.strip()]
         if word == "BETWEEN":
             between = True
@@ -52,7 +59,8 @@ def _conditions(value: Any) -> Any:
     if isinstance(value, list) and all(isinstance(item, (str, Mapping)) for item in value):
         joined: dict[str, str] = {}
         for item in value:
-            joined |= _conditions(item)
+            for reason, sql in _conditions(item).items():
+                joined[reason] = f"({joined[reason]}) AND ({sql})" if joined.get(reason, sql) != sql else sql
         return joined
     return value
 
@@ -164,6 +172,9 @@ def expression(sql: str) -> pl.Expr:
     Raises:
         ValueError: with the condition and what polars' SQL does not accept in it.
     """
+    other = _OTHER_ROWS.search(re.sub(_QUOTED, "''", sql))
+    if other:
+        raise ValueError(f"a condition looks at one row, {other[1].upper()} at others: {sql!r}; see `top`")
     try:
         return pl.sql_expr(sql)
     except Exception as error:
@@ -184,7 +195,8 @@ class Threshold:
         # Compared as float32, as the threshold was found.
         cut = pl.lit(self.score, pl.Float32)
         value = pl.col(by).cast(pl.Float32)
-        above = value > cut
+        # An infinite score has no rank either: it was not counted when the threshold was found.
+        above = (value > cut) & value.is_finite()
         if self.uid is None:
             return above | (value == cut)
         return above | ((value == cut) & (pl.col("uid") <= self.uid))
@@ -192,7 +204,7 @@ class Threshold:
 
 def decide(rows: pl.DataFrame, rule: Filter, threshold: Threshold | None = None) -> pl.DataFrame:
     """`kept` (bool) and `reason` (str, null where kept) for every row, by the first condition that fails."""
-    verdict = pl.lit(None, pl.String)
+    verdict = pl.repeat(None, pl.len(), dtype=pl.String)
     checks: list[tuple[str, pl.Expr]] = [(reason, expression(sql)) for reason, sql in rule.where.items()]
     if rule.top is not None and threshold is not None:
         checks.append((rule.top.reason(), threshold.keeps(rule.top.by)))

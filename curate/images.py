@@ -65,7 +65,8 @@ def decode(data: bytes) -> Image.Image:
         Exception: whatever Pillow raises on a damaged, unknown or over-large file.
     """
     with Image.open(io.BytesIO(data)) as image:
-        return image.convert("RGB")
+        pixels: Image.Image = image.convert("RGB")
+        return pixels
 
 
 def decoded(

@@ -16,11 +16,12 @@ from curate.download import COLUMNS as IMAGE_COLUMNS
 from curate.download import DownloadOptions, download
 from curate.errors import CurateError, reworded, unknown
 from curate.filter import Filter, library, load_filter, read_yaml
-from curate.op import Op, load_all
+from curate.op import Op, Score, load_all
 from curate.progress import console
-from curate.read import ReadOptions, open_source, read
+from curate.read import read
 from curate.scoring import annotate
 from curate.select import check_columns, funnel, select
+from curate.source import ReadOptions, open_source
 from curate.store import Store
 from curate.view import View
 from curate.write import WriteOptions, write
@@ -180,10 +181,8 @@ def check(pipeline: Pipeline, where: str) -> None:
             columns |= set(IMAGE_COLUMNS)
         elif step.verb == "write" and not images:
             raise CurateError(f"{place}: there are no images to write: download comes first")
-        ops = step.do if isinstance(step.do, tuple) else step.do.ops if isinstance(step.do, Filter) else ()
+        ops = step.do if isinstance(step.do, tuple) else lacking_ops(step.do, columns) if isinstance(step.do, Filter) else ()
         for op in ops:
-            if isinstance(step.do, Filter) and set(op.makes()) & columns >= set(step.do.needs()) & set(op.makes()):
-                continue
             op.check()
             for name in op.needs():
                 if name == "image" and not images:
@@ -193,6 +192,16 @@ def check(pipeline: Pipeline, where: str) -> None:
             columns |= set(op.makes())
         if isinstance(step.do, Filter):
             check_columns(step.do, columns)
+
+
+def lacking_ops(rule: Filter, columns: set[str]) -> list[Op]:
+    """The filter's ops that have to run before it: a score that is there already (from the input, or an earlier step)
+    is taken as it is; what was judged over all rows is judged again over those that are in now."""
+
+    def there(op: Op) -> bool:
+        return isinstance(op, Score) and set(rule.columns) & set(op.makes()) <= columns
+
+    return [op for op in rule.ops if not there(op)]
 
 
 def run(pipeline: Pipeline, cluster: Cluster) -> dict[str, Any]:
@@ -214,8 +223,7 @@ def run(pipeline: Pipeline, cluster: Cluster) -> dict[str, Any]:
             view, counts = select(view, NO_IMAGE)
             _say(counts, "download")
         elif isinstance(step.do, Filter):
-            lacking = [op for op in step.do.ops if not set(step.do.needs()) & set(op.makes()) <= set(view.columns)]
-            view = annotate(view, lacking, cluster)
+            view = annotate(view, lacking_ops(step.do, set(view.columns)), cluster)
             view, counts = select(view, step.do, step.name)
             _say(counts, step.name)
         elif isinstance(step.do, WriteOptions):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 
 from curate.annotate import Pass, Planned, status_column, unfinished
 from curate.cluster import Cluster
 from curate.op import Counted, Grouped, Op, Score
+from curate.store import identity
 from curate.view import View
 from curate.whole import run_counted, run_grouped
 
@@ -20,11 +21,25 @@ def annotate(view: View, ops: Sequence[Op], cluster: Cluster) -> View:
     """Run ops in their order; neighbours that look at single records share one pass over the shards."""
     for single, group in groupby(ops, key=lambda op: isinstance(op, Score)):
         if single:
-            view = _scores(view, [op for op in group if isinstance(op, Score)], cluster)
+            for together in _passes(op for op in group if isinstance(op, Score)):
+                view = _scores(view, together, cluster)
         else:
             for op in group:
                 view = _whole(view, op, cluster)
     return view
+
+
+def _passes(ops: Iterable[Score]) -> Iterator[list[Score]]:
+    """Ops that can share a pass; one that makes a column anew comes after those that use the one before it."""
+    together: list[Score] = []
+    names: set[str] = set()
+    for op in ops:
+        if names & set(op.makes()):
+            yield together
+            together, names = [], set()
+        together.append(op)
+        names |= {*op.needs(), *op.makes()}
+    yield together
 
 
 def _scores(view: View, ops: Sequence[Score], cluster: Cluster) -> View:
@@ -34,56 +49,68 @@ def _scores(view: View, ops: Sequence[Score], cluster: Cluster) -> View:
         plan.append(Planned(op, folder))
         after = after.with_table(folder, op.makes())
     rows = view.store.shard_rows()
-    todo = _unfinished_shards(after, plan, sorted(rows))
+    todo = _unfinished(after, plan, sorted(rows))
+    for planned in plan:
+        known = view.store.manifest()["tables"].get(planned.folder, {}).get("complete", {})
+        if todo[planned.folder] and any(reads != _reads(after, planned.op) for reads in known.values()):
+            view.store.note_change(planned.folder)
+    shards = sorted(set().union(*todo.values()))
     seconds: dict[str, float] = {}
     cpus, gpus = max(op.cpus for op in ops), max(op.gpus() for op in ops)
     label = ", ".join(op.table() for op in ops)
     work = {"view": after, "plan": plan}
-    for _, report in cluster.each(label[:40], Pass, work, todo, rows, cpus=cpus, gpus=gpus):
+    for _, report in cluster.each(label[:40], Pass, work, shards, rows, cpus=cpus, gpus=gpus):
         for folder, spent in report["seconds"].items():
             seconds[folder] = seconds.get(folder, 0.0) + spent
-    manifest = view.store.manifest()
     for planned in plan:
-        known = manifest["tables"].get(planned.folder, {})
-        complete = sorted({*known.get("complete", []), view.pool()})
+        known = view.store.manifest()["tables"].get(planned.folder, {}).get("complete", {})
+        complete = {**known, view.pool(): _reads(after, planned.op)}
         _note(view, planned.op, planned.folder, seconds=seconds.get(planned.folder, 0.0), complete=complete)
     return after
 
 
-def _unfinished_shards(view: View, plan: Sequence[Planned], shards: list[int]) -> list[int]:
-    store, tables = view.store, view.store.manifest()["tables"]
-    open_ops = []
-    absent: set[int] = set()
+def _reads(view: View, op: Score) -> str:
+    """Identity of what an op reads: it changes when the values may have."""
+    tables = view.store.manifest()["tables"]
+    folders = {name: view.images if name == "image" else view.columns[name] for name in op.needs()}
+    entries = {name: tables.get(folder, {}) for name, folder in folders.items()}
+    return identity(**{n: [folders[n], e.get("changes", 0), len(e.get("complete", ()))] for n, e in entries.items()})
+
+
+def _unfinished(view: View, plan: Sequence[Planned], shards: list[int]) -> dict[str, list[int]]:
+    """For each table, the shards that it has work in."""
+    store, tables, pool = view.store, view.store.manifest()["tables"], view.pool()
+    found: dict[str, list[int]] = {}
     for planned in plan:
-        lacking = set(shards) - store.parts(planned.folder)
-        absent |= lacking
-        if view.pool() not in tables.get(planned.folder, {}).get("complete", []) or lacking:
-            open_ops.append(planned)
-    if not open_ops:
-        return []
-    if len(shards) > LOOK_HERE:
-        return shards
+        absent = set(shards) - store.parts(planned.folder)
+        complete = tables.get(planned.folder, {}).get("complete", {})
+        if complete.get(pool) == _reads(view, planned.op):
+            found[planned.folder] = sorted(absent)
+        elif len(shards) > LOOK_HERE:
+            found[planned.folder] = shards
+        else:
+            def has_work(shard: int, planned: Planned = planned, absent: set[int] = absent) -> bool:
+                return shard in absent or bool(unfinished(view, planned, shard)[0].any())
 
-    def has_work(shard: int) -> bool:
-        return shard in absent or any(unfinished(view, planned, shard)[0].any() for planned in open_ops)
-
-    with ThreadPoolExecutor(8) as pool:
-        return [s for s, work in zip(shards, pool.map(has_work, shards), strict=True) if work]
+            with ThreadPoolExecutor(8) as threads:
+                found[planned.folder] = [s for s, w in zip(shards, threads.map(has_work, shards), strict=True) if w]
+    return found
 
 
 def _whole(view: View, op: Op, cluster: Cluster) -> View:
-    folder = view.folder_for(op, pool=view.pool())
-    report = {}
-    if not set(view.store.shard_rows()) <= view.store.parts(folder):
-        if isinstance(op, Grouped):
-            run_grouped(view, op, folder, cluster)
-        elif isinstance(op, Counted):
-            report = run_counted(view, op, folder, cluster)
-        else:
-            raise TypeError(f"{type(op).__name__} must be a Score, a Grouped or a Counted")
-        _note(view, op, folder, pool=view.pool(), after=view.keep, **({"report": report} if report else {}))
-    else:
+    folder = view.folder_for(op, whole=True)
+    # One that is not in the manifest was stopped before its end, even when all its parts are there.
+    if folder in view.store.manifest()["tables"] and set(view.store.shard_rows()) <= view.store.parts(folder):
         _note(view, op, folder)
+        return view.with_table(folder, op.makes())
+    report = {}
+    if isinstance(op, Grouped):
+        run_grouped(view, op, folder, cluster)
+    elif isinstance(op, Counted):
+        report = run_counted(view, op, folder, cluster)
+    else:
+        raise TypeError(f"{type(op).__name__} must be a Score, a Grouped or a Counted")
+    _note(view, op, folder, pool=view.pool(), after=view.keep, **({"report": report} if report else {}))
     return view.with_table(folder, op.makes())
 
 

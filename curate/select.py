@@ -26,10 +26,11 @@ _WORD = pa.dictionary(pa.int32(), pa.string())
 T = TypeVar("T")
 
 
-def folder_of(rule: Filter, view: View, step: str) -> str:
+def folder_of(rule: Filter, view: View) -> str:
     """The keep table's folder: the rule, the tables it reads and the rows that enter it decide its content."""
     columns = view.states(rule.needs())
-    return f"keep_{step}-{identity(rule=rule.spec(), step=step, columns=columns, pool=view.pool())}"
+    made_of = identity(rule=rule.spec(), step=rule.name, columns=columns, pool=view.pool())
+    return f"keep_{rule.name}-{made_of}"
 
 
 def check_columns(rule: Filter, columns: Iterable[str]) -> None:
@@ -56,7 +57,8 @@ def select(view: View, rule: Filter, step: str = "") -> tuple[View, dict[str, An
     """
     step = step or rule.name
     check_columns(rule, view.columns)
-    store, folder = view.store, folder_of(rule, view, step)
+    rule = rule.model_copy(update={"name": step})
+    store, folder = view.store, folder_of(rule, view)
     shards = sorted(store.shard_rows())
     entry = store.manifest()["tables"].get(folder, {})
     after = replace(view, keep=folder)
@@ -64,9 +66,9 @@ def select(view: View, rule: Filter, step: str = "") -> tuple[View, dict[str, An
         threshold = _threshold(view, rule, shards)
         dropped: Counter[str] = Counter()
         entered = 0
-        for counts in _threads(lambda shard: _one_shard(view, rule, threshold, shard, step, folder), shards):
-            entered += counts.pop("")
-            dropped.update(counts)
+        for found in _threads(lambda shard: _one_shard(view, rule, threshold, shard, folder), shards):
+            entered += found.pop("")
+            dropped.update(found)
         # By count, then by name: the same manifest whichever shard ended first.
         reasons = dict(sorted(dropped.items(), key=lambda item: (-item[1], item[0])))
         counts = {"entered": entered, "kept": entered - dropped.total(), "dropped": reasons}
@@ -82,7 +84,7 @@ def preview(view: View, rule: Filter) -> Iterator[pl.DataFrame]:
     check_columns(rule, view.columns)
     shards = sorted(view.store.shard_rows())
     threshold = _threshold(view, rule, shards)
-    yield from _threads(lambda shard: _verdicts(view, rule, threshold, shard, rule.name), shards)
+    yield from _threads(lambda shard: _verdicts(view, rule, threshold, shard), shards)
 
 
 def _threads(work: Callable[[int], T], shards: list[int]) -> Iterator[T]:
@@ -98,7 +100,7 @@ def _threshold(view: View, rule: Filter, shards: list[int]) -> Threshold | None:
     by = rule.top.by
     conditions = rule.model_copy(update={"top": None})
 
-    def of_shard(shard: int, with_uids: bool) -> tuple[np.ndarray, list[str] | None]:
+    def of_shard(shard: int, with_uids: bool) -> tuple[np.ndarray, pl.Series | None]:
         assert rule.top is not None
         passing = rule.top.among == "passing"
         names = {by, "uid"} | (set(conditions.needs()) if passing else set())
@@ -108,19 +110,21 @@ def _threshold(view: View, rule: Filter, shards: list[int]) -> Threshold | None:
             frame = frame.filter(pl.Series(kept))
         if passing and rule.where:
             frame = frame.filter(decide(frame, conditions)["kept"])
+        if not frame[by].dtype.is_numeric():
+            raise CurateError(f"filter {rule.name}: top ranks numbers, and '{by}' holds {frame[by].dtype}")
         frame = frame.filter(pl.col(by).cast(pl.Float32).is_finite())
-        return frame[by].cast(pl.Float32).to_numpy(), frame["uid"].to_list() if with_uids else None
+        return frame[by].cast(pl.Float32).to_numpy(), frame["uid"] if with_uids else None
 
-    def scores(with_uids: bool) -> Iterator[tuple[np.ndarray, list[str] | None]]:
+    def scores(with_uids: bool) -> Iterator[tuple[np.ndarray, pl.Series | None]]:
         return _threads(lambda shard: of_shard(shard, with_uids), shards)
 
     return find_threshold(scores, rule.top.wanted, rule.top.ties)
 
 
-def _verdicts(view: View, rule: Filter, threshold: Threshold | None, shard: int, step: str) -> pl.DataFrame:
+def _verdicts(view: View, rule: Filter, threshold: Threshold | None, shard: int) -> pl.DataFrame:
     frame = view.frame(shard, list(dict.fromkeys((*rule.needs(), "uid"))))
     verdict = frame.select("uid").hstack(decide(frame, rule, threshold))
-    verdict = verdict.with_columns(dropped_by=pl.when("kept").then(None).otherwise(pl.lit(step)))
+    verdict = verdict.with_columns(dropped_by=pl.when("kept").then(None).otherwise(pl.lit(rule.name)))
     if view.keep is None:
         return verdict
     before = pl.DataFrame(view.store.read_part(view.keep, shard, ["kept", "dropped_by", "reason"]))
@@ -132,10 +136,9 @@ def _verdicts(view: View, rule: Filter, threshold: Threshold | None, shard: int,
     )
 
 
-def _one_shard(
-    view: View, rule: Filter, threshold: Threshold | None, shard: int, step: str, folder: str
-) -> Counter[str]:
-    verdict = _verdicts(view, rule, threshold, shard, step)
+def _one_shard(view: View, rule: Filter, threshold: Threshold | None, shard: int, folder: str) -> Counter[str]:
+    """Write the verdicts of a shard; returns rows dropped here by reason, and under "" the rows that entered."""
+    verdict = _verdicts(view, rule, threshold, shard)
     table = pa.table(
         {
             "uid": verdict["uid"].to_arrow().cast(pa.string()),

@@ -99,7 +99,7 @@ class Folder:
             os.makedirs(os.path.dirname(target), exist_ok=True)
         folder = os.path.dirname(target) if self.local else None
         # The pid in the name: two attempts at one shard never write into each other's file.
-        handle = tempfile.NamedTemporaryFile(
+        handle = tempfile.NamedTemporaryFile(  # noqa: SIM115 - renamed while it is known, not deleted
             dir=folder, prefix=f".{os.path.basename(target)}.", suffix=f".{os.getpid()}.tmp", delete=False
         )
         try:
@@ -153,7 +153,7 @@ class Store(Folder):
         if not isinstance(data, dict) or "format" not in data:
             raise CurateError(f"{self.url}/manifest.json is damaged: it is no manifest of a store")
         if data["format"] != FORMAT:
-            raise CurateError(f"{self.url} has format {data['format']}; this version of curate reads {FORMAT}: upgrade it")
+            raise CurateError(f"{self.url} has format {data['format']}; this curate reads {FORMAT}: upgrade it")
         return cast(dict[str, Any], data)
 
     def save(self, manifest: dict[str, Any]) -> None:
@@ -221,7 +221,8 @@ class Store(Folder):
         """Table names to the folders they stand for, `records` first."""
         manifest = self.manifest()
         found = {"records": "records"} if manifest["inputs"] else {}
-        return found | manifest["current"]
+        found.update(manifest["current"])
+        return found
 
     def __getitem__(self, name: str) -> pl.LazyFrame:
         """A table as a polars lazy frame, all shards in order.
@@ -248,7 +249,7 @@ class Store(Folder):
         manifest = self.manifest()
         found: dict[str, str] = {}
         for group in manifest["inputs"]:
-            found.update({name: "records" for name in group["columns"]})
+            found.update(dict.fromkeys(group["columns"], "records"))
         for folder in manifest["current"].values():
             entry = manifest["tables"][folder]
             if entry.get("kind") != "keep":

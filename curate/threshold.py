@@ -1,18 +1,23 @@
-"""The score at a given rank over all shards, exactly, in two passes and 512 KB, however many rows there are."""
+"""The score at a given rank over all shards, exactly, in a few passes and a few MB, however many rows there are."""
 
 from __future__ import annotations
 
-import heapq
+from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import cast
 
 import numpy as np
+import polars as pl
 
 from curate.filter import Threshold
 
 _HALF = 1 << 16
 
-#: A re-readable stream of (float32 scores without null, uids) per shard; uids may be None until ties are resolved.
-Scores = Callable[[bool], Iterable[tuple[np.ndarray, list[str] | None]]]
+#: Equal scores whose uids are sorted in memory; of more, only those that share the first characters of the one sought.
+TIES_IN_MEMORY = 1 << 20
+
+#: A re-readable stream of (finite float32 scores, uids) per shard; uids may be None until ties are resolved.
+Scores = Callable[[bool], Iterable[tuple[np.ndarray, pl.Series | list[str] | None]]]
 
 
 def sortable(scores: np.ndarray) -> np.ndarray:
@@ -22,7 +27,7 @@ def sortable(scores: np.ndarray) -> np.ndarray:
     True
     """
     bits = (scores.astype(np.float32) + np.float32(0)).view(np.uint32)
-    return np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
+    return cast(np.ndarray, np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)))
 
 
 def _value(key: int) -> float:
@@ -63,14 +68,35 @@ def find_threshold(scores: Scores, wanted: Callable[[int], int], ties: str) -> T
     equal = int(low[bottom])
     if ties == "datacomp" or above + equal == count:
         return Threshold(_value(key), None, above + equal)
-    return Threshold(_value(key), _uid_at(scores, key, count - above), count)
+    uid, tied = _uid_at(scores, key, count - above, equal)
+    return Threshold(_value(key), uid, above + tied)
 
 
-def _uid_at(scores: Scores, key: int, number: int) -> str:
-    """The `number`-th smallest uid (1-based) among rows whose score is `key`."""
-    smallest: list[str] = []
-    for values, uids in scores(True):
-        assert uids is not None
-        found = [uids[i] for i in np.flatnonzero(sortable(values) == key)]
-        smallest = heapq.nsmallest(number, [*smallest, *found])
-    return smallest[-1]
+def _uid_at(scores: Scores, key: int, number: int, among: int) -> tuple[str, int]:
+    """The `number`-th smallest uid (1-based) of the `among` rows whose score is `key`, and how many rows are up to it
+    (more than `number` when rows share that uid)."""
+
+    def tied() -> Iterable[pl.Series]:
+        for values, uids in scores(True):
+            assert uids is not None
+            equal = pl.Series(uids, dtype=pl.String).filter(pl.Series(sortable(values) == key, dtype=pl.Boolean))
+            yield equal.filter(equal.str.starts_with(prefix))
+
+    prefix, below = "", 0
+    # Character by character would be a pass each; four hexadecimal ones leave one row in 65,536.
+    while among > TIES_IN_MEMORY:
+        counts: Counter[str] = Counter()
+        longest = len(prefix) + 4
+        for uids in tied():
+            counts.update(dict(uids.str.slice(0, longest).value_counts().iter_rows()))
+        for head in sorted(counts):
+            if below + counts[head] >= number:
+                break
+            below += counts[head]
+        if len(head) < longest:
+            # The uid itself, shorter than what was looked at, in more rows than fit in memory.
+            return head, below + counts[head]
+        prefix, among = head, counts[head]
+    found = np.sort(pl.concat(list(tied())).to_numpy())
+    uid = found[number - below - 1]
+    return str(uid), below + int(np.searchsorted(found, uid, side="right"))

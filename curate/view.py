@@ -45,7 +45,7 @@ class View:
         )
 
     def with_table(self, folder: str, columns: Iterable[str]) -> View:
-        return replace(self, columns=self.columns | {name: folder for name in columns})
+        return replace(self, columns=self.columns | dict.fromkeys(columns, folder))
 
     def pool(self) -> str:
         """Identity of the rows that are in: a table computed over all of them depends on it."""
@@ -67,16 +67,17 @@ class View:
         A table that ops fill for more rows later is final for the pools that it is complete for. One whose final values
         were changed (failed downloads tried again) is another one from then on.
         """
-        tables, pools = self.store.manifest()["tables"], self.pools()
-        found = {}
-        for name in columns:
-            folder = self.columns[name]
-            entry = tables.get(folder, {})
-            mark = f"@{entry['changes']}" if entry.get("changes") else ""
-            if not pools & set(entry.get("complete", pools)):
-                mark += f"+{len(entry['complete'])}"
-            found[name] = folder + mark
-        return found
+        names = {name: self.columns[name] for name in columns}
+        marked = {folder: self.state(folder) for folder in set(names.values())}
+        return {name: marked[folder] for name, folder in names.items()}
+
+    def state(self, folder: str) -> str:
+        """A table's folder with the marks that `states` speaks of."""
+        entry, pools = self.store.manifest()["tables"].get(folder, {}), self.pools()
+        mark = f"@{entry['changes']}" if entry.get("changes") else ""
+        if not pools & set(entry.get("complete", pools)):
+            mark += f"+{len(entry['complete'])}"
+        return folder + mark
 
     def folder_for(self, op: Op, whole: bool = False) -> str:
         """The table that `op` makes from this view: its name and the identity of all that decides its content.
@@ -129,4 +130,5 @@ class View:
         """Which rows of a shard are in (bool per row); None means all."""
         if self.keep is None:
             return None
-        return self.store.read_part(self.keep, shard, ["kept"])["kept"].to_numpy()
+        kept: np.ndarray = self.store.read_part(self.keep, shard, ["kept"])["kept"].to_numpy()
+        return kept

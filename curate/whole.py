@@ -8,7 +8,7 @@ result is a pure function of the rows; memory is that of one partition.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.annotate import SKIPPED, as_array, flat, status_column
+from curate.annotate import SKIPPED, checked, flat, status_column
 from curate.cluster import Cluster
 from curate.op import Counted, Grouped, Rows
 from curate.view import View
@@ -46,20 +46,19 @@ def _as_rows(table: pa.Table) -> Rows:
     return Rows({name: flat(table[name]) for name in table.column_names}, length=table.num_rows)
 
 
-def _write_shard(
-    view: View, op: Grouped | Counted, folder: str, shard: int, rows: np.ndarray, inside: np.ndarray, values: dict[str, Any]
-) -> None:
+def _part(
+    uid: pa.ChunkedArray, op: Grouped | Counted, rows: np.ndarray, inside: np.ndarray, values: Mapping[str, Any]
+) -> pa.Table:
     """The part of one shard: values at `rows`, null elsewhere, with a status for every row."""
     status = np.where(inside, "no_value", SKIPPED).astype(object)
-    status[rows] = "ok"
+    status[rows] = values.get("status", "ok")
     index = np.full(len(inside), len(rows), np.int64)
     index[rows] = np.arange(len(rows))
-    columns: dict[str, Any] = {"uid": view.store.read_part("records", shard, ["uid"])["uid"]}
-    for name, kind in op.makes().items():
-        made = pa.concat_arrays([as_array(values[name], kind), pa.nulls(1, kind)])
-        columns[name] = made.take(pa.array(index))
+    columns: dict[str, Any] = {"uid": uid}
+    for name, array in checked(values, op.makes(), len(rows)).items():
+        columns[name] = pa.concat_arrays([array, pa.nulls(1, array.type)]).take(pa.array(index))
     columns[status_column(op.table())] = pa.array(status, pa.string())
-    view.store.write_part(folder, shard, pa.table(columns))
+    return pa.table(columns)
 
 
 # ---- groups ----
@@ -90,8 +89,11 @@ class SpillKeys:
         shards = pa.array(np.full(len(rows), shard, np.int32))
         frame = pl.DataFrame(pa.table({"key": keys, "shard": shards, "row": pa.array(rows, pa.int32()), **carried}))
         frame = frame.filter(pl.col("key").is_not_null())
-        high = frame["key"].bin.slice(0, 4).bin.reinterpret(dtype=pl.UInt32, endianness="big")
-        frame = frame.with_columns(part=(high.cast(pl.UInt64) * self.partitions) // (1 << 32))
+        joined = b"".join(frame["key"])
+        if len(joined) != 16 * len(frame):
+            raise ValueError(f"{type(self.op).__name__}.keys must give 16 bytes per row")
+        high = np.frombuffer(joined, ">u4")[::4].astype(np.uint64)
+        frame = frame.with_columns(part=pl.Series(high * np.uint64(self.partitions) >> np.uint64(32)))
         for partition in range(self.partitions):
             piece = frame.filter(pl.col("part") == partition).drop("part")
             with self.view.store.writing(f"{_spill(self.folder, partition)}/{shard:05d}.parquet") as file:
@@ -116,6 +118,8 @@ class JudgePartition:
                 pieces.append(pl.DataFrame(pq.read_table(file, partitioning=None)))
         frame = pl.concat(pieces).sort("key", "shard", "row")
         verdict = self.op.judge(frame).select("shard", "row", *self.op.makes()).sort("shard", "row")
+        if not verdict.select("shard", "row").equals(frame.select("shard", "row").sort("shard", "row")):
+            raise ValueError(f"{type(self.op).__name__}.judge must give one row for every row, with its shard and row")
         with store.writing(f"{spill}.verdict.parquet") as file:
             pq.write_table(verdict.to_arrow(), file, compression="zstd", row_group_size=1 << 17)
         return {"rows": len(verdict)}
@@ -144,7 +148,8 @@ class CollectVerdicts:
             verdict = found.get((shard,), pieces[0].clear().drop("shard"))
             rows = verdict["row"].to_numpy().astype(np.int64)
             values = {name: verdict[name].to_arrow() for name in self.op.makes()}
-            _write_shard(self.view, self.op, self.folder, shard, rows, inside, values)
+            uid = self.view.store.read_part("records", shard, ["uid"])["uid"]
+            self.view.store.write_part(self.folder, shard, _part(uid, self.op, rows, inside, values))
         return {"rows": len(mine)}
 
 
@@ -160,7 +165,7 @@ def run_grouped(view: View, op: Grouped, folder: str, cluster: Cluster) -> None:
     partitions = max(1, -(-sum(rows.values()) // ROWS_PER_PARTITION))
     judged = store.names(f"{folder}/.work")
     last = _spill("", partitions - 1).rsplit("/", 1)[-1]
-    spilled = {int(n[:5]) for n in store.names(f"{folder}/.work/{last}") if n.endswith(".parquet")}
+    spilled = store.parts(f"{folder}/.work/{last}")
     to_judge = [p for p in range(partitions) if f"{p:05d}.verdict.parquet" not in judged]
     shared = {"view": view, "op": op, "folder": folder}
     if to_judge:
@@ -219,7 +224,8 @@ class ApplyTotal:
         columns = tuple(dict.fromkeys(self.op.needs()))
         rows, inside, table = pool_rows(self.view, shard, columns, nulls=False)
         values = self.op.batch(_as_rows(table), self.total) if len(rows) else _nothing(self.op)
-        _write_shard(self.view, self.op, self.folder, shard, rows, inside, dict(values))
+        uid = self.view.store.read_part("records", shard, ["uid"])["uid"]
+        self.view.store.write_part(self.folder, shard, _part(uid, self.op, rows, inside, values))
         return {"rows": len(rows)}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
@@ -24,6 +25,10 @@ from curate.view import View
 
 #: Columns that speak of the store, not of the sample.
 _INTERNAL = {"key", "status", "error_message", "tar", "offset", "size", "extension", "malformed"}
+
+
+#: Files of one training shard; the last one written says that it is complete.
+_ENDS = (".tar", ".parquet", "_stats.json")
 
 
 class WriteOptions(BaseModel):
@@ -152,7 +157,9 @@ class WriteShard:
             image = reader.bytes(row)
             assert image is not None
             text = (sample.get("text") or "").encode("utf-8", "replace")
-            about = json.dumps(sample, ensure_ascii=False, default=str).encode("utf-8", "replace")
+            # Strict readers refuse the NaN that Python would write.
+            plain = {n: None if isinstance(v, float) and not math.isfinite(v) else v for n, v in sample.items()}
+            about = json.dumps(plain, ensure_ascii=False, default=str, allow_nan=False).encode("utf-8", "replace")
             tar.add(f"{sample['key']}.{extensions[row]}", image)
             tar.add(f"{sample['key']}.txt", text)
             tar.add(f"{sample['key']}.json", about)
@@ -165,17 +172,22 @@ def columns_to_write(view: View, options: WriteOptions) -> list[str]:
         for name in options.columns:
             if name not in view.columns:
                 raise unknown("column", name, view.columns, view.store.url)
-        return list(dict.fromkeys(("uid", "url", "text", *options.columns)))
+        # Every sample has a key of its own, which one that came with the input must not replace.
+        return [n for n in dict.fromkeys(("uid", "url", "text", *options.columns)) if n != "key"]
     shard = min(view.store.shard_rows())
     chosen = {"uid", "url", "text"}
     for folder in set(view.columns.values()):
         for field in view.store.read_part(folder, shard).schema:
             name = field.name
             ours = view.columns.get(name) == folder and name not in _INTERNAL and not name.endswith("_status")
-            if ours and not pa.types.is_nested(field.type) and not pa.types.is_binary(field.type):
+            if ours and not pa.types.is_nested(field.type) and not _is_bytes(field.type):
                 chosen.add(name)
     rest = sorted(chosen - {"uid", "url", "text"})
     return ["uid", "url", "text", *rest]
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 
 def write(view: View, options: WriteOptions, cluster: Cluster) -> dict[str, Any]:
@@ -190,9 +202,9 @@ def write(view: View, options: WriteOptions, cluster: Cluster) -> dict[str, Any]
         raise CurateError("nothing to write: the store has no images (a pipeline without download writes --output)")
     columns = columns_to_write(view, options)
     # The tables, not only their names: a new threshold or model is another selection.
-    made_of = {name: view.columns[name] for name in columns}
+    made_of = view.states(columns)
     same = options.model_dump(exclude={"to", "columns"})
-    selection = identity(pool=view.pool(), images=view.images, columns=made_of, options=same)
+    selection = identity(pool=view.pool(), images=view.state(view.images), columns=made_of, options=same)
     out = Folder(options.to or f"{view.store.url}/shards-{selection}")
     _claim(out, selection)
     without: dict[str, int] = {}
@@ -206,7 +218,7 @@ def write(view: View, options: WriteOptions, cluster: Cluster) -> dict[str, Any]
 
     shards = plan(sizes(), options.samples_per_shard, options.bytes_per_shard)
     have = out.names()
-    todo = [n for n in range(len(shards)) if f"{shard_name(n)}_stats.json" not in have]
+    todo = [n for n in range(len(shards)) if not {shard_name(n) + end for end in _ENDS} <= have]
     work = {
         "view": view,
         "to": out.url,
@@ -224,9 +236,14 @@ def _claim(out: Folder, selection: str) -> None:
     """Refuse a folder that holds another selection; mark one that is ours before the first shard."""
     try:
         held = json.loads(out.read_bytes("selection.json"))["selection"]
+    except (KeyError, TypeError, ValueError):
+        raise CurateError(f"'{out.url}/selection.json' is damaged or not curate's: write to another folder") from None
     except FileNotFoundError:
-        if any(name.endswith((".tar", "_stats.json")) for name in out.names()):
-            raise CurateError(f"'{out.url}' holds shards that are not curate's: write to another folder") from None
+        taken = sorted(n for n in out.names() if n.endswith((".tar", ".parquet", ".json")) and not n.startswith("."))
+        if taken:
+            raise CurateError(
+                f"'{out.url}' holds files that are not of these shards ({taken[0]}): write to another folder"
+            ) from None
         out.write_bytes("selection.json", json.dumps({"selection": selection}).encode())
         return
     if held != selection:
@@ -252,6 +269,9 @@ def _finish(out: Folder, selection: str, made_of: dict[str, str], samples: dict[
         "columns": made_of,
         "files": files,
     }
+    for name in out.names():
+        if name.startswith(".") and name.endswith(".tmp"):  # of a worker that was killed while it wrote
+            out.remove(name)
     out.write_bytes("manifest.json", json.dumps(about, indent=1).encode())
     weight = sum(f["bytes"] for f in files.values())
     return {"to": out.url, "samples": total, "shards": len(samples), "bytes": weight}
@@ -275,6 +295,6 @@ def write_subset(rows: list[np.ndarray], to: str) -> int:
     folder, _, name = to.rpartition("/")
     joined = np.concatenate(rows) if rows else np.empty(0, "u8,u8")
     ordered = joined[np.lexsort((joined["f1"], joined["f0"]))]
-    with Folder(folder or ".").writing(name) as file:
+    with Folder(folder or ("/" if to.startswith("/") else ".")).writing(name) as file:
         np.save(file, ordered)
     return len(ordered)

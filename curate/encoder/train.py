@@ -46,7 +46,8 @@ class Heads(nn.Module):  # type: ignore[misc]
         self.text_scale: Tensor
         self.register_buffer("image_mean", image.mean(0))
         self.register_buffer("image_scale", 1 / (image.std(0) + 1e-3))
-        self.register_buffer("text_scale", 1 / text.std(0))
+        # One column of all-MiniLM-L6-v2 is constant: unbounded, its scale would overflow float16.
+        self.register_buffer("text_scale", 1 / (text.std(0) + 1e-2))
         self.image = nn.Linear(IMAGE_WIDTH, width)
         self.text = nn.Linear(TEXT_WIDTH, width, bias=False)
         self.logit_scale = nn.Parameter(torch.tensor(2.7))
@@ -61,12 +62,27 @@ class Heads(nn.Module):  # type: ignore[misc]
     def shipped(self) -> dict[str, Tensor]:
         """Plain linear heads under open_clip's names, float16: the scaling is folded into the weights."""
         image = self.image.weight.detach() * self.image_scale
-        return {
+        found = {
             "visual.head.proj.weight": image.half(),
             "visual.head.proj.bias": (self.image.bias.detach() - image @ self.image_mean).half(),
             "text.proj.weight": (self.text.weight.detach() * self.text_scale).half(),
             "logit_scale": self.logit_scale.detach(),
         }
+        for name, value in found.items():
+            if not torch.isfinite(value).all():
+                raise ValueError(f"{name} does not fit into {value.dtype}")
+        return found
+
+    def as_shipped(self) -> Heads:
+        """The heads as `load` will see them, rounded and folded: what is measured is what is shipped."""
+        plain, found = copy.deepcopy(self).eval().requires_grad_(False), self.shipped()
+        plain.image_mean.zero_()
+        plain.image_scale.fill_(1)
+        plain.text_scale.fill_(1)
+        plain.image.weight.copy_(found["visual.head.proj.weight"])
+        plain.image.bias.copy_(found["visual.head.proj.bias"])
+        plain.text.weight.copy_(found["text.proj.weight"])
+        return plain
 
 
 def contrast(image: Tensor, text: Tensor, group: Tensor, logit_scale: Tensor) -> Tensor:
@@ -140,7 +156,7 @@ def fit(real: Features, drawn: Features, seed: int, *, epochs: int = 150) -> tup
             break
     print(f"stopped after {_epoch + 1} epochs, held-out loss {best_loss:.3f}")
     heads.load_state_dict(best)
-    return heads.eval().requires_grad_(False), splits[0][2]
+    return heads, splits[0][2]
 
 
 def held_out_loss(heads: Heads, batch: tuple[Tensor, Tensor, Tensor]) -> float:
@@ -257,6 +273,7 @@ def main() -> None:
     real, drawn = gather(pool, options.images, options.drawn, options.cache)
     heads, held_out = fit(real, drawn, options.seed)
     options.out.write_bytes(save(heads.shipped()))
+    heads = heads.as_shipped()
     report = {"real": measure_real(heads, real, held_out), "drawn": measure_drawn(heads, 400, "lite0-minilm test")}
     print(json.dumps(report, indent=1))
 

@@ -15,7 +15,7 @@ import contextlib
 import importlib
 import io
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import BinaryIO, cast
 
@@ -59,6 +59,21 @@ def opened(file: str) -> Iterator[BinaryIO]:
             plain = pa.CompressedInputStream(pa.PythonFile(handle, "r"), codec)
             with io.BufferedReader(plain, 1 << 20) as buffered:
                 yield cast(BinaryIO, buffered)
+
+
+def distinct(names: Iterable[str]) -> list[str]:
+    """Column names as given, with the place added to one that came before.
+
+    >>> distinct(["url", "text", "text"])
+    ['url', 'text', 'text_3']
+    """
+    found: list[str] = []
+    for place, given in enumerate(names, 1):
+        name = given
+        while name in found:
+            name += f"_{place}"
+        found.append(name)
+    return found
 
 
 def find(source: str, format_name: str = "auto") -> tuple[str, list[str]]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from curate.inputs import MALFORMED, opened
+from curate.inputs import MALFORMED, distinct, opened
 
 EXTENSIONS = tuple(name + zipped for name in (".csv", ".tsv") for zipped in ("", ".gz", ".zst", ".bz2"))
 
@@ -67,7 +67,9 @@ def _parsed(lines: _Lines, separator: str) -> Iterator[Row]:
             yield fields
         elif taken and (fields or taken[0].strip()):
             lines.again += reversed(taken[1:])
-            yield _alone(taken[0], separator, width)
+            row = _alone(taken[0], separator, width)
+            width = width or len(row)
+            yield row
             if len(taken) > 1:
                 reader = csv.reader(iter(lines), delimiter=separator, strict=True)
         taken.clear()
@@ -87,12 +89,10 @@ def _alone(line: str, separator: str, width: int) -> Row:
 
 
 def _names(rows: Iterator[Row]) -> list[str]:
-    """The header's names, made distinct; a column without one is named by its place."""
-    names: list[str] = []
-    for place, given in enumerate(next(rows, []), 1):
-        name = given.strip() or f"column_{place}"
-        names.append(f"{name}_{place}" if name in names else name)
-    return names
+    """The header's names, made distinct; a column without a name gets its place for one."""
+    header = next(rows, [])
+    given = [header] if isinstance(header, str) else [name.strip() for name in header]
+    return distinct(name or f"column_{place}" for place, name in enumerate(given, 1))
 
 
 def schema(file: str) -> pa.Schema:

@@ -8,15 +8,20 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.inputs import distinct
+
 EXTENSIONS = (".parquet",)
 
-#: A start inside the file costs nothing: row groups before it are not read.
+#: Row groups before a start are not read.
 SEEKABLE = True
+
+DECLARED = True
 
 
 def schema(file: str) -> pa.Schema:
     with fsspec.open(file, "rb") as handle:
-        return pq.ParquetFile(handle).schema_arrow
+        found = pq.ParquetFile(handle).schema_arrow
+    return pa.schema(list(zip(distinct(found.names), found.types, strict=True)))
 
 
 def count(file: str) -> int:
@@ -28,18 +33,15 @@ def read(file: str, start: int = 0, batch_rows: int = 10_000) -> Iterator[pa.Rec
     """Batches from row `start` on; image bytes and other nested columns stay as they are."""
     with fsspec.open(file, "rb") as handle:
         parquet = pq.ParquetFile(handle)
-        groups, skip = [], start
-        for number in range(parquet.num_row_groups):
-            rows = parquet.metadata.row_group(number).num_rows
-            if not groups and skip >= rows:
-                skip -= rows
-            else:
-                groups.append(number)
-        if not groups:
-            return
-        for batch in parquet.iter_batches(batch_size=batch_rows, row_groups=groups):
+        first, skip = 0, start
+        while first < parquet.num_row_groups and skip >= parquet.metadata.row_group(first).num_rows:
+            skip -= parquet.metadata.row_group(first).num_rows
+            first += 1
+        groups = list(range(first, parquet.num_row_groups))
+        names = distinct(parquet.schema_arrow.names)
+        for batch in parquet.iter_batches(batch_size=batch_rows, row_groups=groups) if groups else ():
             if skip >= batch.num_rows:
                 skip -= batch.num_rows
                 continue
-            yield batch.slice(skip)
+            yield batch.slice(skip).rename_columns(names)
             skip = 0

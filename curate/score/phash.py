@@ -11,7 +11,7 @@ from PIL import Image, ImageStat
 
 from curate.op import Rows, Score
 
-#: Under this standard deviation of its grey levels an image is flat: its bits are rounding noise.
+#: Under this standard deviation of its grey levels an image is flat.
 FLAT_STD = 2.0
 
 
@@ -21,8 +21,8 @@ class Phash(Score):
     kind: `phash` compares the low frequencies of a 32 x 32 DCT with their median, `dhash` each pixel of 9 x 8 with its
         right neighbour, `ahash` each of 8 x 8 with their mean. Usual distances for "same": 6 to 10 bits, 5 to 10, 5.
 
-    A flat image (standard deviation of the grey levels under 2) has no hash and the status `flat`: all flat images
-    would count as copies of each other.
+    All three look at brightness only: a red circle and an orange one are equal. A flat image (standard deviation of
+    the grey levels under 2) has no hash and the status `flat`: its bits would be rounding noise.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("image",)
