@@ -105,7 +105,7 @@ def write_folder(path: str | Path) -> None:
         shutil.copyfile(_text_folder() / name, folder / name)
     shutil.copyfile(Path(__file__).with_name("MODEL_CARD.md"), folder / "README.md")
     checkpoint = folder / "open_clip_model.safetensors"
-    save_file({**towers(), **_heads()}, checkpoint)
+    save_file({name: value.contiguous() for name, value in {**towers(), **_heads()}.items()}, checkpoint)
     checkpoint.chmod(0o644)  # safetensors makes it readable by its owner only
     _write_config(folder, text_folder=folder)
 

@@ -75,7 +75,8 @@ class Heads(nn.Module):  # type: ignore[misc]
 
     def as_shipped(self) -> Heads:
         """The heads as `load` will see them, rounded and folded: what is measured is what is shipped."""
-        plain, found = copy.deepcopy(self).eval().requires_grad_(False), self.shipped()
+        plain, found = copy.deepcopy(self), self.shipped()
+        plain.eval().requires_grad_(False)
         plain.image_mean.zero_()
         plain.image_scale.fill_(1)
         plain.text_scale.fill_(1)
