@@ -197,10 +197,7 @@ class _Made:
         pictures = [images[i][0] for i in rows] if "image" in self.op.needs() else None
         result = self.op.batch(Rows(taken, pictures, len(rows)))
         made = checked(result, self.op.makes(), len(rows))
-        words = pa.array(result.get("status", ["ok"] * len(rows)), pa.string()).fill_null("ok").to_pylist()
-        if len(words) != len(rows):
-            raise ValueError(f"status has {len(words)} words for {len(rows)} rows")
-        return made, words
+        return made, status_words(result, len(rows))
 
 
 def checked(result: Mapping[str, Any], makes: Mapping[str, pa.DataType], rows: int) -> dict[str, pa.Array]:
@@ -217,6 +214,18 @@ def checked(result: Mapping[str, Any], makes: Mapping[str, pa.DataType], rows: i
         if len(made[name]) != rows:
             raise ValueError(f"column '{name}' has {len(made[name])} values for {rows} rows")
     return made
+
+
+def status_words(result: Mapping[str, Any], rows: int) -> list[str]:
+    """What an op says of each row, `ok` where it says nothing.
+
+    Raises:
+        ValueError: when it has not one word per row.
+    """
+    words: list[str] = pa.array(result.get("status", ["ok"] * rows), pa.string()).fill_null("ok").to_pylist()
+    if len(words) != rows:
+        raise ValueError(f"status has {len(words)} words for {rows} rows")
+    return words
 
 
 def _merged(planned: Planned, todo: np.ndarray, part: pa.Table | None, made: _Made) -> dict[str, pa.Array]:

@@ -23,9 +23,12 @@ app = typer.Typer(
 )
 
 StoreArg = Annotated[str, typer.Argument(metavar="STORE", help="Root of a store: local, or any fsspec URL.")]
-AddressOption = Annotated[Optional[str], typer.Option(help="A running Ray cluster (auto, host:port); default: Ray here.")]
+AddressOption = Annotated[
+    Optional[str], typer.Option(help="A running Ray cluster (auto, host:port); default: Ray in this process.")
+]
 WorkersOption = Annotated[
-    Optional[int], typer.Option(help="Size of each pool; 0 works in this process, without Ray. Default: all CPUs or GPUs.")
+    Optional[int],
+    typer.Option(help="Size of each pool; 0 works in this process, without Ray. Default: all CPUs or GPUs."),
 ]
 
 
@@ -131,7 +134,9 @@ def filter_command(
     store: StoreArg,
     recipe: Annotated[Optional[str], typer.Argument(help="A filter that ships (curate list), or a YAML file.")] = None,
     where: Annotated[Optional[str], typer.Option(help="SQL condition: \"clip_l14 >= 0.24 AND lang = 'en'\".")] = None,
-    top: Annotated[Optional[str], typer.Option(help="Best rows by a column: clip_l14=0.3, or clip_l14=100000 rows.")] = None,
+    top: Annotated[
+        Optional[str], typer.Option(help="Best rows by a column: clip_l14=0.3, or clip_l14=100000 rows.")
+    ] = None,
     name: Annotated[Optional[str], typer.Option(help="Name of the keep table; default: the recipe's.")] = None,
     after: Annotated[Optional[str], typer.Option(help="Start from the rows of this keep table; `none`: all.")] = None,
     output: Annotated[Optional[str], typer.Option(help="Write a DataComp subset file (.npy).")] = None,
@@ -174,7 +179,7 @@ def _with_options(recipe: str | None, where: str | None, top: str | None, name: 
     if recipe is not None:
         spec = load_filter(recipe).model_dump() | ({"name": name} if name else {})
     if where is not None:
-        spec["where"] = {**spec.get("where", {}), **{part: part for part in conjuncts(where)}}
+        spec["where"] = {**spec.get("where", {}), **{f"fails: {part}": part for part in conjuncts(where)}}
     if top is not None:
         by, equals, size = top.partition("=")
         try:
@@ -235,7 +240,9 @@ def show(
 
 
 @app.command()
-def report(store: StoreArg, to: Annotated[Optional[str], typer.Option(help="HTML file; default: in the store.")] = None) -> None:
+def report(
+    store: StoreArg, to: Annotated[Optional[str], typer.Option(help="HTML file; default: in the store.")] = None
+) -> None:
     """A page about a store: funnel, reasons, score histograms, images kept and dropped."""
     from curate.report import write_report
 
@@ -268,7 +275,7 @@ def main() -> None:
         code = app(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except CurateError as error:
-        console.print(f"[bold red]error:[/] {str(error)}", markup=True, soft_wrap=True)
+        console.print(f"[bold red]error:[/] {error!s}", markup=True, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
         console.print("stopped; what is done is kept: the same command goes on from here")
@@ -276,12 +283,11 @@ def main() -> None:
     except typer.Abort:
         sys.exit(130)
     except Exception as error:
-        import click
-
-        if isinstance(error, click.exceptions.ClickException):
-            error.show()
-            sys.exit(error.exit_code)
-        raise
+        # typer's usage errors, whichever copy of click it carries.
+        if not hasattr(error, "show") or not hasattr(error, "exit_code"):
+            raise
+        error.show()
+        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -41,10 +42,20 @@ class _Shards:
         return self.work(shard)
 
 
+def _check_answers(address: str) -> None:
+    """Ray itself tries a dead address for many minutes."""
+    host, _, port = address.rpartition("://")[2].partition(":")
+    if port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
+
+
 def _reason(error: BaseException) -> str:
-    """An error in one line; its last line, since Ray puts the remote traceback first."""
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[-1][:300]}"
+    """An error in one line."""
+    name = type(error).__name__
+    if name == "ActorDiedError" and "init" not in str(error)[:200]:
+        return "the worker died (killed, out of memory, or crashed in native code)"
+    # The last line, since Ray puts the remote traceback first.
+    return f"{name}: {(str(error).strip().splitlines() or [''])[-1][:300]}"
 
 
 def _made(make: Callable[..., Work], arguments: dict[str, Any]) -> Work:
@@ -55,6 +66,94 @@ def _made(make: Callable[..., Work], arguments: dict[str, Any]) -> Work:
     except Exception as error:
         # No shard is to blame: trying the others would fail the same way, a million times.
         raise CurateError(f"a worker cannot start: {type(error).__name__}: {error}") from error
+
+
+class _Pool:
+    """Ray actors that take shards one after the other; `failed` collects the shards that are set aside."""
+
+    def __init__(self, hire: Callable[[], Any], shards: Sequence[int], failed: dict[int, str]):
+        self.hire, self.failed = hire, failed
+        self.todo = deque(shards)
+        self.attempts: dict[int, int] = {}
+        self.workers: list[Any] = []
+        # What a worker was given, in the order in which it does it: a shard, or None while it starts. A worker that no
+        # node has room for yet gets no shard, so the run does not wait for nodes that never come.
+        self.given: dict[Any, tuple[int | None, Any]] = {}
+
+    def run(self, size: int) -> Iterator[tuple[int, dict[str, Any]]]:
+        import ray
+
+        for _ in range(size):
+            self._add()
+        while self.todo or any(shard is not None for shard, _ in self.given.values()):
+            ready, _ = ray.wait(list(self.given), num_returns=1)
+            worker = self.given[ready[0]][1]
+            yield from self._answers(worker)
+            if worker in self.workers:
+                self._feed(worker)
+
+    def dismiss(self) -> None:
+        import ray
+
+        for worker in self.workers:
+            with contextlib.suppress(Exception):
+                ray.kill(worker)
+
+    def _add(self) -> None:
+        worker = self.hire()
+        self.workers.append(worker)
+        self.given[worker.ready.remote()] = (None, worker)
+
+    def _feed(self, worker: Any) -> None:
+        """Two shards per worker: the next one waits there while the driver looks at the last. A shard that was blamed
+        before runs alone: whether it kills its worker is then beyond doubt."""
+        while self.todo:
+            given = [shard for shard, w in self.given.values() if w is worker]
+            suspects = [s for s in (*given, self.todo[0]) if s in self.attempts]
+            if len(given) >= (1 if suspects else 2):
+                return
+            shard = self.todo.popleft()
+            self.given[worker.run.remote(shard)] = (shard, worker)
+
+    def _answers(self, worker: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+        """What a worker has done, in its order: when it dies, the first shard without an answer is to blame for it, and
+        the one that waited behind goes back."""
+        import ray
+        from ray.exceptions import RayError, RayTaskError
+
+        mine = [ref for ref, (_, w) in self.given.items() if w is worker]
+        for number, ref in enumerate(mine):
+            if not ray.wait([ref], timeout=0)[0]:
+                return
+            shard = self.given.pop(ref)[0]
+            try:
+                report = ray.get(ref)
+            except RayTaskError as error:
+                if isinstance(error.cause, CurateError):
+                    raise error.cause from None
+                self._blame(shard, error.cause)
+            except RayError as error:
+                self._blame(shard, error)
+                for behind in mine[number + 1 :]:
+                    waiting = self.given.pop(behind)[0]
+                    if waiting is not None:
+                        self.todo.appendleft(waiting)
+                self.workers.remove(worker)
+                self._add()
+                return
+            else:
+                if shard is not None:
+                    yield shard, report
+
+    def _blame(self, shard: int | None, cause: BaseException) -> None:
+        if shard is None:
+            raise CurateError(f"a worker cannot start: {_reason(cause)}")
+        self.attempts[shard] = self.attempts.get(shard, 0) + 1
+        if self.attempts[shard] >= ATTEMPTS:
+            self.failed[shard] = _reason(cause)
+            return
+        console.print(f"[yellow]shard {shard}: {_reason(cause)}; attempt {self.attempts[shard] + 1} follows")
+        self.todo.append(shard)
 
 
 @dataclass
@@ -131,64 +230,15 @@ class Cluster:
         gpus: float,
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         import ray
-        from ray.exceptions import RayError, RayTaskError
 
         self.start()
         gpus = gpus if ray.cluster_resources().get("GPU", 0) else 0
         actor = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0)(_Shards)
-        todo = deque(shards)
-        attempts: dict[int, int] = {}
-        # What each worker was given: a shard, or None while it starts. A worker that no node has room for yet gets no
-        # shard, so the run does not wait for nodes that never come.
-        given: dict[Any, tuple[int | None, Any]] = {}
-        pool: list[Any] = []
-
-        def hire() -> None:
-            worker = actor.remote(make, arguments)
-            pool.append(worker)
-            given[worker.ready.remote()] = (None, worker)
-
-        for _ in range(self._pool_size(len(shards), cpus, gpus)):
-            hire()
+        pool = _Pool(lambda: actor.remote(make, arguments), shards, failed)
         try:
-            while todo or any(shard is not None for shard, _ in given.values()):
-                done, _ = ray.wait(list(given), num_returns=1)
-                shard, worker = given.pop(done[0])
-                try:
-                    report = ray.get(done[0])
-                except RayError as error:
-                    cause = error.cause if isinstance(error, RayTaskError) else error
-                    if isinstance(cause, CurateError):
-                        raise cause from None
-                    if shard is None:
-                        raise CurateError(f"a worker cannot start: {_reason(cause)}") from error
-                    attempts[shard] = attempts.get(shard, 0) + 1
-                    if attempts[shard] >= ATTEMPTS:
-                        failed[shard] = _reason(cause)
-                    else:
-                        console.print(f"[yellow]shard {shard}: {_reason(cause)}; attempt {attempts[shard] + 1} follows")
-                        todo.append(shard)
-                    if not isinstance(error, RayTaskError):
-                        # The worker is gone, and with it the shard that waited behind this one, which is not to blame.
-                        for ref in [r for r, (_, w) in given.items() if w is worker]:
-                            waiting = given.pop(ref)[0]
-                            if waiting is not None:
-                                todo.appendleft(waiting)
-                        pool.remove(worker)
-                        hire()
-                        continue
-                else:
-                    if shard is not None:
-                        yield shard, report
-                # Two shards per worker: the next one waits there while the driver looks at the last.
-                load = sum(w is worker for _, w in given.values())
-                for _ in range(min(2 - load, len(todo))):
-                    following = todo.popleft()
-                    given[worker.run.remote(following)] = (following, worker)
+            yield from pool.run(self._pool_size(len(shards), cpus, gpus))
         finally:
-            for worker in pool:
-                with contextlib.suppress(Exception):
-                    ray.kill(worker)
+            pool.dismiss()
 
     def _pool_size(self, shards: int, cpus: float, gpus: float) -> int:
         import ray
@@ -211,11 +261,16 @@ class Cluster:
         quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
         try:
             if self.address:
+                _check_answers(self.address)
                 ray.init(address=self.address, **quiet)
             else:
-                ray.init(include_dashboard=False, **quiet)
-        except (ConnectionError, ValueError) as error:
-            raise CurateError(f"no Ray cluster answers at '{self.address}': {error}") from error
+                # Without "local" Ray joins whatever cluster it finds a trace of on this machine, dead ones too.
+                ray.init(address="local", include_dashboard=False, **quiet)
+        except (OSError, ValueError) as error:
+            raise CurateError(
+                f"no Ray cluster answers at '{self.address}': {error}. "
+                "A cluster with tokens also needs RAY_AUTH_MODE=token and the token here"
+            ) from error
         self._started = True
         console.print(f"[dim]Ray: {ray.cluster_resources().get('CPU', 0):g} CPUs, {time.monotonic() - began:.1f} s")
 

@@ -38,7 +38,7 @@ def conjuncts(sql: str) -> list[str]:
         depth += {"(": 1, ")": -1}.get(word, 0)
         if depth:
             continue
-        if word in ("OR", "XOR", "CASE"):
+        if word in ("OR", "CASE"):
             return [sql.strip()]
         if word == "BETWEEN":
             between = True
@@ -55,7 +55,7 @@ def _conditions(value: Any) -> Any:
     if value is None:
         return {}
     if isinstance(value, str):
-        return {part: part for part in conjuncts(value)}
+        return {f"fails: {part}": part for part in conjuncts(value)}
     if isinstance(value, list) and all(isinstance(item, (str, Mapping)) for item in value):
         joined: dict[str, str] = {}
         for item in value:

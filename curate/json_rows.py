@@ -11,6 +11,7 @@ import pyarrow as pa
 from curate.inputs import MALFORMED
 
 _TYPES: dict[pa.DataType, set[type]] = {
+    pa.null(): set(),
     pa.bool_(): {bool},
     pa.int64(): {int},
     pa.float64(): {int, float},
@@ -30,20 +31,20 @@ def parse(line: bytes) -> dict[str, Any]:
 
 
 def fields(rows: Sequence[dict[str, Any]]) -> list[tuple[str, pa.DataType]]:
-    """Columns and types that hold the rows: bool, int64, float64, or text; nested values become JSON text."""
+    """Columns and types that hold the rows: null, bool, int64, float64, or text; nested values become JSON text."""
     values: dict[str, list[Any]] = {}
     for row in rows:
         for name, value in row.items():
             values.setdefault(name, []).append(value)
     values.pop(MALFORMED, None)
-    kinds = {_valid(name): _kind(found) for name, found in values.items()}
+    kinds = {name: _kind(found) for name, found in values.items() if _valid(name) == name}
     return [*kinds.items(), (MALFORMED, pa.large_string())]
 
 
 def _kind(values: list[Any]) -> pa.DataType:
     have = set(map(type, values)) - {_NULL}
     for kind, types in _TYPES.items():
-        if have and have <= types and _array(values, kind) is not None:
+        if have <= types and _array(values, kind) is not None:
             return kind
     return pa.large_string()
 

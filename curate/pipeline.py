@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -135,9 +135,11 @@ def _step(step: Any, where: str) -> Step:
             return Step(verb=verb, name=rule.name, do=rule)
     except CurateError as error:
         raise CurateError(f"{where}: {error}") from error
-    options = {"read": ReadOptions, "download": DownloadOptions, "write": WriteOptions}[verb]
+    kinds: dict[str, type[ReadOptions | DownloadOptions | WriteOptions]]
+    kinds = {"read": ReadOptions, "download": DownloadOptions, "write": WriteOptions}
+    options = kinds[verb]
     try:
-        return Step(verb=verb, name=str(verb), do=options(**(what or {})))  # type: ignore[arg-type]
+        return Step(verb=verb, name=str(verb), do=options(**(what or {})))
     except ValidationError as error:
         raise reworded(error, f"{where}: {verb}", options.model_fields) from error
     except TypeError as error:
@@ -150,10 +152,10 @@ def _named(steps: list[Step]) -> list[Step]:
     named = []
     for step in steps:
         if step.verb == "filter":
-            seen[step.name] = seen.get(step.name, 0) + 1
-            if seen[step.name] > 1:
-                step = step.model_copy(update={"name": f"{step.name}_{seen[step.name]}"})
-        named.append(step)
+            seen[step.name] = number = seen.get(step.name, 0) + 1
+            named.append(step.model_copy(update={"name": f"{step.name}_{number}"}) if number > 1 else step)
+        else:
+            named.append(step)
     return named
 
 
@@ -181,8 +183,7 @@ def check(pipeline: Pipeline, where: str) -> None:
             columns |= set(IMAGE_COLUMNS)
         elif step.verb == "write" and not images:
             raise CurateError(f"{place}: there are no images to write: download comes first")
-        ops = step.do if isinstance(step.do, tuple) else lacking_ops(step.do, columns) if isinstance(step.do, Filter) else ()
-        for op in ops:
+        for op in _ops_of(step, columns):
             op.check()
             for name in op.needs():
                 if name == "image" and not images:
@@ -192,6 +193,12 @@ def check(pipeline: Pipeline, where: str) -> None:
             columns |= set(op.makes())
         if isinstance(step.do, Filter):
             check_columns(step.do, columns)
+
+
+def _ops_of(step: Step, columns: set[str]) -> Sequence[Op]:
+    if isinstance(step.do, Filter):
+        return lacking_ops(step.do, columns)
+    return step.do if isinstance(step.do, tuple) else ()
 
 
 def lacking_ops(rule: Filter, columns: set[str]) -> list[Op]:

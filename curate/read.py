@@ -207,11 +207,15 @@ def _plan_group(store: Store, source: Source, options: ReadOptions) -> dict[str,
     counts = on_files(source.module.count, source.files)
     if not sum(counts) and not manifest["inputs"]:
         raise CurateError(f"input '{options.input}' holds no rows")
+    types = _types(store, source)
+    left_out = set(source.types.names) - set(types.names)
+    if left_out:
+        console.print(f"[yellow]columns that {store.url} began without are left out: {', '.join(sorted(left_out))}")
     files = zip(source.names, source.sizes, counts, on_files(ends, source.files), strict=True)
     group = {
         "input": options.input,
         "format": source.format,
-        "columns": _types(store, source).names,
+        "columns": types.names,
         "mapping": source.mapping,
         "files": [{"name": name, "size": size, "rows": rows, "ends": hashed} for name, size, rows, hashed in files],
         "first_shard": sum(g["shards"] for g in manifest["inputs"]),
@@ -237,15 +241,11 @@ def _types(store: Store, source: Source) -> pa.Schema:
     if 0 not in store.parts("records"):
         return source.types
     types: pa.Schema = store.read_part("records", 0).schema
-    left_out = set()
     for number, file in enumerate(source.files):
         for name, kind in source.types_of(number).items():
-            if name not in types.names:
-                left_out.add(name)
-            elif name not in record.SCHEMA.names and common(have := types.field(name).type, kind) != have:
+            have = types.field(name).type if name in types.names and name not in record.SCHEMA.names else None
+            if have is not None and common(have, kind) != have:
                 raise CurateError(f"column '{name}' of '{file}' is {kind}, and {have} in {store.url}: use a new root")
-    if left_out:
-        console.print(f"[yellow]columns that {store.url} began without are left out: {', '.join(sorted(left_out))}")
     return types
 
 

@@ -14,20 +14,29 @@ from PIL import Image
 
 from curate import __version__
 from curate.dataset import Dataset
+from curate.filter import expression
 from curate.images import ImageReader, decode
+from curate.samples import filled, verdicts
 from curate.store import Folder
 
 BINS = 40
-THUMBNAIL_PX = 120
-KEPT_IMAGES = 24
-IMAGES_PER_REASON = 6
-REASONS = 12
-#: Shards that samples are drawn from, spread over the store: a page must not read all of 10^5 shards.
+#: Twice what is shown, for fine screens.
+THUMBNAIL_PX = 288
+KEPT_ROWS = 24
+ROWS_PER_REASON = 6
+TEXTS_PER_REASON = 3
+#: Reasons with examples per step; the funnel lists all of them.
+REASONS_PER_STEP = 6
+CHARACTERS = 200
+#: Shards that samples and histograms are drawn from, spread over the store: a page must not read all of 10^5 shards.
 SHARDS_LOOKED_AT = 20
+SEED = 0
+
+_SIGNS = {">=": "≥", "<=": "≤"}
 
 
 def write_report(root: str, to: str | None = None) -> str:
-    """Write the page; returns where it lies.
+    """Write the page, one file that loads nothing; returns where it lies (default: report.html in the store).
 
     Raises:
         CurateError: when the store was not filtered yet.
@@ -41,27 +50,75 @@ def write_report(root: str, to: str | None = None) -> str:
 
 
 def _environment() -> jinja2.Environment:
-    template = resources.files("curate").joinpath("report.html.jinja").read_text()
-    return jinja2.Environment(loader=jinja2.DictLoader({"report.html": template}), autoescape=True, trim_blocks=True)
+    template = resources.files("curate").joinpath("report.html.jinja").read_text(encoding="utf-8")
+    loader = jinja2.DictLoader({"report.html": template})
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["count"] = lambda number: f"{number:,}"
+    environment.filters["share"] = lambda part, whole: f"{part / whole:.1%}" if whole else ""
+    return environment
 
 
 def _facts(dataset: Dataset) -> dict[str, Any]:
     manifest = dataset.store.manifest()
-    steps = dataset.funnel()
-    runs = list(manifest["runs"].items())
-    name, run = runs[-1] if runs else ("", {})
-    ledger = dataset._keep()
+    keep = dataset.keep_folder()
+    runs = [(name, run) for name, run in manifest["runs"].items() if run["keep"] == keep]
+    name, run = runs[-1] if runs else ("", dict[str, Any]())
+    steps = _steps(dataset)
     return {
         "version": __version__,
         "root": dataset.store.url,
         "pipeline": name,
         "rows": dataset.rows,
-        "funnel": steps.to_dicts(),
+        "kept": steps[-1]["left"],
+        "steps": steps,
         "written": run.get("written") or {},
         "seconds": run.get("seconds") or {},
-        "tables": [{"folder": f, **manifest["tables"][f]} for f in manifest["current"].values()],
-        "histograms": _histograms(dataset, ledger),
-        "samples": _samples(dataset, ledger) if dataset._view.images else [],
+        "tables": [_made(table, manifest["tables"][folder]) for table, folder in manifest["current"].items()],
+        "histograms": _histograms(dataset, keep),
+        "groups": _samples(dataset, keep, steps),
+        "looked_at": len(_spread(dataset)),
+        "shards": len(dataset.store.shard_rows()),
+    }
+
+
+def _steps(dataset: Dataset) -> list[dict[str, Any]]:
+    """The funnel by step, with the condition that each reason stands for."""
+    steps: list[dict[str, Any]] = []
+    rules = dataset.rules()
+    for row in dataset.funnel().iter_rows(named=True):
+        rule = rules[row["step"]]
+        if row["reason"] is None:
+            steps.append({**row, "reasons": [], "columns": _used(rule)})
+            continue
+        words = row["reason"].removesuffix(" (no value)")
+        condition = rule["where"].get(words, "")
+        about = {"condition": condition if condition != words else "", "columns": _used(rule, words)}
+        steps[-1]["reasons"].append({"reason": row["reason"], "rows": row["rows"], **about})
+    return steps
+
+
+def _used(rule: dict[str, Any], reason: str = "") -> list[str]:
+    """Columns that a filter, or the condition of one of its reasons, looks at."""
+    conditions = [rule["where"][reason]] if reason in rule["where"] else [] if reason else rule["where"].values()
+    names = [name for sql in conditions for name in expression(sql).meta.root_names()]
+    if rule["top"] and reason not in rule["where"]:
+        names.append(rule["top"]["by"])
+    return list(dict.fromkeys(names))
+
+
+def _made(name: str, entry: dict[str, Any]) -> dict[str, Any]:
+    if entry.get("kind") == "keep":
+        options = entry["filter"]["where"] | ({"top": entry["filter"]["top"]} if entry["filter"]["top"] else {})
+    else:
+        # Those of a download would fill the page; the manifest has them.
+        given = {} if name == "images" else entry.get("options") or {}
+        options = {option: value for option, value in given.items() if value not in ("", None)}
+    return {
+        "name": name,
+        "op": entry.get("op") or "filter",
+        "options": "; ".join(k if k == v else f"{k}: {v}" for k, v in options.items()),
+        "weights": entry.get("weights", ""),
+        "seconds": entry.get("seconds", 0),
     }
 
 
@@ -71,75 +128,130 @@ def _spread(dataset: Dataset) -> list[int]:
     return [shards[i] for i in dict.fromkeys(picked.tolist())]
 
 
-def _histograms(dataset: Dataset, ledger: str) -> list[dict[str, Any]]:
-    """Counts of kept and dropped rows per bin, for every numeric column of an op's table."""
-    charts = []
-    tables = dataset.store.manifest()["tables"]
+def _histograms(dataset: Dataset, keep: str) -> list[dict[str, Any]]:
+    """Counts of kept and dropped rows per bin, for every score; those that a filter uses first, with their limits."""
     shards = _spread(dataset)
-    for column, folder in dataset.columns().items():
-        entry = tables.get(folder, {})
-        if entry.get("kind") == "keep" or (folder == "records") or column in ("offset", "size", "tar"):
-            continue
-        first = dataset.store.read_part(folder, shards[0], [column])[column]
-        if not (str(first.type).startswith(("float", "double", "int", "uint"))):
-            continue
-        parts = [
-            pl.DataFrame(
-                {
-                    "v": pl.Series(dataset.store.read_part(folder, s, [column])[column]).cast(pl.Float64),
-                    "kept": pl.Series(dataset.store.read_part(ledger, s, ["kept"])["kept"]),
-                }
-            )
-            for s in shards
-        ]
-        frame = pl.concat(parts).filter(pl.col("v").is_finite())
-        if frame["v"].n_unique() > 1:
-            charts.append({"column": column, **_bars(frame)})
+    kept = verdicts(dataset.view, shards, keep)["kept"]
+    limits = _limits(dataset)
+    charts = []
+    for column in dataset.scores():
+        values = pl.concat([dataset.view.frame(shard, [column])[column].cast(pl.Float64) for shard in shards])
+        whole = bool((values.drop_nulls() == values.drop_nulls().round()).all())
+        frame = pl.DataFrame({"value": values, "kept": kept}).filter(pl.col("value").is_finite())
+        if frame["value"].n_unique() > 1:
+            bars = _bars(frame["value"].to_numpy(), frame["kept"].to_numpy(), limits.get(column, []), whole)
+            charts.append({"column": column, **bars})
     return charts
 
 
-def _bars(frame: pl.DataFrame) -> dict[str, Any]:
-    values = frame["v"].to_numpy()
+def _limits(dataset: Dataset) -> dict[str, list[tuple[str, float]]]:
+    found: dict[str, list[tuple[str, float]]] = {}
+    for _, column, relation, value in dataset.thresholds().iter_rows():
+        found.setdefault(column, []).append((relation, value))
+    return found
+
+
+def _edges(values: np.ndarray, limits: list[tuple[str, float]], whole: bool) -> np.ndarray:
+    """Bins over all but the outermost values and over the limits; whole numbers never share a bin unevenly."""
     low, high = np.quantile(values, [0.002, 0.998])
-    edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
-    clipped = np.clip(values, edges[0], edges[-1])
-    kept = frame["kept"].to_numpy()
-    inside, _ = np.histogram(clipped[kept], edges)
-    outside, _ = np.histogram(clipped[~kept], edges)
+    for _, limit in limits:
+        if values.min() <= limit <= values.max():
+            low, high = min(low, limit), max(high, limit)
+    if not whole:
+        return np.linspace(low, high if high > low else low + 1, BINS + 1)
+    width = max(1, int(np.ceil((high - low + 1) / BINS)))
+    return np.floor(low) - 0.5 + width * np.arange(int((high - np.floor(low)) // width) + 2)
+
+
+def _bars(values: np.ndarray, kept: np.ndarray, limits: list[tuple[str, float]], whole: bool) -> dict[str, Any]:
+    edges = _edges(values, limits, whole)
+    first, last = edges[0], edges[-1]
+    inside, _ = np.histogram(np.clip(values[kept], first, last), edges)
+    outside, _ = np.histogram(np.clip(values[~kept], first, last), edges)
     top = max(int((inside + outside).max()), 1)
     bars = [{"kept": 100 * k / top, "dropped": 100 * d / top} for k, d in zip(inside, outside, strict=True)]
-    return {"bars": bars, "low": f"{edges[0]:.4g}", "high": f"{edges[-1]:.4g}", "rows": len(values)}
+    marks = []
+    for relation, limit in limits:
+        # Between whole numbers: what is kept stands on one side of the line.
+        at = limit + {">": 0.5, ">=": -0.5, "<": -0.5, "<=": 0.5, "=": 0}[relation] if whole else limit
+        if first <= at <= last:
+            label = f"{_SIGNS.get(relation, relation)} {limit:g}"
+            marks.append({"at": 100 * (at - first) / (last - first), "label": label})
+    shift = 0.5 if whole else 0
+    ends = {"low": f"{first + shift:.4g}", "high": f"{last - shift:.4g}"}
+    return {"bars": bars, "marks": marks, **ends, "rows": len(values)}
 
 
-def _samples(dataset: Dataset, ledger: str) -> list[dict[str, Any]]:
-    """Some rows with an image, kept ones first, then by step and reason, most frequent first."""
-    assert dataset._view.images is not None
-    groups: dict[tuple[str, str], list[dict[str, str]]] = {}
-    for shard in _spread(dataset):
-        text = dataset.store.read_part("records", shard, ["text"])["text"].to_pylist()
-        verdicts = dataset.store.read_part(ledger, shard, ["kept", "dropped_by", "reason"]).to_pylist()
-        reader = ImageReader(dataset.store, dataset._view.images, shard)
-        for row, verdict in enumerate(verdicts):
-            key = ("kept", "") if verdict["kept"] else (verdict["dropped_by"], verdict["reason"])
-            room = KEPT_IMAGES if verdict["kept"] else IMAGES_PER_REASON
-            if len(groups.get(key, [])) < room and (picture := _thumbnail(reader, row)):
-                groups.setdefault(key, []).append({"image": picture, "text": (text[row] or "")[:160]})
+def _samples(dataset: Dataset, keep: str, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Kept rows, then the rows that each step dropped, by reason, the most frequent first; pictures where stored."""
+    rows = verdicts(dataset.view, _spread(dataset), keep)
+    rows = rows.sample(fraction=1, shuffle=True, seed=SEED)
+    wide = "url" in dataset.view.columns
+    last = list(dict.fromkeys(name for step in steps for name in step["columns"]))[-3:]
+    groups = [{"step": "", "reason": "", "rows": steps[-1]["left"], "columns": last, "room": KEPT_ROWS}]
+    for step in steps:
+        for reason in step["reasons"][:REASONS_PER_STEP]:
+            groups.append({**reason, "step": step["step"], "room": ROWS_PER_REASON})
+    order = {step["step"]: number for number, step in enumerate(steps, 1)}
+    for group in groups:
+        group["number"] = order.get(group["step"], 0)
+        wanted = pl.col("kept")
+        if group["step"]:
+            wanted = (pl.col("dropped_by") == group["step"]) & (pl.col("reason") == group["reason"])
+        picked = rows.filter(wanted).head(group["room"])
+        names = ["text", *(["url"] if wide else []), *group["columns"]]
+        cards = _cards(dataset, filled(dataset.view, picked, list(dict.fromkeys(names))), group)
+        group["cards"] = [card for card in cards if card["image"]]
+        group["texts"] = [] if group["cards"] else cards[:TEXTS_PER_REASON]
+    return [group for group in groups if group["cards"] or group["texts"]]
+
+
+def _cards(dataset: Dataset, rows: pl.DataFrame, group: dict[str, Any]) -> list[dict[str, Any]]:
+    cards = []
+    readers: dict[int, ImageReader] = {}
+    wide = "url" in rows.columns
+    for row in rows.iter_rows(named=True):
+        shard = row["shard"]
+        if dataset.view.images and shard not in readers:
+            readers[shard] = ImageReader(dataset.store, dataset.view.images, shard)
+        image = _thumbnail(readers[shard], row["row"]) if readers else None
+        cards.append(
+            {
+                "image": image,
+                "text": _cut(row["text"]) or "(no caption)",
+                "url": (_cut(row["url"]) or "(no url)") if wide and group["step"] == "download" else "",
+                "values": [f"{name} {_shown(row[name])}" for name in group["columns"] if _short(row[name])],
+            }
+        )
+    for reader in readers.values():
         reader.close()
-    order = sorted(groups, key=lambda key: (key[0] != "kept", key))
-    return [{"step": s, "reason": r, "rows": groups[s, r]} for s, r in order[: REASONS + 1]]
+    return cards
 
 
-def _thumbnail(reader: ImageReader, row: int) -> str | None:
-    data = reader.bytes(row)
-    if data is None:
-        return None
+def _cut(text: str | None) -> str:
+    return text[:CHARACTERS] + "…" if text and len(text) > CHARACTERS else text or ""
+
+
+def _short(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) <= 12
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _thumbnail(reader: ImageReader, row: int) -> dict[str, Any] | None:
     try:
+        data = reader.bytes(row)
+        if data is None:
+            return None
         image = decode(data)
     except Exception:  # noqa: BLE001 - a damaged image is not shown
         return None
+    width, height = image.size
     image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=80)
-    return base64.b64encode(buffer.getvalue()).decode()
-
-
+    return {"data": base64.b64encode(buffer.getvalue()).decode(), "width": width, "height": height}

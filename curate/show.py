@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from curate import inputs
@@ -32,10 +33,10 @@ def print_funnel(steps: list[dict[str, Any]], written: dict[str, Any]) -> None:
     for step in steps:
         lost = step["entered"] - step["kept"]
         dropped += lost
-        table.add_row(step["step"], f"-{lost:,}" if lost else "0", "")
+        table.add_row(escape(step["step"]), f"-{lost:,}" if lost else "0", "")
         reasons = list(step["dropped"].items())
         for reason, rows in reasons[:REASONS]:
-            table.add_row("", f"[dim]{rows:,}[/]", f"[dim]{_safe(reason)}[/]")
+            table.add_row("", f"[dim]{rows:,}[/]", f"[dim]{escape(reason)}[/]")
         if reasons[REASONS:]:
             rest = sum(rows for _, rows in reasons[REASONS:])
             table.add_row("", f"[dim]{rest:,}[/]", f"[dim]{len(reasons) - REASONS} other reasons[/]")
@@ -47,11 +48,9 @@ def print_funnel(steps: list[dict[str, Any]], written: dict[str, Any]) -> None:
     if written:
         without = sum(written["without_image"].values())
         text = f"{written['samples']:,} samples in {written['shards']:,} shards, {written['bytes'] / 1e6:,.1f} MB"
-        out.print(f"written: {text}{f'; {without:,} kept rows have no image' if without else ''}: {written['to']}")
-
-
-def _safe(text: str) -> str:
-    return text.replace("[", r"\[")
+        out.print(
+            f"written: {text}{f'; {without:,} kept rows have no image' if without else ''}: {escape(written['to'])}"
+        )
 
 
 def print_store(root: str, step: str = "") -> None:
@@ -60,33 +59,42 @@ def print_store(root: str, step: str = "") -> None:
 
     dataset = Dataset(root)
     manifest = dataset.store.manifest()
-    out.print(f"[bold]{root}[/]: {dataset.rows:,} rows in {len(dataset.store.shard_rows()):,} shards")
+    out.print(f"[bold]{escape(root)}[/]: {dataset.rows:,} rows in {len(dataset.store.shard_rows()):,} shards")
     for group in manifest["inputs"]:
-        out.print(f"  read from {group['input']} ({group['format']}, {len(group['files'])} files, {group['rows']:,} rows)")
+        files = f"{group['format']}, {len(group['files']):,} files, {group['rows']:,} rows"
+        out.print(f"  read from {escape(group['input'])} ({files})")
     try:
         from curate.select import funnel
 
-        folder = dataset._keep(step)
+        folder = dataset.keep_folder(step)
         runs = [r for r in manifest["runs"].values() if r["keep"] == folder]
         print_funnel(funnel(manifest, folder), runs[-1]["written"] if runs and not step else {})
     except CurateError as error:
         if step:
             raise
-        out.print(f"[dim]{error}[/]")
-    table = Table(box=None, pad_edge=False, header_style="bold", title="tables", title_justify="left")
-    for heading in ("name", "made by", "columns", "seconds", "folder"):
+        out.print(f"[dim]{escape(str(error))}[/]")
+    title = "tables; the folder of each is name-identity"
+    table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
+    for heading in ("name", "identity", "made by", "columns"):
         table.add_column(heading, overflow="fold")
+    table.add_column("seconds", justify="right")
     for name, folder in manifest["current"].items():
         entry = manifest["tables"][folder]
-        if entry.get("kind") == "keep":
-            made = "filter" + (f", threshold {entry['threshold']['score']}" if entry.get("threshold") else "")
-        else:
-            options = ", ".join(f"{k}: {v}" for k, v in (entry.get("options") or {}).items() if name != "images")
-            made = f"{entry['op']} v{entry.get('version', 1)}" + (f" {{{options}}}" if options else "")
-            made += f", weights {entry['weights']}" if entry.get("weights") else ""
         columns = ", ".join(c for c in entry["columns"] if c not in ("uid", f"{name}_status"))
-        table.add_row(name, _safe(made), columns, f"{entry.get('seconds', 0):g}", folder)
+        seconds = f"{entry['seconds']:,.1f}" if entry.get("seconds") else ""
+        table.add_row(name, folder.removeprefix(f"{name}-"), escape(_made(name, entry)), escape(columns), seconds)
     out.print(table)
+
+
+def _made(name: str, entry: dict[str, Any]) -> str:
+    if entry.get("kind") == "keep":
+        top = f", threshold {entry['threshold']['score']}" if entry.get("threshold") else ""
+        return f"filter: {' AND '.join(entry['filter']['where'].values())}{top}"
+    # A download has thirty options: the manifest has them.
+    given = {} if name == "images" else entry.get("options") or {}
+    options = ", ".join(f"{option}: {value}" for option, value in given.items() if value not in ("", None))
+    made = f"{entry['op']} v{entry.get('version', 1)}" + (f" {{{options}}}" if options else "")
+    return made + (f", weights {entry['weights']}" if entry.get("weights") else "")
 
 
 def print_library() -> None:
@@ -109,6 +117,6 @@ def print_library() -> None:
         for column in range(3):
             table.add_column(no_wrap=column == 0, overflow="fold", style="dim" if column == 2 else "")
         for row in rows:
-            table.add_row(*(_safe(cell.strip()) for cell in row))
+            table.add_row(*(escape(cell.strip()) for cell in row))
         out.print(table)
         out.print()

@@ -77,7 +77,9 @@ class Source:
         """Columns of the records: uid, url, text, then the input's others."""
         own = {f.name: f.type for f in record.SCHEMA}
         found = _union(self.types_of(number) for number in range(len(self.files)))
-        return pa.schema(list((own | {f.name: f.type for f in found if f.name not in own}).items()))
+        # A column that is null everywhere may hold anything later.
+        kinds = {f.name: pa.large_string() if pa.types.is_null(f.type) else f.type for f in found}
+        return pa.schema(list((own | kinds | own).items()))
 
     def types_of(self, number: int) -> dict[str, pa.DataType]:
         """One file's columns under our names, with the types that the store keeps."""
@@ -116,9 +118,12 @@ def open_source(options: ReadOptions) -> Source:
     module = inputs.formats()[format_name]
     fs, path = fsspec.core.url_to_fs(options.input)
     path = path.rstrip("/")
-    # Of a glob, the folder above the first part that has a wildcard.
-    root = path if fs.isdir(path) else min((path.split(c)[0] for c in "*?["), key=len).rpartition("/")[0]
     plain = [fsspec.core.url_to_fs(f)[1] for f in files]
+    if path in plain:
+        root = path.rpartition("/")[0]
+    else:
+        # Of a glob, the folder above the first part that has a wildcard.
+        root = path if fs.isdir(path) else min((path.split(c)[0] for c in "*?["), key=len).rpartition("/")[0]
     names = [p.removeprefix(root).lstrip("/") for p in plain]
     schemas = on_files(module.schema, files)
     sizes = on_files(lambda p: int(fs.size(p) or 0), plain)
@@ -169,7 +174,7 @@ def stored(kind: pa.DataType) -> pa.DataType:
     """The type that the store keeps for a column's: text of any kind is one type, so that files can differ in it."""
     if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
         return stored(kind.value_type)
-    if pa.types.is_string(kind) or pa.types.is_string_view(kind) or pa.types.is_null(kind):
+    if pa.types.is_string(kind) or pa.types.is_string_view(kind):
         return pa.large_string()
     return pa.large_binary() if pa.types.is_binary(kind) or pa.types.is_binary_view(kind) else kind
 

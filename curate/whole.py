@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.annotate import SKIPPED, checked, flat, status_column
+from curate.annotate import SKIPPED, checked, flat, status_column, status_words
 from curate.cluster import Cluster
 from curate.op import Counted, Grouped, Rows
 from curate.view import View
@@ -51,7 +51,7 @@ def _part(
 ) -> pa.Table:
     """The part of one shard: values at `rows`, null elsewhere, with a status for every row."""
     status = np.where(inside, "no_value", SKIPPED).astype(object)
-    status[rows] = values.get("status", "ok")
+    status[rows] = status_words(values, len(rows))
     index = np.full(len(inside), len(rows), np.int64)
     index[rows] = np.arange(len(rows))
     columns: dict[str, Any] = {"uid": uid}

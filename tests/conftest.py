@@ -65,10 +65,9 @@ def make_store(tmp_path: Path) -> MakeStore:
         nonlocal made
         made += 1
         given = [{} for _ in range(rows)] if isinstance(rows, int) else rows
-        full = [
-            {"url": f"http://test/{made}/{i}.jpg", "text": f"caption number {i} of {made}", **row}
-            for i, row in enumerate(given)
-        ]
+        store = Store(root or str(tmp_path / f"store{made}"))
+        first = sum(store.shard_rows().values())
+        full = [{"url": f"http://test/{i}.jpg", "text": f"caption number {i}", **row} for i, row in enumerate(given, first)]
         source = tmp_path / f"input{made}" / ("part.parquet" if images is None else "part.tar")
         # The name differs from input to input: a file of the same name counts as read.
         source = source.with_stem(f"part{made}")
@@ -77,7 +76,6 @@ def make_store(tmp_path: Path) -> MakeStore:
             pl.DataFrame(full, infer_schema_length=None).write_parquet(source)
         else:
             write_tar(source, full, images)
-        store = Store(root or str(tmp_path / f"store{made}"))
         return read(store, ReadOptions(input=str(source), rows_per_shard=rows_per_shard), HERE)
 
     return make

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +29,9 @@ def ray_cluster() -> Iterator[Cluster]:
 class Square:
     """Counts its calls in files; fails or dies where told."""
 
-    def __init__(self, folder: str, deadly: tuple[int, ...] = (), flaky: tuple[int, ...] = (), broken: tuple[int, ...] = ()):
+    def __init__(
+        self, folder: str, deadly: tuple[int, ...] = (), flaky: tuple[int, ...] = (), broken: tuple[int, ...] = ()
+    ):
         self.folder, self.deadly, self.flaky, self.broken = Path(folder), deadly, flaky, broken
 
     def __call__(self, shard: int) -> dict[str, int]:
@@ -70,7 +74,9 @@ def test_a_worker_killed_once_costs_one_more_attempt(ray_cluster: Cluster, tmp_p
     assert calls(tmp_path, 2) == 2
 
 
-def test_a_shard_that_kills_its_worker_is_set_aside_and_the_others_are_done(ray_cluster: Cluster, tmp_path: Path) -> None:
+def test_a_shard_that_kills_its_worker_is_set_aside_and_the_others_are_done(
+    ray_cluster: Cluster, tmp_path: Path
+) -> None:
     done: dict[int, int] = {}
     with pytest.raises(CurateError, match=r"1 of 6 shards failed 3 times .*\[3\]") as error:
         for shard, report in ray_cluster.each(
@@ -101,3 +107,26 @@ def test_in_this_process_without_ray(tmp_path: Path) -> None:
     assert squares(Cluster(workers=0), tmp_path, range(3)) == {0: 0, 1: 1, 2: 4}
     with pytest.raises(CurateError, match="shard 0: ValueError"):
         squares(Cluster(workers=0), tmp_path, range(2), broken=(0,))
+
+
+def test_an_address_where_nobody_listens_is_said_at_once() -> None:
+    code = "from curate.cluster import Cluster; Cluster(address='127.0.0.1:1').start()"
+    done = subprocess.run([sys.executable, "-c", code], check=False, timeout=60, capture_output=True, text=True)
+    assert "no Ray cluster answers at '127.0.0.1:1'" in done.stderr
+
+
+def test_a_cluster_that_is_no_longer_there_is_not_joined(tmp_path: Path) -> None:
+    """Ray leaves a note of the last cluster on a machine; without an address it would wait for that one."""
+    note = Path("/tmp/ray/ray_current_cluster")
+    if not note.parent.exists():
+        note.parent.mkdir()
+    before = note.read_text() if note.exists() else None
+    note.write_text("127.0.0.1:1")
+    try:
+        command = [sys.executable, "-c", "from curate.cluster import Cluster; c = Cluster(); c.start(); c.stop()"]
+        subprocess.run(command, check=True, timeout=90, capture_output=True)
+    finally:
+        if before is None:
+            note.unlink(missing_ok=True)
+        else:
+            note.write_text(before)

@@ -48,7 +48,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
     try:
         for arguments in (head, workers, workers):
             command = [RAY, "start", "--block", "--node-ip-address=127.0.0.1", *arguments]
-            nodes.append(subprocess.Popen(command, env=environment(), stdout=(folder / "log").open("a"), stderr=subprocess.STDOUT))
+            nodes.append(
+                subprocess.Popen(
+                    command, env=environment(), stdout=(folder / "log").open("a"), stderr=subprocess.STDOUT
+                )
+            )
             wait_for(f"127.0.0.1:{gcs}", len(nodes))
         yield f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{gcs}"
     finally:

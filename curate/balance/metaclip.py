@@ -41,9 +41,7 @@ class MetaClip(Counted):
         entries = hash_strings([str(number) for number in range(len(counts))])
         return {
             "metaclip_p": keep_probability(rows["entries"], counts, self.t),
-            "metaclip_keep": draw(
-                rows["entries"], rows["uid"], counts, self.t, entry_hashes=entries, seed=self.seed
-            ),
+            "metaclip_keep": draw(rows["entries"], rows["uid"], counts, self.t, entry_hashes=entries, seed=self.seed),
         }
 
     def report(self, total: Any) -> dict[str, Any]:

@@ -120,15 +120,12 @@ def _files(source: str) -> list[str]:
     fs, path = fsspec.core.url_to_fs(source)
     path = path.rstrip("/")
     fs.invalidate_cache()
-    if fs.isdir(path):
-        found = _under(fs, path)
-    elif fs.exists(path):
-        found = [path]
-    elif any(c in path for c in "*?["):
-        entries = fs.glob(path, detail=True).items()
+    try:
+        # Not isdir(): over HTTP, that is whether there are links in the file.
+        found = [path] if fs.info(path)["type"] == "file" else _under(fs, path)
+    except FileNotFoundError:
+        entries = fs.glob(path, detail=True).items() if any(c in path for c in "*?[") else ()
         found = [f for p, about in entries for f in (_under(fs, p) if about["type"] == "directory" else [p])]
-    else:
-        found = []
     return [fs.unstrip_protocol(f) if "://" in source else f for f in sorted(set(found))]
 
 

@@ -31,17 +31,17 @@ def count(file: str) -> int:
 
 def read(file: str, start: int = 0, batch_rows: int = 10_000) -> Iterator[pa.RecordBatch]:
     """Batches from row `start` on; image bytes and other nested columns stay as they are."""
+    skip = start
     with fsspec.open(file, "rb") as handle:
         parquet = pq.ParquetFile(handle)
-        first, skip = 0, start
-        while first < parquet.num_row_groups and skip >= parquet.metadata.row_group(first).num_rows:
-            skip -= parquet.metadata.row_group(first).num_rows
-            first += 1
-        groups = list(range(first, parquet.num_row_groups))
         names = distinct(parquet.schema_arrow.names)
-        for batch in parquet.iter_batches(batch_size=batch_rows, row_groups=groups) if groups else ():
-            if skip >= batch.num_rows:
-                skip -= batch.num_rows
+        for group in range(parquet.num_row_groups):
+            rows = parquet.metadata.row_group(group).num_rows
+            if skip >= rows:
+                skip -= rows
                 continue
-            yield batch.slice(skip).rename_columns(names)
-            skip = 0
+            # One group per call: an iterator over several holds the bytes of all of them until its end.
+            for batch in parquet.iter_batches(batch_size=batch_rows, row_groups=[group]):
+                if skip < batch.num_rows:
+                    yield batch.slice(skip).rename_columns(names)
+                skip = max(0, skip - batch.num_rows)

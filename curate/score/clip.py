@@ -67,7 +67,8 @@ class Clip(Score):
             self.table(): pa.array(cosine, pa.float32(), mask=~spoken),
             f"{self.table()}_img": images.astype(np.float16),
             f"{self.table()}_txt": pa.array(
-                [v if s else None for v, s in zip(texts.astype(np.float16), spoken, strict=True)], pa.list_(pa.float16())
+                [v if s else None for v, s in zip(texts.astype(np.float16), spoken, strict=True)],
+                pa.list_(pa.float16()),
             ),
             "status": np.where(spoken, "ok", "empty_text"),
         }

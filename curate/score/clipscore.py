@@ -22,13 +22,13 @@ def clipscore(cosine: np.ndarray) -> np.ndarray:
     >>> clipscore(np.array([0.30, -0.10])).round(6).tolist()
     [0.75, 0.0]
     """
-    return W * np.maximum(cosine, 0)
+    return np.asarray(W * np.maximum(cosine, 0))
 
 
 def vectors(column: pa.Array) -> np.ndarray:
     """A list column of float16 as a float32 matrix, normalised again: fp16 moved the lengths."""
     flat = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(column), -1)
-    return flat / np.linalg.norm(flat, axis=1, keepdims=True)
+    return np.asarray(flat / np.linalg.norm(flat, axis=1, keepdims=True))
 
 
 class ClipScore(Score):

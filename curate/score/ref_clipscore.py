@@ -22,7 +22,7 @@ def ref_clipscore(score: np.ndarray, nearest: np.ndarray) -> np.ndarray:
     [0.774194, 0.0]
     """
     total = score + nearest
-    return np.divide(2 * score * nearest, total, out=np.zeros_like(total, np.float64), where=total != 0)
+    return np.asarray(np.divide(2 * score * nearest, total, out=np.zeros_like(total, np.float64), where=total != 0))
 
 
 class RefClipScore(Score):

@@ -24,7 +24,11 @@ from curate.errors import CurateError
 from curate.inputs import distinct, find, opened
 
 ROWS = [
-    {"url": f"http://a/{i}.jpg", "text": None if i % 7 == 3 else f"caption {i}, \"quoted\"\twith\nlines 🐕 مرحبا", "n": f"{i}"}
+    {
+        "url": f"http://a/{i}.jpg",
+        "text": None if i % 7 == 3 else f'caption {i}, "quoted"\twith\nlines 🐕 مرحبا',
+        "n": f"{i}",
+    }
     for i in range(57)
 ]
 
@@ -190,7 +194,9 @@ def test_memory_stays_flat(format_name, rows, tmp_path):
     for times in (1, 10):
         file = tmp_path / f"{times}.{format_name}"
         if format_name == "parquet":
-            table = pa.table({"url": [f"http://a/{i}" for i in range(rows)], "text": [f"{i}{text}" for i in range(rows)]})
+            table = pa.table(
+                {"url": [f"http://a/{i}" for i in range(rows)], "text": [f"{i}{text}" for i in range(rows)]}
+            )
             with pq.ParquetWriter(file, table.schema, compression="none", use_dictionary=False) as writer:
                 for _ in range(times):
                     writer.write_table(table, row_group_size=rows)
@@ -200,7 +206,9 @@ def test_memory_stays_flat(format_name, rows, tmp_path):
                 handle.writelines(line * rows for _ in range(times))
         found = subprocess.run(
             [sys.executable, "-c", MEASURE, format_name, str(file), str(rows * times)],
-            capture_output=True, text=True, check=True,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         peaks.append(int(found.stdout))
     assert peaks[1] - peaks[0] < 40, peaks

@@ -1,0 +1,54 @@
+"""Which row of a group of duplicates stays, and what the others say about it."""
+
+from __future__ import annotations
+
+import re
+
+import polars as pl
+
+from curate.errors import unknown
+
+KEEPS = ("smallest_uid", "first", "largest_image", "best:COLUMN")
+
+
+def known_keep(keep: str) -> str:
+    """Raises ValueError for a rule that there is not."""
+    if keep not in KEEPS[:3] and not re.fullmatch(r"best:.+", keep):
+        raise ValueError(str(unknown("keep", keep, KEEPS)))
+    return keep
+
+
+def keep_columns(keep: str) -> tuple[str, ...]:
+    """What the rule looks at, `uid` first."""
+    more: tuple[str, ...] = ()
+    if keep == "largest_image":
+        more = ("original_width", "original_height")
+    elif keep.startswith("best:"):
+        more = (keep.removeprefix("best:"),)
+    return tuple(dict.fromkeys(("uid", *more)))
+
+
+def keepers(rows: pl.DataFrame, keep: str, of: str, size: str) -> pl.DataFrame:
+    """From `key`, `shard`, `row` and the columns of the rule: per row the uid of the row that stays in its group (null
+    for that row itself) and the group's size. A null ranks last; equals go by smallest uid, then by input."""
+    order = ["key", "shard", "row"] if keep == "first" else ["key", "rank", "uid", "shard", "row"]
+    ranked = rows.with_columns(rank=_rank(keep, rows.schema))
+    ranked = ranked.sort(order, descending=[name == "rank" for name in order], nulls_last=True)
+    keeper = pl.col("uid").first().over("key")
+    return ranked.select(
+        "shard",
+        "row",
+        pl.when(~pl.col("key").is_first_distinct()).then(keeper).alias(of),
+        pl.len().over("key").cast(pl.UInt32).alias(size),
+    )
+
+
+def _rank(keep: str, schema: pl.Schema) -> pl.Expr:
+    """Higher stays."""
+    if keep == "largest_image":
+        return pl.col("original_width").cast(pl.Int64) * pl.col("original_height").cast(pl.Int64)
+    if keep.startswith("best:"):
+        best = keep.removeprefix("best:")
+        # polars ranks NaN above every number.
+        return pl.col(best).fill_nan(None) if schema[best].is_float() else pl.col(best)
+    return pl.lit(0)

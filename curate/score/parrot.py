@@ -1,0 +1,92 @@
+"""How much of the CLIP cosine comes from text in the image: all of it, and the words that the caption repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from PIL import Image
+from pydantic import PrivateAttr
+
+from curate.encoder.model import EMBEDDED, Encoder, check_model, column_name, model_weights
+from curate.masking import Fill, masked_name, polygons_of, without_text
+from curate.op import Rows, Score
+from curate.score.clipscore import vectors
+from curate.spotted_words import normalised
+
+
+class Parrot(Score):
+    """Columns `rsa` and `rsc`, differences of cosines of `model`; 0 for an image without text.
+
+    rsa: `<clip>` minus the cosine once all text is removed (score.clip_masked's column). High: the score was for the
+        text.
+    rsc: `<clip>` minus the cosine once only the co-embedded text is removed, the lines that hold a word of the
+        caption (as score.cotr compares words). 0 where there is none, rsa where that is all the text; only the other
+        images are encoded. OCR reads lines, so other words of such a line go with it.
+
+    score.ocr, score.clip and score.clip_masked, with the same model and fill, come before it.
+
+    fill: how text is removed, `mean` or `inpaint`. The paper inpaints (Telea); `mean` shares T-MARS's column.
+    """
+
+    cite: ClassVar[str] = "Lin et al., Parrot Captions Teach CLIP to Spot Text, 2023 (relative scores RSA, RSC)"
+    model: str = EMBEDDED
+    fill: Fill = "mean"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    batch_size: int = 64
+
+    _encoder: Any = PrivateAttr(None)
+
+    def needs(self) -> tuple[str, ...]:
+        clip = column_name(self.model)
+        read = ("image", "text", "text_polygons", "ocr_words", "ocr_word_boxes")
+        return (*read, clip, f"{clip}_txt", masked_name(clip, self.fill))
+
+    def makes(self) -> dict[str, pa.DataType]:
+        return {"rsa": pa.float32(), "rsc": pa.float32()}
+
+    def gpus(self) -> float:
+        return 0 if self.device == "cpu" else 1
+
+    def weights(self) -> str:
+        return model_weights(self.model)
+
+    def check(self) -> None:
+        check_model(self.model)
+
+    def setup(self) -> None:
+        self._encoder = Encoder(self.model, self.device)
+
+    def batch(self, rows: Rows) -> Mapping[str, Any]:
+        clip = column_name(self.model)
+        cosine, masked = (rows[c].to_numpy(zero_copy_only=False) for c in (clip, masked_name(clip, self.fill)))
+        texts = vectors(rows[f"{clip}_txt"])
+        polygons = polygons_of(rows["text_polygons"])
+        rsa = cosine - masked
+        rsc = np.zeros_like(rsa)
+        pictures: dict[int, Image.Image] = {}
+        for i, numbers in enumerate(_co_embedded(rows)):
+            if len(numbers) == len(polygons[i]):
+                rsc[i] = rsa[i]
+            elif numbers:
+                pictures[i] = without_text(rows.images[i], polygons[i][numbers], self.fill)
+        if pictures:
+            found, images = list(pictures), self._encoder.images(list(pictures.values()))
+            rsc[found] = cosine[found] - np.einsum("nd,nd->n", images, texts[found])
+        return {"rsa": rsa, "rsc": rsc}
+
+
+def _co_embedded(rows: Rows) -> list[list[int]]:
+    """For each row the numbers of its polygons that hold a word of the caption."""
+    captions = normalised(pl.Series(rows["text"])).to_list()
+    found = []
+    for caption, words, boxes in zip(
+        captions, rows["ocr_words"].to_pylist(), rows["ocr_word_boxes"].to_pylist(), strict=True
+    ):
+        own = set(caption)
+        spotted = normalised(pl.Series(words, dtype=pl.String)).to_list()
+        found.append(sorted({box for box, word in zip(boxes, spotted, strict=True) if own & set(word)}))
+    return found

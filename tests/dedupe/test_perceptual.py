@@ -1,0 +1,126 @@
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from conftest import HERE
+from curate import linked
+from curate.dedupe.perceptual import Perceptual
+from curate.errors import CurateError
+from curate.linked import run_linked
+from curate.op import Rows, load
+from curate.read import ReadOptions, read
+from curate.store import Store
+
+
+def verdicts(folder, op, hashes, rows_per_shard=100, order=None):
+    """(row that stays or None, size) per row of `hashes`; rows stand in the store in `order`."""
+    order = list(order or range(len(hashes)))
+    table = {
+        "uid": [f"{i:032x}" for i in order],
+        "url": [f"http://x/{i}" for i in order],
+        "text": ["t"] * len(order),
+        op.by: pa.array([hashes[i] for i in order], pa.uint64()),
+    }
+    folder.mkdir(exist_ok=True, parents=True)
+    pq.write_table(pa.table(table), folder / "in.parquet")
+    view = read(
+        Store(str(folder / "store")),
+        ReadOptions(input=str(folder / "in.parquet"), rows_per_shard=rows_per_shard),
+        HERE,
+    )
+    run_linked(view, op, "out", HERE)
+    found = {uid: (of, size) for uid, of, size in view.store.scan("out").collect().select("uid", *op.makes()).rows()}
+    rows = [found[f"{i:032x}"] for i in range(len(hashes))]
+    return [(None if of is None else int(of, 16), size) for of, size in rows]
+
+
+def test_within_the_radius(tmp_path):
+    hashes = [0, 0b111111, 0b1111111_0000000, None, 2**64 - 1, 2**64 - 1, 0]
+    assert verdicts(tmp_path / "a", Perceptual(), hashes) == [
+        (None, 3),
+        (0, 3),
+        (None, 1),
+        (None, None),
+        (None, 2),
+        (4, 2),
+        (0, 3),
+    ]
+    near = verdicts(tmp_path / "b", Perceptual(radius=7, by="dhash"), hashes)
+    assert [of for of, _ in near] == [None, 0, 0, None, None, 4, 0]
+    equal = verdicts(tmp_path / "c", Perceptual(radius=0), hashes)
+    assert [of for of, _ in equal] == [None, None, None, None, None, 4, 0]
+
+
+def test_a_group_over_the_cap_is_cut_at_its_widest_steps(tmp_path):
+    chain = [0, 0b1, 0b111, 0b11111]
+    assert [of for of, _ in verdicts(tmp_path / "a", Perceptual(radius=2), chain)] == [None, 0, 0, 0]
+    assert [of for of, _ in verdicts(tmp_path / "b", Perceptual(radius=2, cap=3), chain)] == [None, 0, None, None]
+
+
+def test_equal_hashes_are_not_cut(tmp_path):
+    assert verdicts(tmp_path, Perceptual(cap=2), [7] * 5 + [6])[0] == (None, 5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"radius": 17}, "radius"),
+        ({"radius": 6, "pieces": 6}, "pieces must be more than radius 6"),
+        ({"radius": 16, "pieces": 32}, "keys per row, at most 400"),
+        ({"keep": "any"}, "no keep"),
+    ],
+)
+def test_wrong_options(options, message):
+    with pytest.raises(CurateError, match=message):
+        load({"dedupe.perceptual": options})
+
+
+def test_pieces_are_no_part_of_the_identity():
+    assert Perceptual(pieces=9).spec() == Perceptual().spec() != Perceptual(radius=5).spec()
+    assert Perceptual().bands() == 28 and Perceptual(by="dhash").table() == "near_dhash"
+
+
+def test_a_column_that_holds_no_hashes():
+    with pytest.raises(CurateError, match="'phash' is string, expected 64-bit hashes"):
+        Perceptual().keys(Rows({"phash": pa.array(["ff"])}))
+
+
+@st.composite
+def hashes(draw):
+    seeds = draw(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=3))
+    found = []
+    for _ in range(draw(st.integers(1, 14))):
+        value = draw(st.sampled_from(seeds))
+        for bit in draw(st.lists(st.integers(0, 63), max_size=8)):
+            value ^= 1 << bit
+        found.append(draw(st.sampled_from([value, value, value, None])))
+    return found
+
+
+def expected(values, radius):
+    root = list(range(len(values)))
+    for i, a in enumerate(values):
+        for j in range(i):
+            b = values[j]
+            if a is not None and b is not None and (a ^ b).bit_count() <= radius:
+                old, new = root[i], root[j]
+                root = [new if r == old else r for r in root]
+    found = []
+    for i, a in enumerate(values):
+        members = [j for j in range(len(values)) if root[j] == root[i] and values[j] is not None]
+        found.append((None, None) if a is None else (None if members[0] == i else members[0], len(members)))
+    return found
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(hashes(), st.integers(0, 10), st.integers(1, 2), st.data())
+def test_every_pair_is_found_whatever_the_order_the_shards_and_the_pieces(tmp_path_factory, values, radius, more, data):
+    op = Perceptual(radius=radius, pieces=radius + more)
+    order = data.draw(st.permutations(range(len(values))))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(linked, "ROWS_PER_PARTITION", data.draw(st.sampled_from([50, 10**6])))
+        rows_per_shard = data.draw(st.sampled_from([2, 5, 50]))
+        found = verdicts(tmp_path_factory.mktemp("p"), op, values, rows_per_shard, order)
+    assert found == expected(values, radius)
