@@ -27,7 +27,9 @@ def covering_masks(radius: int, pieces: int) -> np.ndarray:
     """
     bounds = [round(i * BITS / pieces) for i in range(pieces + 1)]
     bits = [((1 << bounds[i + 1]) - 1) ^ ((1 << bounds[i]) - 1) for i in range(pieces)]
-    return np.array([sum(bits[i] for i in chosen) for chosen in combinations(range(pieces), pieces - radius)], np.uint64)
+    return np.array(
+        [sum(bits[i] for i in chosen) for chosen in combinations(range(pieces), pieces - radius)], np.uint64
+    )
 
 
 def masks_needed(radius: int, pieces: int) -> int:

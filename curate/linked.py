@@ -20,29 +20,17 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from curate.annotate import flat
 from curate.cluster import Cluster
-from curate.forest import components, spanning_forest
+from curate.link_tasks import Label, LinkPartition, MergeLinks, SpillBands, SpillLabels, work_file
 from curate.op import Grouped, Op, Rows
 from curate.view import View
-from curate.whole import (
-    ROWS_PER_PARTITION,
-    SHARDS_PER_COLLECT,
-    CollectVerdicts,
-    JudgePartition,
-    _as_rows,
-    _drain,
-    _spill,
-    pool_rows,
-)
+from curate.whole import ROWS_PER_PARTITION, SHARDS_PER_COLLECT, CollectVerdicts, JudgePartition, _drain, _spill
 
 #: Files of links that one task puts together.
 MERGED = 64
@@ -87,187 +75,6 @@ class Linked(Op):
         """As Grouped.judge; a row without a link is a group of one."""
 
 
-def _work(folder: str, name: str) -> str:
-    return f"{folder}/.work/{name}"
-
-
-def _write(view: View, name: str, frame: pl.DataFrame) -> None:
-    with view.store.writing(name) as file:
-        pq.write_table(frame.to_arrow(), file, compression="zstd", row_group_size=1 << 17)
-
-
-def _read(view: View, name: str, **options: Any) -> pl.DataFrame:
-    with view.store.open(name) as file:
-        return pl.DataFrame(pq.read_table(file, partitioning=None, **options))
-
-
-def _mixed(keys: np.ndarray, band: int) -> np.ndarray:
-    """splitmix64: one to one, other for every band, and its high bits spread rows over partitions."""
-    x = keys + np.uint64((0x9E3779B97F4A7C15 * (band + 1)) & 0xFFFFFFFFFFFFFFFF)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-def _by_partition(high: np.ndarray, partitions: int) -> np.ndarray:
-    """The partition of the upper 32 bits of a mixed key."""
-    return high.astype(np.uint64) * np.uint64(partitions) >> np.uint64(32)
-
-
-@dataclass
-class SpillBands:
-    """Work for a run of shards: the keys of their rows, split by partition."""
-
-    view: View
-    op: Linked
-    folder: str
-    partitions: int
-    runs: list[list[int]]
-
-    def __post_init__(self) -> None:
-        self.op.setup()
-
-    def __call__(self, run: int) -> dict[str, Any]:
-        frame = pl.concat([band for shard in self.runs[run] for band in self._bands(shard)])
-        parts = _by_partition(frame["key"].to_numpy() >> np.uint64(32), self.partitions)
-        frame = frame[np.argsort(parts, kind="stable")]
-        ends = np.cumsum(np.bincount(parts.astype(np.int64), minlength=self.partitions))
-        for partition, end in enumerate(ends.tolist()):
-            start = int(ends[partition - 1]) if partition else 0
-            _write(self.view, _work(self.folder, f"keys/{partition:05d}/{run:05d}.parquet"), frame[start:end])
-        return {"rows": len(frame)}
-
-    def _bands(self, shard: int) -> list[pl.DataFrame]:
-        columns = tuple(dict.fromkeys((*self.op.needs(), *self.op.compares())))
-        rows, _, table = pool_rows(self.view, shard, columns, nulls=True)
-        found = self.op.keys(_as_rows(table))
-        compared = {name: flat(table[name]) for name in self.op.compares()}
-        nodes = (np.int64(shard) << np.int64(32)) | rows.astype(np.int64)
-        frame = pl.DataFrame(pa.table({"node": pa.array(nodes), **compared}))
-        keyed = np.zeros(len(rows), bool)
-        bands = []
-        for band, keys in enumerate(found):
-            there = keys.is_valid().to_numpy(zero_copy_only=False)
-            values = keys.fill_null(0).to_numpy().astype(np.uint64)
-            keyed |= there
-            bands.append(frame.select(pl.Series("key", _mixed(values, band)), pl.all()).filter(there))
-        if len(bands) != self.op.bands():
-            raise ValueError(f"{type(self.op).__name__}.keys gave {len(bands)} arrays, expected {self.op.bands()}")
-        _write(self.view, _work(self.folder, f"keyed/{shard:05d}.parquet"), pl.DataFrame({"row": rows[keyed]}))
-        return bands
-
-
-def _forest(frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.filter(spanning_forest(*(frame[name].to_numpy() for name in ("a", "b", "closeness"))))
-
-
-@dataclass
-class LinkPartition:
-    """Work for one partition: compare the rows that share a key."""
-
-    view: View
-    op: Linked
-    folder: str
-    runs: int
-
-    def __post_init__(self) -> None:
-        self.op.setup()
-
-    def __call__(self, partition: int) -> dict[str, Any]:
-        names = [_work(self.folder, f"keys/{partition:05d}/{run:05d}.parquet") for run in range(self.runs)]
-        # A row alone with its key goes at once: most do.
-        frame = pl.concat([_read(self.view, name) for name in names]).filter(pl.col("key").is_duplicated())
-        frame = frame.sort("key", "node")
-        a, b, closeness = self.op.links(frame)
-        nodes = frame["node"].to_numpy()
-        links = pl.DataFrame({"a": nodes[a], "b": nodes[b], "closeness": np.asarray(closeness, np.float64)})
-        _write(self.view, _work(self.folder, f"links-0/{partition:05d}.parquet"), _forest(links))
-        return {"rows": len(frame)}
-
-
-@dataclass
-class MergeLinks:
-    """Work for one file of a level: the spanning forest of MERGED files of the level below."""
-
-    view: View
-    folder: str
-    level: int
-    files: int
-
-    def __call__(self, group: int) -> dict[str, Any]:
-        links = _links(self.view, self.folder, self.level - 1, group * MERGED, min(self.files, (group + 1) * MERGED))
-        _write(self.view, _work(self.folder, f"links-{self.level}/{group:05d}.parquet"), _forest(links))
-        return {"rows": len(links)}
-
-
-def _links(view: View, folder: str, level: int, start: int, stop: int) -> pl.DataFrame:
-    return pl.concat([_read(view, _work(folder, f"links-{level}/{i:05d}.parquet")) for i in range(start, stop)])
-
-
-@dataclass
-class Label:
-    """Work done once: the group of every row that has a link."""
-
-    view: View
-    op: Linked
-    folder: str
-    level: int
-    files: int
-
-    def __call__(self, _: int) -> dict[str, Any]:
-        links = _links(self.view, self.folder, self.level, 0, self.files)
-        arrays = (links[name].to_numpy() for name in ("a", "b", "closeness"))
-        nodes, labels, whole = components(*arrays, self.op.cap)
-        report = _report(labels, whole, self.op.cap)
-        self.view.store.write_bytes(_work(self.folder, "report.json"), json.dumps(report).encode())
-        _write(self.view, _work(self.folder, "labels.parquet"), pl.DataFrame({"node": nodes, "label": labels}))
-        return {"rows": len(nodes)}
-
-
-def _report(labels: np.ndarray, whole: np.ndarray, cap: int) -> dict[str, Any]:
-    """Groups by size (`4` counts those of 4 to 7 rows), and what was cut."""
-    sizes = np.unique(labels, return_counts=True)[1]
-    powers, counts = np.unique(np.floor(np.log2(sizes)).astype(int), return_counts=True)
-    over = whole[whole > cap]
-    return {
-        "linked_rows": len(labels),
-        "groups": len(sizes),
-        "groups_by_size": {str(2**int(p)): int(n) for p, n in zip(powers, counts, strict=True)},
-        "largest": int(whole.max(initial=0)),
-        "over_cap": round(float((1 / over).sum())),
-        "over_cap_rows": len(over),
-    }
-
-
-@dataclass
-class SpillLabels:
-    """Work for one shard: every row that has a key, by the partition of its group."""
-
-    view: View
-    op: Linked
-    folder: str
-    partitions: int
-
-    def __call__(self, shard: int) -> dict[str, Any]:
-        rows = _read(self.view, _work(self.folder, f"keyed/{shard:05d}.parquet"))["row"].to_numpy().astype(np.int64)
-        nodes = (np.int64(shard) << np.int64(32)) | rows
-        span = [("node", ">=", shard << 32), ("node", "<", (shard + 1) << 32)]
-        linked = _read(self.view, _work(self.folder, "labels.parquet"), filters=span)
-        labels = nodes.copy()
-        labels[np.searchsorted(nodes, linked["node"].to_numpy())] = linked["label"].to_numpy()
-        mixed = _mixed(labels.astype(np.uint64), 0)
-        joined = np.stack([mixed, labels.astype(np.uint64)], axis=1).astype(">u8").tobytes()
-        keys = pa.Array.from_buffers(pa.binary(16), len(rows), [None, pa.py_buffer(joined)]).cast(pa.binary())
-        table = self.view.read(shard, self.op.carries()).take(pa.array(rows))
-        places = {"shard": pa.array(np.full(len(rows), shard, np.int32)), "row": pa.array(rows, pa.int32())}
-        frame = pl.DataFrame(pa.table({"key": keys, **places, **{n: flat(table[n]) for n in table.column_names}}))
-        parts = _by_partition(mixed >> np.uint64(32), self.partitions)
-        for partition in range(self.partitions):
-            name = f"{_spill(self.folder, partition)}/{shard:05d}.parquet"
-            _write(self.view, name, frame.filter(parts == partition))
-        return {"rows": len(rows)}
-
-
 def run_linked(view: View, op: Linked, folder: str, cluster: Cluster) -> dict[str, Any]:
     """Fill the table of a Linked op; each phase goes on where it was stopped. Returns what goes into the manifest."""
     store, rows = view.store, view.store.shard_rows()
@@ -282,7 +89,7 @@ def run_linked(view: View, op: Linked, folder: str, cluster: Cluster) -> dict[st
         level, files = _find_links(view, op, folder, cluster)
         work = {**shared, "level": level, "files": files}
         _drain(cluster.each(f"{label}: groups", Label, work, [0], {}, cpus=op.cpus))
-    report = json.loads(store.read_bytes(_work(folder, "report.json")))
+    report = json.loads(store.read_bytes(work_file(folder, "report.json")))
     partitions = max(1, -(-sum(rows.values()) // ROWS_PER_PARTITION))
     judged = store.names(f"{folder}/.work")
     to_judge = [p for p in range(partitions) if f"{p:05d}.verdict.parquet" not in judged]
@@ -308,9 +115,9 @@ def _find_links(view: View, op: Linked, folder: str, cluster: Cluster) -> tuple[
     partitions = max(1, -(-sum(rows.values()) * op.bands() // ROWS_PER_PARTITION))
     size = -(-len(shards) // RUNS)
     runs = [shards[i : i + size] for i in range(0, len(shards), size)]
-    done = store.parts(_work(folder, "links-0"))
+    done = store.parts(work_file(folder, "links-0"))
     if todo := [p for p in range(partitions) if p not in done]:
-        spilled = store.parts(_work(folder, f"keys/{partitions - 1:05d}"))
+        spilled = store.parts(work_file(folder, f"keys/{partitions - 1:05d}"))
         spill = {**shared, "partitions": partitions, "runs": runs}
         waiting = [i for i in range(len(runs)) if i not in spilled]
         sizes = {i: sum(rows[s] for s in run) for i, run in enumerate(runs)}
@@ -320,8 +127,8 @@ def _find_links(view: View, op: Linked, folder: str, cluster: Cluster) -> tuple[
     level, files = 0, partitions
     while files > MERGED:
         level, below, files = level + 1, files, -(-files // MERGED)
-        done = store.parts(_work(folder, f"links-{level}"))
-        merge = {"view": view, "folder": folder, "level": level, "files": below}
+        done = store.parts(work_file(folder, f"links-{level}"))
+        merge = {"view": view, "folder": folder, "level": level, "files": below, "merged": MERGED}
         todo = [g for g in range(files) if g not in done]
         _drain(cluster.each(f"{label}: links", MergeLinks, merge, todo, {}, cpus=op.cpus))
     return level, files

@@ -35,7 +35,8 @@ def plain(texts: pl.Series, *, words: bool = False, digits: bool = True) -> pl.S
     low = texts.cast(pl.String).str.normalize("NFC").str.to_lowercase()
     if digits:
         low = low.str.replace_all(r"\d", "0")
-    return low.str.replace_all(_NOT_WORD if words else _BLANKS, " ").str.strip_chars(" ")
+    joined: pl.Series = low.str.replace_all(_NOT_WORD if words else _BLANKS, " ").str.strip_chars(" ")
+    return joined
 
 
 def shingles(texts: pl.Series | pa.Array, k: int = 5, *, words: bool = False) -> tuple[np.ndarray, np.ndarray]:

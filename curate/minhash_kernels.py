@@ -7,7 +7,6 @@ conflict only costs one more hash.
 """
 
 # Compiled code is flat: arrays as arguments.
-# ruff: noqa: PLR0912, PLR0917
 
 from __future__ import annotations
 

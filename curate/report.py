@@ -159,8 +159,9 @@ def _edges(values: np.ndarray, limits: list[tuple[str, float]], whole: bool) -> 
             low, high = min(low, limit), max(high, limit)
     if not whole:
         return np.linspace(low, high if high > low else low + 1, BINS + 1)
-    width = max(1, int(np.ceil((high - low + 1) / BINS)))
-    return np.floor(low) - 0.5 + width * np.arange(int((high - np.floor(low)) // width) + 2)
+    low, high = int(np.floor(low)), int(np.ceil(high))
+    width = -(-(high - low + 1) // BINS)
+    return low - 0.5 + width * np.arange((high - low) // width + 2)
 
 
 def _bars(values: np.ndarray, kept: np.ndarray, limits: list[tuple[str, float]], whole: bool) -> dict[str, Any]:
@@ -187,8 +188,10 @@ def _samples(dataset: Dataset, keep: str, steps: list[dict[str, Any]]) -> list[d
     rows = verdicts(dataset.view, _spread(dataset), keep)
     rows = rows.sample(fraction=1, shuffle=True, seed=SEED)
     wide = "url" in dataset.view.columns
-    last = list(dict.fromkeys(name for step in steps for name in step["columns"]))[-3:]
-    groups = [{"step": "", "reason": "", "rows": steps[-1]["left"], "columns": last, "room": KEPT_ROWS}]
+    scores = set(dataset.scores())
+    # Under a kept row stands what the last filter on scores judged it by.
+    judged = next((found for step in reversed(steps) if (found := [c for c in step["columns"] if c in scores])), [])
+    groups = [{"step": "", "reason": "", "rows": steps[-1]["left"], "columns": judged, "room": KEPT_ROWS}]
     for step in steps:
         for reason in step["reasons"][:REASONS_PER_STEP]:
             groups.append({**reason, "step": step["step"], "room": ROWS_PER_REASON})

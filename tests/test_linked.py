@@ -4,10 +4,10 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+from conftest import HERE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from conftest import HERE
 from curate import linked
 from curate.errors import CurateError
 from curate.keeper import keepers
@@ -134,7 +134,7 @@ def test_goes_on_where_it_was_stopped(make_store, monkeypatch, phase):
 
     def failing(self, item):
         calls.append(item)
-        if len(calls) == 2 or phase in {"Label", "CollectVerdicts"} and len(calls) == 1:
+        if len(calls) == 2 or (phase in {"Label", "CollectVerdicts"} and len(calls) == 1):
             raise OSError("disk full")
         return call(self, item)
 

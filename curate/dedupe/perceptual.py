@@ -105,5 +105,7 @@ class Perceptual(Linked):
     def _hashes(self, column: pa.Array) -> np.ndarray:
         """As uint64, 0 for null; a column of int64 holds the same bits."""
         if column.type not in (pa.uint64(), pa.int64()):
-            raise CurateError(f"dedupe.perceptual: column '{self.by}' is {column.type}, expected 64-bit hashes (uint64)")
+            raise CurateError(
+                f"dedupe.perceptual: column '{self.by}' is {column.type}, expected 64-bit hashes (uint64)"
+            )
         return column.fill_null(0).to_numpy(zero_copy_only=False).astype(np.uint64)  # type: ignore[no-any-return]

@@ -1,10 +1,10 @@
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import HERE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from conftest import HERE
 from curate import linked
 from curate.dedupe.perceptual import Perceptual
 from curate.errors import CurateError

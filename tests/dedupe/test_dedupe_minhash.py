@@ -2,10 +2,10 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+from conftest import HERE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from conftest import HERE
 from curate import linked
 from curate.dedupe import minhash
 from curate.dedupe.minhash import MinHash

@@ -1,0 +1,205 @@
+"""The tasks of a Linked op, each for one shard, partition or file; curate.linked says what they write and in which order."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.annotate import flat
+from curate.forest import components, spanning_forest
+from curate.view import View
+from curate.whole import _as_rows, _spill, pool_rows
+
+if TYPE_CHECKING:
+    from curate.linked import Linked
+
+
+def work_file(folder: str, name: str) -> str:
+    return f"{folder}/.work/{name}"
+
+
+def _write(view: View, name: str, frame: pl.DataFrame) -> None:
+    with view.store.writing(name) as file:
+        pq.write_table(frame.to_arrow(), file, compression="zstd", row_group_size=1 << 17)
+
+
+def _read(view: View, name: str, **options: Any) -> pl.DataFrame:
+    with view.store.open(name) as file:
+        return pl.DataFrame(pq.read_table(file, partitioning=None, **options))
+
+
+def _mixed(keys: np.ndarray, band: int) -> np.ndarray:
+    """splitmix64: one to one, other for every band, and its high bits spread rows over partitions."""
+    x = keys + np.uint64((0x9E3779B97F4A7C15 * (band + 1)) & 0xFFFFFFFFFFFFFFFF)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: np.ndarray = x ^ (x >> np.uint64(31))
+    return mixed
+
+
+def _by_partition(high: np.ndarray, partitions: int) -> np.ndarray:
+    """The partition of the upper 32 bits of a mixed key."""
+    parts: np.ndarray = high.astype(np.uint64) * np.uint64(partitions) >> np.uint64(32)
+    return parts
+
+
+@dataclass
+class SpillBands:
+    """Work for a run of shards: the keys of their rows, split by partition."""
+
+    view: View
+    op: Linked
+    folder: str
+    partitions: int
+    runs: list[list[int]]
+
+    def __post_init__(self) -> None:
+        self.op.setup()
+
+    def __call__(self, run: int) -> dict[str, Any]:
+        frame = pl.concat([band for shard in self.runs[run] for band in self._bands(shard)])
+        parts = _by_partition(frame["key"].to_numpy() >> np.uint64(32), self.partitions)
+        frame = frame[np.argsort(parts, kind="stable")]
+        ends = np.cumsum(np.bincount(parts.astype(np.int64), minlength=self.partitions))
+        for partition, end in enumerate(ends.tolist()):
+            start = int(ends[partition - 1]) if partition else 0
+            _write(self.view, work_file(self.folder, f"keys/{partition:05d}/{run:05d}.parquet"), frame[start:end])
+        return {"rows": len(frame)}
+
+    def _bands(self, shard: int) -> list[pl.DataFrame]:
+        columns = tuple(dict.fromkeys((*self.op.needs(), *self.op.compares())))
+        rows, _, table = pool_rows(self.view, shard, columns, nulls=True)
+        found = self.op.keys(_as_rows(table))
+        compared = {name: flat(table[name]) for name in self.op.compares()}
+        nodes = (np.int64(shard) << np.int64(32)) | rows.astype(np.int64)
+        frame = pl.DataFrame(pa.table({"node": pa.array(nodes), **compared}))
+        keyed = np.zeros(len(rows), bool)
+        bands = []
+        for band, keys in enumerate(found):
+            there = keys.is_valid().to_numpy(zero_copy_only=False)
+            values = keys.fill_null(0).to_numpy().astype(np.uint64)
+            keyed |= there
+            bands.append(frame.select(pl.Series("key", _mixed(values, band)), pl.all()).filter(there))
+        if len(bands) != self.op.bands():
+            raise ValueError(f"{type(self.op).__name__}.keys gave {len(bands)} arrays, expected {self.op.bands()}")
+        _write(self.view, work_file(self.folder, f"keyed/{shard:05d}.parquet"), pl.DataFrame({"row": rows[keyed]}))
+        return bands
+
+
+def _forest(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.filter(spanning_forest(*(frame[name].to_numpy() for name in ("a", "b", "closeness"))))
+
+
+@dataclass
+class LinkPartition:
+    """Work for one partition: compare the rows that share a key."""
+
+    view: View
+    op: Linked
+    folder: str
+    runs: int
+
+    def __post_init__(self) -> None:
+        self.op.setup()
+
+    def __call__(self, partition: int) -> dict[str, Any]:
+        names = [work_file(self.folder, f"keys/{partition:05d}/{run:05d}.parquet") for run in range(self.runs)]
+        # A row alone with its key goes at once: most do.
+        frame = pl.concat([_read(self.view, name) for name in names]).filter(pl.col("key").is_duplicated())
+        frame = frame.sort("key", "node")
+        a, b, closeness = self.op.links(frame)
+        nodes = frame["node"].to_numpy()
+        links = pl.DataFrame({"a": nodes[a], "b": nodes[b], "closeness": np.asarray(closeness, np.float64)})
+        _write(self.view, work_file(self.folder, f"links-0/{partition:05d}.parquet"), _forest(links))
+        return {"rows": len(frame)}
+
+
+@dataclass
+class MergeLinks:
+    """Work for one file of a level: the spanning forest of several files of the level below."""
+
+    view: View
+    folder: str
+    level: int
+    files: int
+    merged: int
+
+    def __call__(self, group: int) -> dict[str, Any]:
+        start, stop = group * self.merged, min(self.files, (group + 1) * self.merged)
+        links = _links(self.view, self.folder, self.level - 1, start, stop)
+        _write(self.view, work_file(self.folder, f"links-{self.level}/{group:05d}.parquet"), _forest(links))
+        return {"rows": len(links)}
+
+
+def _links(view: View, folder: str, level: int, start: int, stop: int) -> pl.DataFrame:
+    return pl.concat([_read(view, work_file(folder, f"links-{level}/{i:05d}.parquet")) for i in range(start, stop)])
+
+
+@dataclass
+class Label:
+    """Work done once: the group of every row that has a link."""
+
+    view: View
+    op: Linked
+    folder: str
+    level: int
+    files: int
+
+    def __call__(self, _: int) -> dict[str, Any]:
+        links = _links(self.view, self.folder, self.level, 0, self.files)
+        a, b, closeness = (links[name].to_numpy() for name in ("a", "b", "closeness"))
+        nodes, labels, whole = components(a, b, closeness, self.op.cap)
+        report = _report(labels, whole, self.op.cap)
+        self.view.store.write_bytes(work_file(self.folder, "report.json"), json.dumps(report).encode())
+        _write(self.view, work_file(self.folder, "labels.parquet"), pl.DataFrame({"node": nodes, "label": labels}))
+        return {"rows": len(nodes)}
+
+
+def _report(labels: np.ndarray, whole: np.ndarray, cap: int) -> dict[str, Any]:
+    """Groups by size (`4` counts those of 4 to 7 rows), and what was cut."""
+    sizes = np.unique(labels, return_counts=True)[1]
+    powers, counts = np.unique(np.floor(np.log2(sizes)).astype(int), return_counts=True)
+    over = whole[whole > cap]
+    return {
+        "linked_rows": len(labels),
+        "groups": len(sizes),
+        "groups_by_size": {str(2 ** int(p)): int(n) for p, n in zip(powers, counts, strict=True)},
+        "largest": int(whole.max(initial=0)),
+        "over_cap": round(float((1 / over).sum())),
+        "over_cap_rows": len(over),
+    }
+
+
+@dataclass
+class SpillLabels:
+    """Work for one shard: every row that has a key, by the partition of its group."""
+
+    view: View
+    op: Linked
+    folder: str
+    partitions: int
+
+    def __call__(self, shard: int) -> dict[str, Any]:
+        rows = _read(self.view, work_file(self.folder, f"keyed/{shard:05d}.parquet"))["row"].to_numpy().astype(np.int64)
+        nodes = (np.int64(shard) << np.int64(32)) | rows
+        span = [("node", ">=", shard << 32), ("node", "<", (shard + 1) << 32)]
+        linked = _read(self.view, work_file(self.folder, "labels.parquet"), filters=span)
+        labels = nodes.copy()
+        labels[np.searchsorted(nodes, linked["node"].to_numpy())] = linked["label"].to_numpy()
+        mixed = _mixed(labels.astype(np.uint64), 0)
+        joined = np.stack([mixed, labels.astype(np.uint64)], axis=1).astype(">u8").tobytes()
+        keys = pa.Array.from_buffers(pa.binary(16), len(rows), [None, pa.py_buffer(joined)]).cast(pa.binary())
+        table = self.view.read(shard, self.op.carries()).take(pa.array(rows))
+        places = {"shard": pa.array(np.full(len(rows), shard, np.int32)), "row": pa.array(rows, pa.int32())}
+        frame = pl.DataFrame(pa.table({"key": keys, **places, **{n: flat(table[n]) for n in table.column_names}}))
+        parts = _by_partition(mixed >> np.uint64(32), self.partitions)
+        for partition in range(self.partitions):
+            name = f"{_spill(self.folder, partition)}/{shard:05d}.parquet"
+            _write(self.view, name, frame.filter(parts == partition))
+        return {"rows": len(rows)}

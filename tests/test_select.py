@@ -1,0 +1,157 @@
+"""The ledger: every row kept or dropped once, by one step, for one reason; sums that add up; old verdicts that stay."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import polars as pl
+import pytest
+from conftest import HERE, ledger
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from curate.errors import CurateError
+from curate.filter import Filter, Top
+from curate.op import load
+from curate.scoring import annotate
+from curate.select import funnel, preview, select
+from curate.view import View
+
+
+@pytest.fixture
+def view(make_store) -> View:
+    return make_store([{"uid": f"{i:032x}", "n": i % 10, "s": i / 100 if i % 7 else None} for i in range(95)], 20)
+
+
+def test_the_ledger_adds_up(view):
+    first, a = select(view, Filter(name="a", where={"odd": "n % 2 = 0", "nine": "n < 8"}))
+    second, b = select(first, Filter(name="b", where={"low": "s > 0.3"}))
+    third, c = select(second, Filter(name="c", top=Top(by="s", rows=5)))
+    assert a == {"entered": 95, "kept": 39, "dropped": {"odd": 47, "nine": 9}}
+    assert b["entered"] == a["kept"]
+    assert c["entered"] == b["kept"]
+    for counts in (a, b, c):
+        assert counts["entered"] == counts["kept"] + sum(counts["dropped"].values())
+    rows = ledger(third)
+    assert len(rows) == 95
+    assert rows["uid"].to_list() == [f"{i:032x}" for i in range(95)]
+    assert rows["kept"].sum() == c["kept"] == 5
+    assert rows.filter("kept").select("dropped_by", "reason").null_count().row(0) == (5, 5)
+    assert rows.filter(~pl.col("kept")).select("dropped_by", "reason").null_count().row(0) == (0, 0)
+    by_step = Counter(rows["dropped_by"].drop_nulls())
+    assert by_step == {"a": 56, "b": sum(b["dropped"].values()), "c": sum(c["dropped"].values())}
+    reasons = Counter(zip(rows["dropped_by"], rows["reason"], strict=True))
+    for step, counts in (("a", a), ("b", b), ("c", c)):
+        assert {r: n for (s, r), n in reasons.items() if s == step} == counts["dropped"]
+    assert funnel(view.store.manifest(), third.keep) == [{"step": s, **x} for s, x in (("a", a), ("b", b), ("c", c))]
+    assert sum(step["entered"] - step["kept"] for step in funnel(view.store.manifest(), third.keep)) + 5 == 95
+
+
+def test_verdicts_are_cumulative(view):
+    """A row that is out keeps the step and the reason that put it out, whatever a later step would say."""
+    first, _ = select(view, Filter(name="a", where={"odd": "n % 2 = 0"}))
+    second, _ = select(first, Filter(name="b", where={"never": "1 = 2"}))
+    rows = ledger(second)
+    odd = pl.Series([i % 2 == 1 for i in range(95)])
+    assert rows.filter(odd).select("dropped_by", "reason").unique().rows() == [("a", "odd")]
+    assert rows.filter(~odd).select("dropped_by", "reason").unique().rows() == [("b", "never")]
+
+
+def test_a_changed_threshold_is_a_new_table_beside_the_old(view):
+    folders = {}
+    for limit in (0.2, 0.5, 0.2):
+        after, counts = select(view, Filter(name="f", where=f"s > {limit}"))
+        folders.setdefault(after.keep, []).append(counts["kept"])
+        assert View.of(view.store, "keep_f").keep == after.keep, "the name means the last one"
+    assert sorted(len(kept) for kept in folders.values()) == [1, 2]
+    for folder, kept in folders.items():
+        assert view.store.scan(folder).collect()["kept"].sum() == kept[0]
+
+
+def test_the_same_filter_is_not_applied_twice(view, monkeypatch):
+    rule = Filter(name="f", where="s > 0.2", top=Top(by="s", fraction=0.5))
+    first, counts = select(view, rule)
+    monkeypatch.setattr("curate.select.decide", None)
+    assert select(View.of(view.store), rule) == (first, counts)
+
+
+def test_a_stopped_filter_is_applied_again(view, monkeypatch):
+    rule = Filter(name="f", where="s > 0.2")
+    write_part = type(view.store).write_part
+
+    def stop(self, table, shard, rows):
+        if shard == 2:
+            raise KeyboardInterrupt
+        write_part(self, table, shard, rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(view.store), "write_part", stop)
+        with pytest.raises(KeyboardInterrupt):
+            select(view, rule)
+    assert "keep_f" not in view.store.tables()
+    after, counts = select(view, rule)
+    assert ledger(after)["kept"].sum() == counts["kept"] == 63
+
+
+def test_one_name_used_twice_in_a_chain_still_adds_up(view):
+    """`--name x --after x`: rows that the first x dropped are not the second's."""
+    first, a = select(view, Filter(name="x", where={"odd": "n % 2 = 0"}))
+    second, b = select(View.of(view.store, "keep_x"), Filter(name="x", where={"high": "n < 4"}))
+    assert b == {"entered": 48, "kept": 20, "dropped": {"high": 28}}
+    assert ledger(second)["kept"].sum() == 20
+    assert [step["entered"] for step in funnel(view.store.manifest(), second.keep)] == [95, 48]
+    assert first.keep != second.keep
+    assert a["kept"] == 48
+
+
+def test_the_counts_do_not_depend_on_the_shards(make_store):
+    rows = [{"uid": f"{i:032x}", "n": i % 10} for i in range(60)]
+    rule = Filter(name="f", where={"c": "n > 2", "b": "n != 5", "a": "n < 9"}, top=Top(by="n", rows=20))
+    tables = []
+    for per_shard in (1, 7, 60):
+        after, counts = select(make_store(rows, per_shard), rule)
+        tables.append((list(counts["dropped"].items()), ledger(after).rows()))
+    assert tables[0] == tables[1] == tables[2]
+    assert list(dict(tables[0][0])) == ["c", "not in the top 20 rows by n", "a", "b"], "most frequent first, then by name"
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(["n > 2", "n % 2 = 0", "s > 0.1", "s IS NULL", "n IS NOT NULL", "s < 0.8 OR n = 3"]), max_size=5))
+def test_any_chain_adds_up(view, chain):
+    step, left = view, 95
+    for number, sql in enumerate(chain):
+        step, counts = select(step, Filter(name=f"f{number}", where=sql))
+        assert counts["entered"] == left
+        assert counts["kept"] + sum(counts["dropped"].values()) == left
+        left = counts["kept"]
+    if chain:
+        assert ledger(step)["kept"].sum() == left
+        whole = " AND ".join(f"({sql})" for sql in chain)
+        assert select(view, Filter(name="all", where={"x": whole}))[1]["kept"] == left
+
+
+def test_preview_tells_the_same_and_writes_nothing(view):
+    rule = Filter(name="f", where="s > 0.2", top=Top(by="n", rows=7))
+    before = view.store.names()
+    told = pl.concat(preview(view, rule))
+    assert view.store.names() == before
+    after, _ = select(view, rule)
+    assert told.select("uid", "kept", "dropped_by", "reason").rows() == ledger(after).rows()
+
+
+def test_a_missing_column_names_the_command_that_makes_it(view):
+    rule = Filter(name="long", columns={"words": "score.words"}, where="words > 3")
+    with pytest.raises(CurateError, match=r"filter long needs column 'words', which is not there: score\.words makes it; run `curate score STORE --filter long`"):
+        select(view, rule)
+    assert select(annotate(view, list(rule.ops), HERE), rule)[1]["kept"] == 0
+    with pytest.raises(CurateError, match=r"needs column 'txt', which is not there \(did you mean 'text'\?\)"):
+        select(view, Filter(name="f", where="txt != 'a'"))
+    with pytest.raises(CurateError, match="filter f: "):
+        select(view, Filter(name="f", where="text > 3"))
+
+
+def test_null_uids_and_floats_of_any_width(make_store):
+    view = annotate(make_store([{"text": "a b c"}, {"text": None}, {"text": "a"}]), [load("score.words")], HERE)
+    after, counts = select(view, Filter(name="f", where={"short": "words > 2"}))
+    assert counts["dropped"] == {"short": 1, "short (no value)": 1}
+    assert ledger(after).schema == {"uid": pl.String, "kept": pl.Boolean, "dropped_by": pl.Categorical, "reason": pl.Categorical}
