@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
+from rich.markup import escape
 
 from curate import __version__
 from curate.errors import CurateError
@@ -275,7 +276,7 @@ def main() -> None:
         code = app(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except CurateError as error:
-        console.print(f"[bold red]error:[/] {error!s}", markup=True, soft_wrap=True)
+        console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
         console.print("stopped; what is done is kept: the same command goes on from here")

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich.markup import escape
+
 from curate.errors import CurateError
 from curate.progress import StepProgress, console
 
@@ -152,7 +154,7 @@ class _Pool:
         if self.attempts[shard] >= ATTEMPTS:
             self.failed[shard] = _reason(cause)
             return
-        console.print(f"[yellow]shard {shard}: {_reason(cause)}; attempt {self.attempts[shard] + 1} follows")
+        console.print(f"[yellow]shard {shard}: {escape(_reason(cause))}; attempt {self.attempts[shard] + 1} follows")
         self.todo.append(shard)
 
 

@@ -1,4 +1,4 @@
-"""The tasks of a Linked op, each for one shard, partition or file; curate.linked says what they write and in which order."""
+"""The tasks of a Linked op, each for one shard, partition or file; curate.linked says what they write, and when."""
 
 from __future__ import annotations
 

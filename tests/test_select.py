@@ -115,7 +115,7 @@ def test_the_counts_do_not_depend_on_the_shards(make_store):
     assert list(dict(tables[0][0])) == ["c", "not in the top 20 rows by n", "a", "b"], "most frequent first, then by name"
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(["n > 2", "n % 2 = 0", "s > 0.1", "s IS NULL", "n IS NOT NULL", "s < 0.8 OR n = 3"]), max_size=5))
 def test_any_chain_adds_up(view, chain):
     step, left = view, 95
@@ -150,8 +150,8 @@ def test_a_missing_column_names_the_command_that_makes_it(view):
         select(view, Filter(name="f", where="text > 3"))
 
 
-def test_null_uids_and_floats_of_any_width(make_store):
+def test_a_row_without_a_value_is_counted_apart(make_store):
     view = annotate(make_store([{"text": "a b c"}, {"text": None}, {"text": "a"}]), [load("score.words")], HERE)
     after, counts = select(view, Filter(name="f", where={"short": "words > 2"}))
     assert counts["dropped"] == {"short": 1, "short (no value)": 1}
-    assert ledger(after).schema == {"uid": pl.String, "kept": pl.Boolean, "dropped_by": pl.Categorical, "reason": pl.Categorical}
+    assert ledger(after)["reason"].to_list() == [None, "short (no value)", "short"]

@@ -1,4 +1,4 @@
-"""Near-duplicate captions: MinHash finds candidates, their true Jaccard similarity decides, groups are what is linked."""
+"""Near-duplicate captions: MinHash finds candidates, their Jaccard similarity decides, what is linked is a group."""
 
 from __future__ import annotations
 
