@@ -78,7 +78,14 @@ def build(folder: Path, rows: int, per_shard: int) -> None:
             part = pa.table({n: columns[n] for n in ("uid", *made)} | status)
             store.write_part(f"{name}-benchmark", shard, part)
         pieces.append(pa.table(columns))
-    group = {"files": [], "rows": rows, "first_shard": 0, "shards": len(pieces), "rows_per_shard": per_shard, "images": None}
+    group = {
+        "files": [],
+        "rows": rows,
+        "first_shard": 0,
+        "shards": len(pieces),
+        "rows_per_shard": per_shard,
+        "images": None,
+    }
     manifest = {
         "format": FORMAT,
         "inputs": [{**group, "columns": ["uid", "url", "text"]}],
@@ -115,12 +122,16 @@ def measure(folder: Path, rows: int, rounds: int) -> None:
             raise SystemExit(f"polars keeps {int(kept):,} rows, curate says:\n{told}")
     middle = {name: statistics.median(values) for name, values in seconds.items()}
     work, alone = middle["filter"] - middle["start"], middle["alone"] - middle["polars"]
-    print(f"curate filter   {middle['filter']:6.2f} s   {rows / middle['filter']:12,.0f} rows/s, the process as a whole")
+    print(
+        f"curate filter   {middle['filter']:6.2f} s   {rows / middle['filter']:12,.0f} rows/s, the process as a whole"
+    )
     print(f"  its imports   {middle['start']:6.2f} s   {middle['start'] / middle['filter']:.0%} of it")
     print(f"  its work      {work:6.2f} s   {rows / work:12,.0f} rows/s")
     print(f"polars alone    {middle['alone']:6.2f} s   {rows / middle['alone']:12,.0f} rows/s, the process as a whole")
     print(f"  its work      {alone:6.2f} s   {rows / alone:12,.0f} rows/s")
-    print(f"curate takes {middle['filter'] / middle['alone']:.1f} times as long, {work / alone:.1f} times without the imports")
+    print(
+        f"curate takes {middle['filter'] / middle['alone']:.1f} times as long, {work / alone:.1f} times without the imports"
+    )
 
 
 if __name__ == "__main__":

@@ -92,4 +92,3 @@ def decoded(
             ahead = start(chunks[number + 1]) if number + 1 < len(chunks) else None
             yield [future.result() for future in current]
     reader.close()
-

@@ -89,6 +89,7 @@ def _unfinished(view: View, plan: Sequence[Planned], shards: list[int]) -> dict[
         elif len(shards) > LOOK_HERE:
             found[planned.folder] = shards
         else:
+
             def has_work(shard: int, planned: Planned = planned, absent: set[int] = absent) -> bool:
                 return shard in absent or bool(unfinished(view, planned, shard)[0].any())
 

@@ -60,14 +60,19 @@ def make_store(tmp_path: Path) -> MakeStore:
     made = 0
 
     def make(
-        rows: Rows | int, rows_per_shard: int = 10, images: Sequence[bytes | None] | None = None, root: str | None = None
+        rows: Rows | int,
+        rows_per_shard: int = 10,
+        images: Sequence[bytes | None] | None = None,
+        root: str | None = None,
     ) -> View:
         nonlocal made
         made += 1
         given = [{} for _ in range(rows)] if isinstance(rows, int) else rows
         store = Store(root or str(tmp_path / f"store{made}"))
         first = sum(store.shard_rows().values())
-        full = [{"url": f"http://test/{i}.jpg", "text": f"caption number {i}", **row} for i, row in enumerate(given, first)]
+        full = [
+            {"url": f"http://test/{i}.jpg", "text": f"caption number {i}", **row} for i, row in enumerate(given, first)
+        ]
         source = tmp_path / f"input{made}" / ("part.parquet" if images is None else "part.tar")
         # The name differs from input to input: a file of the same name counts as read.
         source = source.with_stem(f"part{made}")

@@ -85,7 +85,10 @@ def test_the_pieces_together_decide_as_the_whole(sql, rows):
         ("a > 1 AND b > 2 AND n > 3", ["a > 1", "b > 2", "n > 3"]),
         ("a > 1 OR b > 2 AND n > 3", ["a > 1 OR b > 2 AND n > 3"]),
         ("s = 'a AND b' AND \"x AND y\" > 1 AND `p AND q` > 1", ["s = 'a AND b'", '"x AND y" > 1', "`p AND q` > 1"]),
-        ("n BETWEEN 1 AND 2 AND NOT n BETWEEN (1 AND 1) AND 3 and a > 1", ["n BETWEEN 1 AND 2", "NOT n BETWEEN (1 AND 1) AND 3", "a > 1"]),
+        (
+            "n BETWEEN 1 AND 2 AND NOT n BETWEEN (1 AND 1) AND 3 and a > 1",
+            ["n BETWEEN 1 AND 2", "NOT n BETWEEN (1 AND 1) AND 3", "a > 1"],
+        ),
         ("s = 'it''s AND' AND a > 1", ["s = 'it''s AND'", "a > 1"]),
         ("brand > 1 AND android > 2 AND _and > 3", ["brand > 1", "android > 2", "_and > 3"]),
     ],
@@ -99,7 +102,13 @@ def test_conjuncts(sql, pieces):
 
 def test_null_drops_and_says_so():
     rule = Filter(name="f", where={"low": "a > 0", "short": "n > 2"})
-    rows = [{"a": 1.0, "n": 3}, {"a": None, "n": 3}, {"a": 1.0, "n": None}, {"a": 0.0, "n": None}, {"a": None, "n": None}]
+    rows = [
+        {"a": 1.0, "n": 3},
+        {"a": None, "n": 3},
+        {"a": 1.0, "n": None},
+        {"a": 0.0, "n": None},
+        {"a": None, "n": None},
+    ]
     assert verdicts(rows, rule) == [
         (True, None),
         (False, "low (no value)"),
@@ -116,7 +125,9 @@ def test_a_condition_may_ask_for_null():
     assert verdicts(rows, either) == [(True, None), (True, None)], "true OR null is true"
 
 
-@pytest.mark.parametrize("sql", ["a > 0", "a >= 0", "a != 0", "a < 1", "NOT a < 1", "a = a", "b > 0 AND a > 0", "a BETWEEN 0 AND 9"])
+@pytest.mark.parametrize(
+    "sql", ["a > 0", "a >= 0", "a != 0", "a < 1", "NOT a < 1", "a = a", "b > 0 AND a > 0", "a BETWEEN 0 AND 9"]
+)
 def test_nan_never_passes(sql):
     rows = [{"a": math.nan, "b": 1.0, "n": 1}]
     ((kept, reason),) = verdicts(rows, Filter(name="f", where=sql))
@@ -225,9 +236,18 @@ def test_a_float64_column_is_cut_where_its_float32_would_be(dtype):
         ({"top": {"by": "a", "rows": 0}}, "option 'top.rows'"),
         ({"top": {"fraction": 0.5}}, "option 'top.by' is required"),
         ({"top": {"by": "a", "rows": 1, "ties": "random"}}, "'exact' or 'datacomp', got 'random'"),
-        ({"where": "words > 1", "columns": {"words": "score.wrds"}}, r"no op 'score.wrds' \(did you mean 'score.words'\?\)"),
-        ({"where": "w > 1", "columns": {"word": "score.words"}}, r"filter f: no column made by score.words 'word' \(did you mean 'words'\?\)"),
-        ({"where": "a > 1", "columns": {"words": {"score.words": {"bach_size": 3}}}}, r"no option 'bach_size' \(did you mean 'batch_size'\?\)"),
+        (
+            {"where": "words > 1", "columns": {"words": "score.wrds"}},
+            r"no op 'score.wrds' \(did you mean 'score.words'\?\)",
+        ),
+        (
+            {"where": "w > 1", "columns": {"word": "score.words"}},
+            r"filter f: no column made by score.words 'word' \(did you mean 'words'\?\)",
+        ),
+        (
+            {"where": "a > 1", "columns": {"words": {"score.words": {"bach_size": 3}}}},
+            r"no option 'bach_size' \(did you mean 'batch_size'\?\)",
+        ),
         ({"where": "a > 1", "examples": [{"row": {}}]}, "option 'examples.0.keep' is required"),
     ],
 )
@@ -237,7 +257,15 @@ def test_what_is_refused(spec, message):
 
 
 def test_words_of_other_rows_are_fine_inside_names_and_strings():
-    for sql in ("s = 'MAX(a)'", "\"sum(x)\" > 1", "max_side > 1", "over > 1", "count > 2", "ABS(a) > 1", "GREATEST(a, b) > 1"):
+    for sql in (
+        "s = 'MAX(a)'",
+        '"sum(x)" > 1',
+        "max_side > 1",
+        "over > 1",
+        "count > 2",
+        "ABS(a) > 1",
+        "GREATEST(a, b) > 1",
+    ):
         expression(sql)
 
 

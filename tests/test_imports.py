@@ -115,7 +115,19 @@ def test_an_op_is_one_file(module):
     """It imports no other op and nothing of how rows are stored, scheduled or read."""
     kinds = ("curate.score", "curate.dedupe", "curate.balance")
     assert not {name for name in ours(module) if name.startswith(kinds)}
-    insides = {"store", "view", "images", "annotate", "whole", "scoring", "select", "cluster", "pipeline", "dataset", "cli"}
+    insides = {
+        "store",
+        "view",
+        "images",
+        "annotate",
+        "whole",
+        "scoring",
+        "select",
+        "cluster",
+        "pipeline",
+        "dataset",
+        "cli",
+    }
     assert not {name for name in ours(module) if name.removeprefix("curate.") in insides}
 
 

@@ -112,11 +112,17 @@ def test_the_counts_do_not_depend_on_the_shards(make_store):
         after, counts = select(make_store(rows, per_shard), rule)
         tables.append((list(counts["dropped"].items()), ledger(after).rows()))
     assert tables[0] == tables[1] == tables[2]
-    assert list(dict(tables[0][0])) == ["c", "not in the top 20 rows by n", "a", "b"], "most frequent first, then by name"
+    assert list(dict(tables[0][0])) == ["c", "not in the top 20 rows by n", "a", "b"], (
+        "most frequent first, then by name"
+    )
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.sampled_from(["n > 2", "n % 2 = 0", "s > 0.1", "s IS NULL", "n IS NOT NULL", "s < 0.8 OR n = 3"]), max_size=5))
+@given(
+    st.lists(
+        st.sampled_from(["n > 2", "n % 2 = 0", "s > 0.1", "s IS NULL", "n IS NOT NULL", "s < 0.8 OR n = 3"]), max_size=5
+    )
+)
 def test_any_chain_adds_up(view, chain):
     step, left = view, 95
     for number, sql in enumerate(chain):
@@ -141,7 +147,10 @@ def test_preview_tells_the_same_and_writes_nothing(view):
 
 def test_a_missing_column_names_the_command_that_makes_it(view):
     rule = Filter(name="long", columns={"words": "score.words"}, where="words > 3")
-    with pytest.raises(CurateError, match=r"filter long needs column 'words', which is not there: score\.words makes it; run `curate score STORE --filter long`"):
+    with pytest.raises(
+        CurateError,
+        match=r"filter long needs column 'words', which is not there: score\.words makes it; run `curate score STORE --filter long`",
+    ):
         select(view, rule)
     assert select(annotate(view, list(rule.ops), HERE), rule)[1]["kept"] == 0
     with pytest.raises(CurateError, match=r"needs column 'txt', which is not there \(did you mean 'text'\?\)"):

@@ -299,4 +299,3 @@ def test_a_damaged_part_is_not_taken_for_a_missing_one(make_store):
     Path(view.store.url, "records", "00000.parquet").write_bytes(b"torn")
     with pytest.raises(pa.ArrowInvalid):
         view.read(0, ["text"])
-

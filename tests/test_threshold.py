@@ -95,7 +95,9 @@ def test_the_cut_does_not_depend_on_the_shards(shards, rows, size):
 def test_sortable_keeps_the_order(values):
     values = np.array(values, np.float32)
     keys = sortable(values).astype(np.int64)
-    assert (np.sign(np.subtract.outer(keys, keys)) == np.sign(np.subtract.outer(values.astype(float), values.astype(float)))).all()
+    assert (
+        np.sign(np.subtract.outer(keys, keys)) == np.sign(np.subtract.outer(values.astype(float), values.astype(float)))
+    ).all()
 
 
 @pytest.mark.parametrize(("ties", "rows"), [("datacomp", 4), ("exact", 3)])

@@ -64,7 +64,10 @@ class Share(Counted):
 
     def batch(self, rows: Rows, total: Any) -> dict[str, Any]:
         n = rows["n"].to_numpy()
-        return {"share": np.append(n / total[0], [0.0] * self.off), "status": ["even" if v % 2 == 0 else None for v in n]}
+        return {
+            "share": np.append(n / total[0], [0.0] * self.off),
+            "status": ["even" if v % 2 == 0 else None for v in n],
+        }
 
     def report(self, total: Any) -> dict[str, Any]:
         return {"sum": int(total[0]), "rows": int(total[1])}
@@ -125,7 +128,9 @@ def test_a_statistic_of_all_rows(make_store, per_shard, monkeypatch):
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.one_of(st.none(), st.integers(0, 5)), min_size=1, max_size=30), st.integers(1, 12), st.integers(1, 12))
+@given(
+    st.lists(st.one_of(st.none(), st.integers(0, 5)), min_size=1, max_size=30), st.integers(1, 12), st.integers(1, 12)
+)
 def test_any_rows_in_any_cut(make_store, numbers, per_shard, per_partition):
     rows = [{"n": n, "uid": f"{i:032x}"} for i, n in enumerate(numbers)]
     rows[0]["n"] = 1
@@ -177,7 +182,9 @@ def test_a_finished_table_is_not_made_again(make_store, monkeypatch):
     assert second.store.manifest()["tables"][second.columns["share"]]["report"]["rows"] == 23
 
 
-@pytest.mark.parametrize(("options", "fault"), [({"short_keys": True}, "16 bytes per row"), ({"drops": True}, "one row for every row")])
+@pytest.mark.parametrize(
+    ("options", "fault"), [({"short_keys": True}, "16 bytes per row"), ({"drops": True}, "one row for every row")]
+)
 def test_an_op_that_breaks_its_promise_is_named(make_store, options, fault):
     with pytest.raises(Exception, match=fault):
         annotate(make_store(rows_of(NUMBERS), 4), [Same(**options)], HERE)

@@ -81,7 +81,13 @@ def test_exact_shards_in_the_layout_of_img2dataset(view, tmp_path, files):
         for info, _ in inside:
             assert (info.mtime, info.mode, info.uid, info.gid, info.uname, info.pax_headers) == (0, 0o644, 0, 0, "", {})
         table = pl.read_parquet(io.BytesIO(found[f"{n:05d}.parquet"]))
-        assert table.columns == ["key", "uid", "url", "text", *sorted(set(table.columns) - {"key", "uid", "url", "text"})]
+        assert table.columns == [
+            "key",
+            "uid",
+            "url",
+            "text",
+            *sorted(set(table.columns) - {"key", "uid", "url", "text"}),
+        ]
         assert {"n", "s", "words", "characters", "width", "height", "sha256"} <= set(table.columns)
         assert not {"status", "tar", "offset", "size", "words_status"} & set(table.columns)
         stats = json.loads(found[f"{n:05d}_stats.json"])
@@ -125,7 +131,9 @@ def test_every_file_is_in_the_manifest(view, tmp_path):
     path = Path(done["to"], "00003.tar")
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     Path(done["to"], "00001.parquet").unlink()
-    with pytest.raises(CurateError, match=r"2 of 14 files are not as written: 00001\.parquet is missing, 00003\.tar differs"):
+    with pytest.raises(
+        CurateError, match=r"2 of 14 files are not as written: 00001\.parquet is missing, 00003\.tar differs"
+    ):
         verify(done["to"])
 
 
@@ -391,7 +399,9 @@ def test_webdataset_groups_the_samples(view, tmp_path, files):
         assert {"jpg", "txt", "json"} == {name for name in sample if not name.startswith("__")}
         assert sample["jpg"] == files[i]
         assert json.loads(sample["json"])["key"] == sample["__key__"]
-    decoded = next(iter(webdataset.WebDataset(urls[0], shardshuffle=False).decode("pilrgb").to_tuple("jpg", "txt", "json")))
+    decoded = next(
+        iter(webdataset.WebDataset(urls[0], shardshuffle=False).decode("pilrgb").to_tuple("jpg", "txt", "json"))
+    )
     assert (decoded[0].size, decoded[1], decoded[2]["n"]) == ((16, 12), "caption é 0", 0)
 
 
