@@ -2,9 +2,9 @@
 
     python benchmarks/filter.py [--rows 1000000] [--rounds 5]
 
-The store has records and three tables (words, language, a CLIP score) in shards of 10,000 rows. Every round uses another
-threshold, so that no keep table is found again. Polars alone evaluates the same SQL on one parquet with the same
-columns, writes uid and verdict, and counts; its process starts Python and imports polars too.
+The store has records and three tables (words, language, a CLIP score) in shards of 10,000 rows. Every round uses
+another threshold, so that no keep table is found again. Polars alone evaluates the same SQL on one parquet with the
+same columns, writes uid and verdict, and counts; its process starts Python and imports polars too.
 """
 
 from __future__ import annotations
@@ -129,9 +129,8 @@ def measure(folder: Path, rows: int, rounds: int) -> None:
     print(f"  its work      {work:6.2f} s   {rows / work:12,.0f} rows/s")
     print(f"polars alone    {middle['alone']:6.2f} s   {rows / middle['alone']:12,.0f} rows/s, the process as a whole")
     print(f"  its work      {alone:6.2f} s   {rows / alone:12,.0f} rows/s")
-    print(
-        f"curate takes {middle['filter'] / middle['alone']:.1f} times as long, {work / alone:.1f} times without the imports"
-    )
+    whole = middle["filter"] / middle["alone"]
+    print(f"curate takes {whole:.1f} times as long, {work / alone:.1f} times without the imports")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,9 @@ app = typer.Typer(
     help="Billions of (image URL, caption) pairs into a training set.",
 )
 
+#: Exit code after Ctrl-C, by convention 128 + SIGINT.
+STOPPED = 130
+
 StoreArg = Annotated[str, typer.Argument(metavar="STORE", help="Root of a store: local, or any fsspec URL.")]
 AddressOption = Annotated[
     Optional[str], typer.Option(help="A running Ray cluster (auto, host:port); default: Ray in this process.")
@@ -274,21 +277,21 @@ def main() -> None:
     try:
         # Without its standalone mode typer returns the code of an Exit instead of raising it.
         code = app(standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
+        code = code if isinstance(code, int) else 0
     except CurateError as error:
         console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        console.print("stopped; what is done is kept: the same command goes on from here")
-        sys.exit(130)
-    except typer.Abort:
-        sys.exit(130)
+    except (KeyboardInterrupt, typer.Abort):
+        code = STOPPED
     except Exception as error:
         # typer's usage errors, whichever copy of click it carries.
         if not hasattr(error, "show") or not hasattr(error, "exit_code"):
             raise
         error.show()
-        sys.exit(error.exit_code)
+        code = int(error.exit_code)
+    if code == STOPPED:
+        console.print("stopped; what is done is kept: the same command goes on from here")
+    sys.exit(code)
 
 
 if __name__ == "__main__":

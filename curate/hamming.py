@@ -50,6 +50,15 @@ def near_hashes(hashes: np.ndarray, groups: np.ndarray, radius: int) -> tuple[np
     return _forest(hashes, groups, radius)  # type: ignore[no-any-return]
 
 
+def nearest_hash(hashes: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(bits to the nearest of `others`, which one it is) of each hash; the first where several are.
+
+    >>> [part.tolist() for part in nearest_hash(np.array([7, 0], np.uint64), np.array([255, 3, 4], np.uint64))]
+    [[1, 1], [1, 2]]
+    """
+    return _nearest(hashes, others)  # type: ignore[no-any-return]
+
+
 @inlined
 def _count(x: Any) -> Any:
     """Number of set bits; the compiler knows this idiom as one instruction."""
@@ -88,3 +97,14 @@ def _forest(hashes: Any, groups: Any, radius: Any) -> Any:
             left[place], values[place] = left[count], values[count]
             best[place], link[place] = best[count], link[count]
     return a[:found].copy(), b[:found].copy(), bits[:found].copy()
+
+
+@compiled
+def _nearest(hashes: Any, others: Any) -> Any:
+    bits, place = np.full(len(hashes), BITS + 1, np.int64), np.zeros(len(hashes), np.int64)
+    for i in range(len(hashes)):
+        for j in range(len(others)):
+            distance = _count(hashes[i] ^ others[j])
+            if distance < bits[i]:
+                bits[i], place[i] = distance, j
+    return bits, place

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from curate.errors import CurateError, nearest
 from curate.filter import Filter, Threshold, decide
+from curate.inputs.webdataset import IMAGE_FIELDS
 from curate.store import identity
 from curate.threshold import find_threshold
 from curate.view import View
@@ -44,6 +45,8 @@ def check_columns(rule: Filter, columns: Iterable[str]) -> None:
             continue
         maker = next((op for op in rule.ops if name in op.makes()), None)
         hint = nearest(name, have)
+        if name in IMAGE_FIELDS:
+            hint = ": download makes it"
         if maker is not None:
             spec = maker.spec()["op"]
             hint = f": {spec} makes it; run `curate score STORE --filter {rule.name}` or add {spec} to an annotate step"

@@ -201,9 +201,20 @@ class Store(Folder):
         return f"{table}/{shard_name(shard)}.parquet"
 
     def read_part(self, table: str, shard: int, columns: Iterable[str] | None = None) -> pa.Table:
+        """
+        Raises:
+            CurateError: for a column that the part does not have.
+        """
         wanted = None if columns is None else list(columns)
         with self.open(self.part(table, shard)) as file:
-            return pq.read_table(file, columns=wanted, partitioning=None)
+            # Half the time of pq.read_table, which builds a dataset around each file.
+            parquet = pq.ParquetFile(file, pre_buffer=not self.local)
+            names = parquet.schema_arrow.names
+            for name in wanted or ():
+                if name not in names:
+                    raise unknown("column", name, names, f"{self.url}/{self.part(table, shard)}")
+            found = parquet.read(columns=wanted)
+            return found if wanted is None else found.select(wanted)
 
     def try_part(self, table: str, shard: int) -> pa.Table | None:
         try:

@@ -14,7 +14,7 @@ TILE = 1024
 
 
 def unit_rows(column: pa.Array | pa.ChunkedArray, name: str, dim: int | None = None) -> np.ndarray:
-    """float32[n, d], each row of length 1: lists of float16 were rounded, so they are normalised again. Zeros stay zeros.
+    """float32[n, d], each row of length 1: float16 moved the lengths, so they are normalised again. Zeros stay zeros.
 
     Raises:
         CurateError: when the column does not hold lists of numbers of one length, `dim` where that is given, or has
@@ -50,8 +50,8 @@ def earlier_max(unit: np.ndarray, tile: int = TILE) -> tuple[np.ndarray, np.ndar
 
     >>> a, b, c = (np.exp(1j * np.radians(d)) for d in (0, 14, 28))
     >>> m, i = earlier_max(np.array([[z.real, z.imag] for z in (a, b, c)], np.float32))
-    >>> m.round(4).tolist(), i.tolist()
-    ([0.0, 0.9703000068664551, 0.9703000068664551], [-1, 0, 1])
+    >>> [f"{value:.4f}" for value in m], i.tolist()
+    (['0.0000', '0.9703', '0.9703'], [-1, 0, 1])
     """
     rows = len(unit)
     best, place = np.full(rows, -np.inf, np.float32), np.full(rows, -1, np.int64)

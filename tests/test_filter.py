@@ -281,7 +281,7 @@ def test_what_only_the_data_can_tell(sql, message):
 def test_names_and_files(tmp_path: Path):
     with pytest.raises(CurateError, match=r"no filter 'datacomp_basc' \(did you mean 'datacomp_basic'\?\)"):
         load_filter("datacomp_basc")
-    with pytest.raises(CurateError, match="no file '.*mine.yaml'"):
+    with pytest.raises(CurateError, match=r"no file '.*mine\.yaml'"):
         load_filter(str(tmp_path / "mine.yaml"))
     path = tmp_path / "mine.yaml"
     path.write_text("where: a > 1\n")

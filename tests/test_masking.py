@@ -125,4 +125,4 @@ def test_a_word_on_a_plain_sheet_is_gone(fill):
     sheet = np.full((30, 60, 3), 220, np.uint8)
     sheet[12:18, 10:50:3] = 0
     clean = without_text(Image.fromarray(sheet), np.array([9, 11, 50, 11, 50, 18, 9, 18]), fill)
-    assert (np.asarray(clean) == 220).all()
+    assert abs(np.asarray(clean, int) - 220).max() <= 2, "Telea rounds"

@@ -210,6 +210,9 @@ def test_the_nearest_table_is_named(make_store):
         view.store["wrds"]
     with pytest.raises(CurateError, match=r"no column 'texts' \(did you mean 'text'\?\)"):
         view.read(0, ["texts"])
+    with pytest.raises(CurateError, match=r"records/00000\.parquet: no column 'texts' \(did you mean 'text'\?\)"):
+        view.store.read_part("records", 0, ["uid", "texts"])
+    assert view.store.read_part("records", 0, ["url", "uid"]).column_names == ["url", "uid"]
     with pytest.raises(CurateError, match="no keep table 'keep_x'; there are: none"):
         View.of(view.store, "keep_x")
 

@@ -1,4 +1,4 @@
-"""Semantic duplicates: rows of one cluster whose embeddings are close; the rule of SemDeDup, or connected components."""
+"""Semantic duplicates: rows of a cluster whose embeddings are close, by the rule of SemDeDup or as linked groups."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Semantic(Grouped):
         """One cluster."""
         rows = rows[self._order(rows)]
         unit = unit_rows(rows[self.by].to_arrow(), self.by) if len(rows) else np.empty((0, 1), np.float32)
-        uids, of = rows["uid"].to_numpy(), np.full(len(rows), None, object)
+        target = np.full(len(rows), -1, np.int64)
         value = np.zeros(len(rows), np.float32 if self.rule == "earlier" else np.uint32)
         for part in self._parts(unit, np.arange(len(rows)), 0):
             if self.rule == "earlier":
@@ -86,10 +86,10 @@ class Semantic(Grouped):
             else:
                 value[part], place = self._linked(unit[part])
                 near = place != np.arange(len(part))
-            of[part[near]] = uids[part[place[near]]]
+            target[part[near]] = part[place[near]]
+        of = rows["uid"].gather(pl.Series(target, dtype=pl.Int64).set(pl.Series(target < 0), None))
         first, second = self.makes()
-        made = {first: pl.Series(of, dtype=pl.String), second: pl.Series(value)}
-        return rows.select("shard", "row").with_columns(**made)
+        return rows.select("shard", "row", of.alias(first), pl.Series(second, value))
 
     def _order(self, rows: pl.DataFrame) -> np.ndarray:
         uids = rows["uid"].to_list()
@@ -102,7 +102,7 @@ class Semantic(Grouped):
         """Places of a cluster in runs of `largest` or fewer, each in the cluster's order."""
         if len(part) <= self.largest:
             return [part]
-        direction = np.random.default_rng([self.seed, depth]).standard_normal(unit.shape[1]).astype(np.float32)
+        direction = np.random.default_rng([self.seed, depth]).standard_normal(unit.shape[1:]).astype(np.float32)
         ranks = np.argsort(unit[part] @ direction, kind="stable")
         halves = np.sort(ranks[: len(part) // 2]), np.sort(ranks[len(part) // 2 :])
         return [small for half in halves for small in self._parts(unit, part[half], depth + 1)]

@@ -25,7 +25,7 @@ class Ocr(Score):
 
     A line read with less than `min_word_score` gives no words and keeps its polygon: the text is there all the same.
 
-    detector, limit_side_px, min_box_score: as for score.text_boxes. recognizer: path of another .onnx recogniser with
+    detector, limit_side_px, min_box_score, max_height_frac: as for score.text_boxes. recognizer: path of another .onnx recogniser with
     its characters inside; by default PP-OCRv6 small, which reads Latin letters, Chinese and Japanese.
 
     Licence of the default models: Apache-2.0 (PaddleOCR), as rapidocr's. The parrot-caption paper used DeepSolo.
@@ -38,6 +38,7 @@ class Ocr(Score):
     recognizer: str = ""
     limit_side_px: int = Field(512, ge=32)
     min_box_score: float = Field(0.5, ge=0, le=1)
+    max_height_frac: float = Field(0.4, gt=0, le=1)
     min_word_score: float = Field(0.5, ge=0, le=1)
     batch_size: int = 64
 
@@ -66,6 +67,7 @@ class Ocr(Score):
             recognizer=self.recognizer,
             limit_side_px=self.limit_side_px,
             min_box_score=self.min_box_score,
+            max_height_frac=self.max_height_frac,
         )
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:

@@ -24,7 +24,9 @@ class TextBoxes(Score):
 
     detector: path of another .onnx detector of the PP-OCR family; by default the one in rapidocr's wheel (PP-OCRv6
         small). limit_side_px: larger images are reduced to this longer side before detection. min_box_score: mean
-        probability under a box from which it counts.
+        probability under a box from which it counts. max_height_frac: a box higher than this share of the image's
+        shorter side counts only if it is long, too (three times its height): PP-OCRv6 takes many a photograph or icon
+        for one line of text. A letter or short word that fills the image goes with those; 1 keeps them all.
 
     Licence of the default models: Apache-2.0 (PaddleOCR), as rapidocr's. T-MARS used FAST, the parrot-caption
     paper DeepSolo. Runs on the CPU.
@@ -35,6 +37,7 @@ class TextBoxes(Score):
     detector: str = ""
     limit_side_px: int = Field(512, ge=32)
     min_box_score: float = Field(0.5, ge=0, le=1)
+    max_height_frac: float = Field(0.4, gt=0, le=1)
     batch_size: int = 64
 
     _engine: Any = PrivateAttr(None)
@@ -50,7 +53,10 @@ class TextBoxes(Score):
 
     def setup(self) -> None:
         self._engine = OcrEngine(
-            detector=self.detector, limit_side_px=self.limit_side_px, min_box_score=self.min_box_score
+            detector=self.detector,
+            limit_side_px=self.limit_side_px,
+            min_box_score=self.min_box_score,
+            max_height_frac=self.max_height_frac,
         )
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:

@@ -1,0 +1,187 @@
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import HERE
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curate.balance.clusters import Clusters
+from curate.dedupe.semantic import Semantic
+from curate.errors import CurateError
+from curate.op import Rows, load
+from curate.read import ReadOptions, read
+from curate.scoring import annotate
+from curate.store import Store
+
+ANGLES = {"A": 0, "B": 14, "C": 28}
+
+
+def frame(degrees, cos, uids=None, clusters=None):
+    turned = np.radians(degrees)
+    vectors = np.stack([np.cos(turned), np.sin(turned)], axis=1).astype(np.float16)
+    uids = uids or [f"u{i}" for i in range(len(cos))]
+    columns = {
+        "key": [f"{c:016d}".encode() for c in clusters or [0] * len(cos)],
+        "shard": pa.array([0] * len(cos), pa.int32()),
+        "row": pa.array(range(len(cos)), pa.int32()),
+        "uid": uids,
+        "v": pa.array(vectors.tolist(), pa.list_(pa.float16())),
+        "v_cluster_cos": pa.array(cos, pa.float32()),
+    }
+    return pl.DataFrame(pa.table(columns))
+
+
+def verdicts(op, rows):
+    found = op.judge(rows).sort("shard", "row")
+    return found.select(*op.makes()).rows()
+
+
+@pytest.mark.parametrize(("order", "removed"), [("ABC", "BC"), ("CAB", "B"), ("BAC", "AC")])
+def test_the_published_orders(order, removed):
+    # The order is that of the distance from the centroid: farthest first.
+    cos = [0.1 * order.index(name) for name in "ABC"]
+    found = verdicts(Semantic(by="v"), frame([ANGLES[name] for name in "ABC"], cos, list("ABC")))
+    assert "".join(n for n, (of, _) in zip("ABC", found, strict=True) if of) == removed
+    assert sorted(round(float(m), 3) for _, m in found) == ([0, 0.883, 0.97] if order == "CAB" else [0, 0.97, 0.97])
+
+
+def test_which_and_ties():
+    rows = frame([0, 5, 10], [0.5, 0.9, 0.5], ["b", "c", "a"])
+    assert [of for of, _ in verdicts(Semantic(by="v"), rows)] == ["a", "b", None]
+    assert [of for of, _ in verdicts(Semantic(by="v", which="easy"), rows)] == ["c", None, "c"]
+    by_seed = {str(verdicts(Semantic(by="v", which="random", seed=seed), rows)) for seed in range(12)}
+    assert len(by_seed) > 1
+
+
+@pytest.mark.parametrize(("which", "stays"), [("hard", "c"), ("easy", "a"), ("middle", "b")])
+def test_linked_groups(which, stays):
+    # A chain of three, one apart, and the same direction in another cluster.
+    rows = frame([0, 14, 28, 90, 0], [0.9, 0.8, 0.7, 0.6, 0.9], list("abcde"), [0, 0, 0, 0, 1])
+    found = verdicts(Semantic(by="v", rule="linked", which=which), rows)
+    assert found == [*[(None if n == stays else stays, 3) for n in "abc"], (None, 1), (None, 1)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 8), st.integers(0, 2), st.sampled_from([0.1, 0.2])), min_size=1, max_size=14),
+    st.sampled_from(["hard", "easy", "random"]),
+    st.randoms(use_true_random=False),
+)
+def test_against_the_rule_as_it_is_written_in_any_order(rows, which, random):
+    degrees, clusters, cos = ([row[i] for row in rows] for i in range(3))
+    degrees = [d * 9.3 for d in degrees]
+    op, uids = Semantic(by="v", which=which), [f"u{i:02}" for i in range(len(rows))]
+    table = frame(degrees, cos, uids, clusters)
+    found = verdicts(op, table)
+    if which != "random":
+        sign = -1 if which == "easy" else 1
+        for i in range(len(rows)):
+            before = [
+                j
+                for j in range(len(rows))
+                if clusters[j] == clusters[i] and (sign * cos[j], uids[j]) < (sign * cos[i], uids[i])
+            ]
+            most = max((np.cos(np.radians(degrees[i] - degrees[j])) for j in before), default=0)
+            assert found[i][1] == pytest.approx(most, abs=2e-3) and (found[i][0] is not None) == (most > 0.95)
+    order = random.sample(range(len(rows)), len(rows))
+    mixed = op.judge(table[order]).sort("shard", "row").select(*op.makes()).rows()
+    assert [of is None for of, _ in mixed] == [of is None for of, _ in found]
+
+
+def test_a_cluster_over_the_largest_is_halved():
+    rng = np.random.default_rng(0)
+    rows = frame(rng.uniform(0, 180, 300).tolist(), rng.uniform(0, 1, 300).tolist())
+    whole, halved = verdicts(Semantic(by="v"), rows), verdicts(Semantic(by="v", largest=80), rows)
+    assert sum(of is not None for of, _ in whole) >= sum(of is not None for of, _ in halved) > 250
+    parts = Semantic(by="v", largest=80)._parts(rng.standard_normal((300, 2)), np.arange(300), 0)
+    assert sorted(np.concatenate(parts).tolist()) == list(range(300)) and max(map(len, parts)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "option 'by' is required"),
+        ({"by": "v", "which": "middle"}, "goes with rule: linked"),
+        ({"by": "v", "eps": 0}, "eps"),
+    ],
+)
+def test_wrong_options(options, message):
+    with pytest.raises(CurateError, match=message):
+        load({"dedupe.semantic": options})
+
+
+def store_of(folder, vectors, rows_per_shard, order=None):
+    order = list(range(len(vectors))) if order is None else order
+    table = {
+        "uid": [f"{i:032x}" for i in order],
+        "url": [f"http://x/{i}" for i in order],
+        "text": ["t"] * len(order),
+        "v": pa.array([vectors[i] for i in order], pa.list_(pa.float16())),
+    }
+    folder.mkdir()
+    pq.write_table(pa.table(table), folder / "in.parquet")
+    options = ReadOptions(input=str(folder / "in.parquet"), rows_per_shard=rows_per_shard)
+    return read(Store(str(folder / "store")), options, HERE)
+
+
+@pytest.mark.parametrize("rule", ["earlier", "linked"])
+def test_through_a_store_in_any_order(tmp_path, rule):
+    rng = np.random.default_rng(3)
+    centres = rng.standard_normal((4, 16))
+    vectors = [v.astype(np.float16).tolist() for v in np.repeat(centres, 10, 0) + 0.02 * rng.standard_normal((40, 16))]
+    vectors[7] = None
+    ops = [Clusters(by="v", k=4), Semantic(by="v", eps=0.02, rule=rule)]
+    found = []
+    for number, (size, order) in enumerate([(100, None), (7, rng.permutation(40).tolist())]):
+        view = annotate(store_of(tmp_path / str(number), vectors, size, order), ops, HERE)
+        clusters = view.store["v_cluster"].collect().sort("uid")["v_cluster"]
+        assert clusters.n_unique() == 5  # four and null
+        table = view.store["semantic_v"].collect().sort("uid")
+        found.append(table.select("uid", "semantic_v_of", "semantic_v_status"))
+    assert found[0].equals(found[1])
+    assert found[0]["semantic_v_status"][7] == "no_value"
+    for i in (0, 10, 20, 30):
+        stay = found[0]["semantic_v_of"][i : i + 10].is_null().sum()
+        # k-means may part what belongs together; otherwise one stays, and the row without a vector.
+        assert stay == clusters[i : i + 10].n_unique() if rule == "linked" else 1 <= stay < 10
+
+
+# ---- clusters ----
+
+
+def test_centroids_do_not_depend_on_the_order_or_the_parts():
+    rng = np.random.default_rng(0)
+    vectors = pa.array(rng.standard_normal((500, 8)).astype(np.float16).tolist(), pa.list_(pa.float16()))
+    uids = pa.array([f"{i:032x}" for i in range(500)])
+    op = Clusters(by="v", k=5, sample=20)
+    whole = op.count(Rows({"v": vectors, "uid": uids}))
+    order = pa.array(rng.permutation(500))
+    mixed = Rows({"v": vectors.take(order), "uid": uids.take(order)})
+    parts = [op.count(Rows({n: mixed[n].slice(i, 90) for n in ("v", "uid")})) for i in range(0, 500, 90)]
+    total = parts[0]
+    for part in reversed(parts[1:]):
+        total = total + part
+    assert len(total.vectors) == 100 and np.array_equal(total.vectors, whole.vectors)
+    made = op.batch(Rows({"v": vectors, "uid": uids}), total)
+    centroids = op.settle(whole)
+    assert np.allclose(np.linalg.norm(centroids, axis=1), 1, atol=1e-5)
+    again = op.batch(Rows({"v": vectors, "uid": uids}), centroids)
+    assert np.array_equal(made["v_cluster"], again["v_cluster"]) and len(np.unique(made["v_cluster"])) == 5
+
+
+def test_fewer_rows_than_clusters():
+    op = Clusters(by="v", k=50)
+    rows = Rows({"v": pa.array([[1.0, 0.0], [0.0, 1.0]]), "uid": pa.array(["a", "b"])})
+    made = op.batch(rows, op.count(rows))
+    assert sorted(made["v_cluster"].tolist()) == [0, 1] and made["v_cluster_cos"].tolist() == [1, 1]
+
+
+def test_vectors_of_two_models_are_refused():
+    op = Clusters(by="v", k=1)
+    one, two = (op.count(Rows({"v": pa.array([v]), "uid": pa.array(["a"])})) for v in ([1.0], [1.0, 2.0]))
+    with pytest.raises(CurateError, match="two models"):
+        one + two
+    with pytest.raises(CurateError, match="2 numbers, expected 1"):
+        op.batch(Rows({"v": pa.array([[1.0, 2.0]]), "uid": pa.array(["a"])}), one)

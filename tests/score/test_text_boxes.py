@@ -1,0 +1,129 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from curate.errors import CurateError
+from curate.masking import boxes_of, polygons_of
+from curate.ocr_engine import check_ocr, ocr_weights
+from curate.op import Rows, load
+from curate.scoring import annotate
+from tests.conftest import HERE, column, picture
+
+rapidocr = pytest.importorskip("rapidocr")
+pytest.importorskip("onnxruntime")
+
+
+def sign(text, size=(320, 200), at=(30, 80), font_px=36):
+    """Black letters on white; and the pixels that they take, as (left, top, right, bottom)."""
+    image = Image.new("RGB", size, "white")
+    font = ImageFont.load_default(font_px)
+    ImageDraw.Draw(image).text(at, text, "black", font)
+    ink = np.argwhere(np.asarray(image).min(axis=2) < 128)
+    (top, left), (bottom, right) = ink.min(axis=0), ink.max(axis=0)
+    return image, (left, top, right, bottom)
+
+
+def detector_file() -> Path:
+    return next(Path(rapidocr.__file__).parent.glob("models/*det*.onnx"))
+
+
+@pytest.fixture(scope="module")
+def op():
+    made = load("score.text_boxes")
+    made.setup()
+    return made
+
+
+def boxes(op, *images):
+    return op.batch(Rows({}, images))
+
+
+def test_a_line_of_text(op):
+    image, (left, top, right, bottom) = sign("A red STOP sign")
+    found = boxes(op, image)
+    assert found["n_text_boxes"] == [1]
+    ((x0, y0, x1, y1),) = boxes_of(found["text_polygons"][0], *image.size).tolist()
+    assert x0 <= left + 2 and y0 <= top + 2 and x1 >= right - 2 and y1 >= bottom - 2
+    assert x0 > left - 30 and y0 > top - 20 and x1 < right + 30 and y1 < bottom + 20
+    assert found["text_area_frac"] == [pytest.approx((x1 - x0) * (y1 - y0) / (320 * 200))]
+
+
+def test_images_without_text_give_zero_and_an_empty_list(op):
+    ramp = Image.fromarray(np.tile(np.arange(256, dtype=np.uint8)[None, :, None], (200, 1, 3)))
+    odd = [Image.new("RGB", size, "red") for size in ((1, 1), (10, 3000), (3000, 10), (16, 16))]
+    found = boxes(op, ramp, *odd)
+    assert found["n_text_boxes"] == [0] * 5 and found["text_area_frac"] == [0] * 5
+    assert [len(polygons) for polygons in found["text_polygons"]] == [0] * 5
+
+
+def test_polygons_are_in_pixels_of_the_image_whatever_its_size(op):
+    image, (left, top, right, bottom) = sign("hello world", size=(3000, 1800), at=(300, 900), font_px=300)
+    ((x0, y0, x1, y1),) = boxes_of(boxes(op, image)["text_polygons"][0], *image.size).tolist()
+    assert x0 < left + 30 and top + 30 > y0 and x1 > right - 30 and y1 > bottom - 30
+
+
+def test_a_flat_banner(op):
+    image, _ = sign("one long line of text on a banner", size=(640, 40), at=(10, 4), font_px=28)
+    assert boxes(op, image)["n_text_boxes"] == [1]
+
+
+def test_what_is_as_high_as_the_image_and_no_line_is_left_out():
+    image, _ = sign("H", size=(120, 120), at=(25, -5), font_px=110)
+    keeps_all = load({"score.text_boxes": {"max_height_frac": 1, "min_box_score": 0.1}})
+    careful = load({"score.text_boxes": {"min_box_score": 0.1}})
+    for op in (keeps_all, careful):
+        op.setup()
+    assert boxes(keeps_all, image)["n_text_boxes"] == [1]
+    assert boxes(careful, image)["n_text_boxes"] == [0]
+
+
+def test_depends_on_the_image_alone(op):
+    images = [sign(text)[0] for text in ("first", "second one", "third")]
+    together = boxes(op, *images)["text_polygons"]
+    again = [boxes(op, image)["text_polygons"][0] for image in reversed(images)][::-1]
+    assert all((one == other).all() for one, other in zip(together, again, strict=True))
+
+
+def test_in_a_pass_rows_without_an_image_cost_the_others_nothing(make_store, tmp_path):
+    files = []
+    for number, text in enumerate(["one line", "another"]):
+        sign(text)[0].save(tmp_path / f"{number}.png")
+        files.append((tmp_path / f"{number}.png").read_bytes())
+    view = make_store(5, images=[files[0], None, b"no image", picture(1), files[1]])
+    view = annotate(view, [load("score.text_boxes")], HERE)
+    assert column(view, "n_text_boxes") == [1, None, None, 0, 1]
+    polygons = column(view, "text_polygons")
+    assert polygons[1] is None and polygons[2] is None and polygons[3] == [] and len(polygons[4]) == 8
+    status = view.store.read_part(view.columns["text_polygons"], 0, ["text_boxes_status"])["text_boxes_status"]
+    assert status.to_pylist() == ["ok", "no_image", "no_image", "ok", "ok"]
+
+
+def test_another_detector_is_another_table(tmp_path):
+    copy = shutil.copy(detector_file(), tmp_path / "other.onnx")
+    other = load({"score.text_boxes": {"detector": str(copy)}})
+    other.check()
+    assert other.weights() != load("score.text_boxes").weights()
+    other.setup()
+    assert boxes(other, sign("hello")[0])["n_text_boxes"] == [1]
+
+
+def test_a_detector_that_is_not_there():
+    with pytest.raises(CurateError, match="no OCR model 'nowhere.onnx'"):
+        load({"score.text_boxes": {"detector": "nowhere.onnx"}}).check()
+
+
+def test_without_the_packages(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(CurateError, match=r"rapidocr and onnxruntime: pip install 'curate\[ocr\]'"):
+        check_ocr()
+    assert ocr_weights().startswith("rapidocr@")
+
+
+def test_a_column_reads_back_as_polygons(op):
+    images = [sign("one")[0], Image.new("RGB", (50, 50)), sign("two")[0]]
+    stored = pa.array(boxes(op, *images)["text_polygons"], pa.list_(pa.float32()))
+    assert [polygons.shape for polygons in polygons_of(stored)] == [(1, 4, 2), (0, 4, 2), (1, 4, 2)]
