@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def main() -> None:
                 variables = {"input": str(pool), "root": f"{folder}/store", "allow": "[127.0.0.0/8]"}
                 first = steps(variables, cluster)
                 rerun(variables, cluster, first)
-            overhead(Path(folder), options.rounds)
+            overhead(Path(folder), options.pictures, options.rounds)
         finally:
             cluster.stop()
 
@@ -76,7 +76,8 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1000, help="rows of the pool")
     parser.add_argument("--workers", type=int, help="of the pipeline; 0 is without Ray; default: all CPUs")
-    parser.add_argument("--rounds", type=int, default=3, help="of the overhead section")
+    parser.add_argument("--pictures", type=int, default=400, help="rows of the overhead section, at most")
+    parser.add_argument("--rounds", type=int, default=2, help="of the overhead section")
     parser.add_argument("--memory", action="store_true", help="only the memory section")
     parser.add_argument("--memory-rows", type=int, nargs=2, default=[1000, 10_000], metavar=("FEW", "MANY"))
     parser.add_argument("--folder", help="where the temporary files go; default: the system's place")
@@ -96,9 +97,10 @@ def hardware(*packages: str) -> str:
 
 
 @contextlib.contextmanager
-def serving(folder: Path) -> Iterator[str]:
+def serving(folder: Path, delay_seconds: float = 0) -> Iterator[str]:
     """The demo's web server in a process of its own: in this one it would share the interpreter with what is timed."""
     command = [sys.executable, "-m", "curate.demo.server", str(folder), "--port", "0"]
+    command += ["--delay-seconds", str(delay_seconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:
@@ -187,9 +189,9 @@ class TimedPass(Pass):
         (self.log / f"{name}.json").write_text(json.dumps([began, time.time(), cpu]))
 
 
-def overhead(folder: Path, rounds: int) -> None:
+def overhead(folder: Path, most: int, rounds: int) -> None:
     """Prints seconds per 1,000 rows of the bare loop, of annotate in this process, and of annotate with Ray."""
-    source, rows = picture_tar(folder)
+    source, rows = picture_tar(folder, most)
     ops = [load(spec) for spec in OPS]
     start = time.perf_counter()
     for op in ops:
@@ -198,19 +200,20 @@ def overhead(folder: Path, rounds: int) -> None:
     print(f"\nOverhead of annotate, phash and clip (lite0-minilm), {rows:,} rows, one thread of the model")
     print(f"  the model's first load in a process {time.perf_counter() - start:.1f} s, not in the bare loop")
     bare(source, ops, 64)  # the first batches are slower
-    seen: dict[str, list[dict[str, float]]] = {"bare loop": [], "annotate, this process": [], "annotate, 1 Ray worker": []}
+    labels = ("bare loop", "annotate, this process", "annotate, 1 Ray worker")
+    seen: dict[str, list[dict[str, float]]] = {label: [] for label in labels}
     ray = Cluster(workers=1)
     ray.start()
     for number in range(rounds):
         seen["bare loop"].append(bare(source, ops))
-        for label, cluster in (("annotate, this process", Cluster(workers=0)), ("annotate, 1 Ray worker", ray)):
-            root = folder / f"overhead-{number}-{label[-6:].strip()}"
+        for label, cluster in zip(labels[1:], (Cluster(workers=0), ray), strict=True):
+            root = folder / f"overhead-{number}-{cluster.workers}"
             seen[label].append(annotated(root, source, cluster))
     ray.stop()
     print_overhead(seen, 1000 / rows)
 
 
-def picture_tar(folder: Path) -> tuple[Path, int]:
+def picture_tar(folder: Path, most: int) -> tuple[Path, int]:
     """The pictures and captions of the pool's rows that have both, as a WebDataset tar."""
     pool = pl.read_parquet(folder / "pool" / "pool.parquet").drop_nulls()
     target, count = folder / "pictures.tar", 0
@@ -218,7 +221,7 @@ def picture_tar(folder: Path) -> tuple[Path, int]:
         tar = TarFile(file)
         for url, text in pool.iter_rows():
             path = folder / "pool" / "files" / url.partition("/ok/")[2]
-            if path.is_file():
+            if path.is_file() and count < most:
                 tar.add(f"{count:06d}{path.suffix}", path.read_bytes())
                 tar.add(f"{count:06d}.txt", text.encode())
                 count += 1
@@ -230,16 +233,16 @@ def bare(source: Path, ops: list[Op], most: int | None = None) -> dict[str, floa
     """Decode and score, batch after batch, in one thread: nothing is stored."""
     view = read(Store(tempfile.mkdtemp(dir=source.parent)), ReadOptions(input=str(source)), Cluster(workers=0))
     assert view.images is not None
-    where = view.store.read_part(view.images, 0, ["offset", "size"]).to_pydict()
+    where = view.store.read_part(view.images, 0, ["offset", "size"]).to_pydict()  # all are in one shard
     texts = view.store.read_part("records", 0, ["text"])["text"].to_pylist()
     begin, cpu = time.perf_counter(), time.process_time()
     with source.open("rb") as file:
         for start in range(0, most or len(texts), 64):
-            pictures = []
-            for offset, size in zip(where["offset"][start : start + 64], where["size"][start : start + 64], strict=True):
+            batch, pictures = slice(start, start + 64), []
+            for offset, size in zip(where["offset"][batch], where["size"][batch], strict=True):
                 file.seek(offset)
                 pictures.append(decode(file.read(size)))
-            captions = pa.array(texts[start : start + 64], pa.large_string())
+            captions = pa.array(texts[batch], pa.large_string())
             for op in ops:
                 assert isinstance(op, Score)
                 op.batch(Rows({"text": captions}, pictures))
@@ -317,25 +320,26 @@ def peaks(folder: Path, base_url: str, rows: int) -> dict[str, float]:
     pool = folder.parent / "pool"
     if not (pool / "pool.parquet").exists():
         build(pool, 200, base_url=base_url)
-    good = pl.read_parquet(pool / "pool.parquet").filter(pl.col("url").str.contains("/ok/")).unique("url", maintain_order=True)
+    good = pl.read_parquet(pool / "pool.parquet").filter(pl.col("url").str.contains("/ok/"))
     many = pl.concat([good] * -(-rows // len(good))).head(rows).with_row_index("n")
     folder.mkdir()
     many.select(url=pl.format("{}?n={}", "url", "n"), text="text").write_parquet(folder / "pool.parquet")
     store = str(folder / "store")
     read_file, download_file = folder / "read.yaml", folder / "download.yaml"
     fetching = "image_size: 256, allow_private_addresses: [127.0.0.0/8]"
-    read_file.write_text(f"steps: [{{read: {{input: {folder}/pool.parquet, rows_per_shard: {ROWS_PER_SHARD}}}}}]\nset:\n")
-    download_file.write_text(f"steps: [{{download: {{{fetching}}}}}]\nset:\n")
-    commands: dict[str, Callable[[], list[str]]] = {
-        "read": lambda: ["run", str(read_file), "--set", f"root={store}", "--workers", "0"],
-        "download": lambda: ["run", str(download_file), "--set", f"root={store}", "--workers", "0"],
-        "annotate": lambda: ["score", store, "score.words", "score.phash", "--after", "download", "--workers", "0"],
-        "filter": lambda: ["filter", store, "--where", "words > 4", "--name", "wordy"],
-        "write": lambda: ["write", store, "--keep", "wordy", "--workers", "0"],
+    reading = f"input: {folder}/pool.parquet, rows_per_shard: {ROWS_PER_SHARD}"
+    read_file.write_text(f"steps: [{{read: {{{reading}}}}}]\n")
+    download_file.write_text(f"steps: [{{download: {{{fetching}}}}}]\n")
+    commands = {
+        "read": ["run", str(read_file), "--set", f"root={store}", "--workers", "0"],
+        "download": ["run", str(download_file), "--set", f"root={store}", "--workers", "0"],
+        "annotate": ["score", store, "score.words", "score.phash", "--after", "download", "--workers", "0"],
+        "filter": ["filter", store, "--where", "words > 4", "--name", "wordy"],
+        "write": ["write", store, "--keep", "wordy", "--workers", "0"],
     }
     found = {}
     for verb, command in commands.items():
-        found[verb] = peak([sys.executable, "-m", "curate", *command()])
+        found[verb] = peak([sys.executable, "-m", "curate", *command])
         print(f"  {rows:,} rows: {verb} {found[verb]:.0f} MB", file=sys.stderr)
     return found
 
@@ -355,7 +359,7 @@ def peak(command: list[str]) -> float:
     done = subprocess.run([sys.executable, "-S", "-c", _LAUNCH, *command], capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
-    return int(done.stdout) / (1024**2 / 1024 if sys.platform != "darwin" else 1024**2)
+    return int(done.stdout) / (1024 if sys.platform.startswith("linux") else 1024**2)  # macOS counts bytes
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from curate.annotate import Pass, Planned, status_column, unfinished
 from curate.cluster import Cluster
+from curate.linked import Linked, run_linked
 from curate.op import Counted, Grouped, Op, Score
 from curate.store import identity
 from curate.view import View
@@ -104,13 +105,15 @@ def _whole(view: View, op: Op, cluster: Cluster) -> View:
     if folder in view.store.manifest()["tables"] and set(view.store.shard_rows()) <= view.store.parts(folder):
         _note(view, op, folder)
         return view.with_table(folder, op.makes())
-    report = {}
+    report: dict[str, Any] = {}
     if isinstance(op, Grouped):
         run_grouped(view, op, folder, cluster)
+    elif isinstance(op, Linked):
+        report = run_linked(view, op, folder, cluster)
     elif isinstance(op, Counted):
         report = run_counted(view, op, folder, cluster)
     else:
-        raise TypeError(f"{type(op).__name__} must be a Score, a Grouped or a Counted")
+        raise TypeError(f"{type(op).__name__} must be a Score, a Grouped, a Linked or a Counted")
     _note(view, op, folder, pool=view.pool(), after=view.keep, **({"report": report} if report else {}))
     return view.with_table(folder, op.makes())
 

@@ -44,7 +44,7 @@ def test_an_encoder_that_sees_only_colour():
 def test_draws_by_seed_whatever_the_order_of_the_words():
     images, texts = reader(WORDS)
     first = measure("reader", images, texts, WORDS, n=4, seed=1)
-    again = measure("reader", images, texts, WORDS[::-1] + ["  hello ", ""], n=4, seed=1)
+    again = measure("reader", images, texts, [*WORDS[::-1], "  hello ", ""], n=4, seed=1)
     other = measure("reader", images, texts, WORDS, n=4, seed=2)
     assert first == again and first.other != other.other
 

@@ -149,7 +149,7 @@ def test_a_missing_column_names_the_command_that_makes_it(view):
     rule = Filter(name="long", columns={"words": "score.words"}, where="words > 3")
     with pytest.raises(
         CurateError,
-        match=r"needs column 'words', which is not there: score\.words makes it; run `curate score STORE --filter long`",
+        match=r"column 'words', which is not there: score\.words makes it; run `curate score STORE --filter long`",
     ):
         select(view, rule)
     assert select(annotate(view, list(rule.ops), HERE), rule)[1]["kept"] == 0

@@ -21,6 +21,9 @@ from curate.progress import console
 from curate.report import write_report
 from curate.show import out, print_funnel
 
+#: The urls are part of the pool, and which copy of an image is kept hangs on them: same port, same result.
+USUAL_PORT = 8765
+
 #: The last step that judges pairs; balancing after it thins good ones on purpose.
 JUDGED = "caption_fits"
 
@@ -28,14 +31,13 @@ JUDGED = "caption_fits"
 def main(
     folder: Annotated[Path, typer.Argument(help="Where the pool, the store and the shards go.")] = Path("demo"),
     rows: Annotated[int, typer.Option(min=100, help="Pairs in the pool.")] = 2000,
-    port: Annotated[int, typer.Option(help="Port of the local web server; 0 finds a free one.")] = 0,
     workers: Annotated[int | None, typer.Option(help="0 works without Ray.")] = None,
 ) -> None:
     """The whole job once, on this machine: from a list of image URLs and captions to balanced WebDataset shards."""
     began = time.monotonic()
     pool = folder / "pool" / "pool.parquet"
     # The urls are part of the pool: after a crash the server must come back at the port it had.
-    with serving(folder / "pool", used_port(pool) or port) as base_url:
+    with serving(folder / "pool", used_port(pool)) as base_url:
         if not pool.exists():
             console.print(f"building a pool of {rows:,} image-caption pairs with planted troubles in {pool.parent} ...")
             build(pool.parent, rows, base_url=base_url)
@@ -70,13 +72,15 @@ def used_port(pool: Path) -> int:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, port: int) -> Iterator[str]:
-    """`serve`, with a word of advice where the port is taken."""
+def serving(folder: Path, used: int) -> Iterator[str]:
+    """`serve` at the port that a pool was built for; for a new pool at USUAL_PORT, or a free one."""
     with contextlib.ExitStack() as stack:
-        try:
-            base_url = stack.enter_context(serve(folder, port))
-        except OSError as error:
-            raise SystemExit(f"port {port} is taken ({error}): free it, or give the demo another folder") from None
+        for port in (used,) if used else (USUAL_PORT, 0):
+            with contextlib.suppress(OSError):
+                base_url = stack.enter_context(serve(folder, port))
+                break
+        else:
+            raise SystemExit(f"port {used} is taken: free it, or give the demo another folder")
         yield base_url
 
 

@@ -12,7 +12,7 @@ from pydantic import PrivateAttr
 from curate.encoder.model import EMBEDDED, Encoder, check_model, column_name, model_weights
 from curate.masking import Fill, masked_name, polygons_of, without_text
 from curate.op import Rows, Score
-from curate.score.clipscore import vectors
+from curate.vectors import unit_rows
 
 
 class ClipMasked(Score):
@@ -67,7 +67,7 @@ class ClipMasked(Score):
         clip = column_name(self.model)
         polygons = polygons_of(rows["text_polygons"])
         cosine = rows[clip].to_numpy(zero_copy_only=False).astype(np.float32)
-        texts = vectors(rows[f"{clip}_txt"])
+        texts = unit_rows(rows[f"{clip}_txt"], f"{clip}_txt")
         with_text = [i for i, found in enumerate(polygons) if len(found)]
         if with_text:
             pictures = [without_text(rows.images[i], polygons[i], self.fill) for i in with_text]

@@ -14,7 +14,7 @@ from pydantic import PrivateAttr
 
 from curate.encoder.model import EMBEDDED, Encoder, check_model, column_name, model_weights
 from curate.op import Rows, Score
-from curate.score.clipscore import vectors
+from curate.vectors import unit_rows
 
 Mode = Literal["tokens", "digits"]
 
@@ -53,8 +53,8 @@ class ClipNoDigits(Score):
     """Columns `<clip>_no_digits`, cosine of image and stripped caption, and `<clip>_no_digits_delta`, what it lost.
 
     `<clip>` is the column of score.clip for the same model, which comes before this op: image vectors are taken from
-    there. A caption that stripping leaves as it is keeps its cosine and is not encoded; one of which nothing is left
-    has no value and the status `empty_text`.
+    there. A caption that stripping leaves as it is keeps its cosine and is not encoded (one that only loses its full
+    stop is changed, too); one of which nothing is left has no value and the status `empty_text`.
 
     mode: `tokens` or `digits`, see `strip_numbers`. Which of them was published is not known to us, nor are the exact
         patterns: the rule is ours, after the abstract.
@@ -106,7 +106,7 @@ class ClipNoDigits(Score):
         changed = [i for i, text in enumerate(stripped) if text and text != captions[i]]
         if changed:
             texts = self._encoder.texts([stripped[i] for i in changed])
-            cosine[changed] = np.einsum("nd,nd->n", vectors(rows[f"{clip}_img"])[changed], texts)
+            cosine[changed] = np.einsum("nd,nd->n", unit_rows(rows[f"{clip}_img"], f"{clip}_img")[changed], texts)
         return {
             self.table(): pa.array(cosine, mask=empty),
             f"{self.table()}_delta": pa.array(before - cosine, mask=empty),

@@ -25,8 +25,8 @@ class Ocr(Score):
 
     A line read with less than `min_word_score` gives no words and keeps its polygon: the text is there all the same.
 
-    detector, limit_side_px, min_box_score, max_height_frac: as for score.text_boxes. recognizer: path of another .onnx recogniser with
-    its characters inside; by default PP-OCRv6 small, which reads Latin letters, Chinese and Japanese.
+    detector, limit_side_px, min_box_score, max_height_frac: as for score.text_boxes. recognizer: path of another .onnx
+    recogniser with its characters inside; by default PP-OCRv6 small, which reads Latin letters, Chinese and Japanese.
 
     Licence of the default models: Apache-2.0 (PaddleOCR), as rapidocr's. The parrot-caption paper used DeepSolo.
     Runs on the CPU.

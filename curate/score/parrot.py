@@ -14,8 +14,8 @@ from pydantic import PrivateAttr
 from curate.encoder.model import EMBEDDED, Encoder, check_model, column_name, model_weights
 from curate.masking import Fill, masked_name, polygons_of, without_text
 from curate.op import Rows, Score
-from curate.score.clipscore import vectors
 from curate.spotted_words import normalised
+from curate.vectors import unit_rows
 
 
 class Parrot(Score):
@@ -28,6 +28,9 @@ class Parrot(Score):
         images are encoded. OCR reads lines, so other words of such a line go with it.
 
     score.ocr, score.clip and score.clip_masked, with the same model and fill, come before it.
+
+    Painting over costs an encoder some cosine even if it cannot read: `curate.probe_text` says whether it can (the
+    embedded one cannot), and only then do rsa and rsc say that it did.
 
     fill: how text is removed, `mean` or `inpaint`. The paper inpaints (Telea); `mean` shares T-MARS's column.
     """
@@ -63,7 +66,7 @@ class Parrot(Score):
     def batch(self, rows: Rows) -> Mapping[str, Any]:
         clip = column_name(self.model)
         cosine, masked = (rows[c].to_numpy(zero_copy_only=False) for c in (clip, masked_name(clip, self.fill)))
-        texts = vectors(rows[f"{clip}_txt"])
+        texts = unit_rows(rows[f"{clip}_txt"], f"{clip}_txt")
         polygons = polygons_of(rows["text_polygons"])
         rsa = cosine - masked
         rsc = np.zeros_like(rsa)

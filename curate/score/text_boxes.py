@@ -20,7 +20,7 @@ class TextBoxes(Score):
     text_polygons: eight numbers per line of text, x and y of four corners clockwise from the top left, in pixels of
         the stored image.
 
-    score.ocr makes the same columns and reads the text too, at a quarter of the speed.
+    score.ocr makes the same columns and reads the text too, at a third of the speed.
 
     detector: path of another .onnx detector of the PP-OCR family; by default the one in rapidocr's wheel (PP-OCRv6
         small). limit_side_px: larger images are reduced to this longer side before detection. min_box_score: mean

@@ -44,15 +44,15 @@ TEXTS = [
 
 
 def test_near_captions(make_store):
-    found = verdicts(make_store(rows_of(TEXTS), 3), MinHash())
+    found = verdicts(make_store(rows_of(TEXTS), 3), MinHash(digits="same"))
     assert of(found) == [None, 0, None, None, None, None, None, 5, None, 8]
     assert [size for _, size in found.values()] == [2, 2, 1, None, None, 2, 1, 2, 2, 2]
 
 
-def test_digits_apart(make_store):
+def test_digits(make_store):
     view = make_store(rows_of(["IMG 10", "IMG 11", "img 10"]))
-    assert of(verdicts(view, MinHash())) == [None, 0, 0]
-    assert of(verdicts(view, MinHash(digits="apart"))) == [None, None, 0]
+    assert of(verdicts(view, MinHash(digits="same"))) == [None, 0, 0]
+    assert of(verdicts(view, MinHash())) == [None, None, 0]
 
 
 def test_words(make_store):
@@ -138,7 +138,7 @@ def expected(texts, threshold):
 @given(st.lists(TEXT, min_size=2, max_size=14), st.sampled_from([0.3, 0.5, 0.8]), st.data())
 def test_same_groups_whatever_the_order_the_shards_and_the_partitions(make_store, texts, threshold, data):
     # One value a band: a pair at the threshold is missed once in 10^10.
-    op = MinHash(threshold=threshold, k=3, recall=0.9999999999999)
+    op = MinHash(threshold=threshold, k=3, digits="same", recall=0.9999999999999)
     order = data.draw(st.permutations(range(len(texts))))
     rows = rows_of(texts)
     rows = pl.DataFrame([rows[i] for i in order], schema={"uid": pl.String, "text": pl.String}).to_dicts()

@@ -112,7 +112,7 @@ def test_another_detector_is_another_table(tmp_path):
 
 
 def test_a_detector_that_is_not_there():
-    with pytest.raises(CurateError, match="no OCR model 'nowhere.onnx'"):
+    with pytest.raises(CurateError, match=r"no OCR model 'nowhere\.onnx'"):
         load({"score.text_boxes": {"detector": "nowhere.onnx"}}).check()
 
 

@@ -1,0 +1,239 @@
+"""Images a second of one core: our downloader beside img2dataset's, and what each does with urls that fail.
+
+    python benchmarks/download.py [--rows 600] [--rounds 3] [--delay-seconds 0.05] [--skip-failures]
+
+Both get the same urls of the same server (a process of its own on this machine), 64 requests at a time, the same resize
+options, sha256, one process, and write a tar and a parquet. Ours is DownloadShard without Ray; theirs is
+`img2dataset.download` as a whole, except that its shards are worked on in this process instead of its pool of one, so
+that the two can be timed alike, and that its log process is left out; both favour it. They run in turn.
+
+Images a second of a core are those by processor time: with a server and a downloader on a small machine, wall time says
+more about the server. The failures go through both once, with two retries and a timeout of two seconds, all rows at
+the same time; img2dataset has no limit on time or size as a whole, so a slow drip lasts until the server ends it, after
+a minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import io
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else it asks the network for its newest version
+
+import numpy as np
+import polars as pl
+from img2dataset import resizer as their_resizer
+from PIL import Image
+from run import hardware, serving
+
+from curate.cluster import Cluster
+from curate.demo.server import stats
+from curate.download import DownloadOptions, DownloadShard, folder_of
+from curate.read import read
+from curate.source import ReadOptions
+from curate.store import Store
+
+THREADS = 64
+PICTURES = 64
+RESIZE: dict[str, Any] = {"image_size": 256, "resize_mode": "keep_ratio", "resize_only_if_bigger": True}
+#: Name in the table, and behaviour of the server.
+FAILURES = {
+    "a good one": "ok",
+    "404": "404",
+    "410": "410",
+    "500": "500",
+    "web page instead": "html",
+    "page called jpeg": "html-as-jpeg",
+    "empty": "empty",
+    "use for AI forbidden": "noai",
+    "half a file": "truncated",
+    "connection cut": "cut",
+    "24 MB, length said": "large-declared",
+    "24 MB, length not said": "large",
+    "slow drip": "slow",
+}
+#: img2dataset points file descriptors 1 and 2 at /dev/null during every image; ours takes that out where it runs.
+_THEIR_SILENCE = their_resizer.SuppressStdoutStderr
+
+Result = dict[str, Any]
+
+
+def main() -> None:
+    options = parse()
+    print(hardware("img2dataset", "aiohttp", "opencv-python-headless"))
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        folder = Path(name)
+        sizes = draw(folder / "pool" / "files")
+        with serving(folder / "pool", options.delay_seconds) as base_url:
+            # The query makes every url another one: ours asks only once for equal ones.
+            urls = [f"{base_url}/ok/{n % PICTURES}.jpg?n={n}" for n in range(options.rows)]
+            print(f"{len(urls):,} urls, JPEG of {statistics.mean(sizes) / 1000:.0f} KB, 640 x 480, to {RESIZE}")
+            speed(folder, urls, options.rounds)
+        if not options.skip_failures:
+            failures(folder)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=600)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--delay-seconds", type=float, default=0.0, help="what the server waits before every answer")
+    parser.add_argument("--skip-failures", action="store_true")
+    parser.add_argument("--folder", help="where the temporary files go; default: the system's place")
+    return parser.parse_args()
+
+
+def draw(folder: Path) -> list[int]:
+    """Noise at many scales, which a JPEG takes about as hard as a photo; returns the files' sizes."""
+    folder.mkdir(parents=True)
+    rng, sizes = np.random.default_rng(0), []
+    for number in range(PICTURES):
+        total = np.zeros((480, 640, 3))
+        for scale, weight in ((5, 90), (20, 45), (80, 25), (320, 14)):
+            rough = Image.fromarray(rng.integers(0, 255, (scale * 3 // 4, scale, 3), np.uint8))
+            total += (np.asarray(rough.resize((640, 480), Image.Resampling.BICUBIC), float) - 127) * weight / 127
+        buffer = io.BytesIO()
+        Image.fromarray((total + 127).clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=88)
+        sizes.append((folder / f"{number}.jpg").write_bytes(buffer.getvalue()))
+    return sizes
+
+
+# ---- the two downloaders ----
+
+
+def ours(folder: Path, urls: list[str], **more: Any) -> Result:
+    """One shard through DownloadShard: seconds, processor seconds, and a row of {url, status, message} for each url."""
+    store = Store(str(folder / "store"))
+    view = read(store, ReadOptions(input=str(listed(folder, urls)), rows_per_shard=10_000), Cluster(workers=0))
+    # All urls are of one host here.
+    given = {"concurrency": THREADS, "per_host": THREADS, "allow_private_addresses": ["127.0.0.0/8"], **RESIZE, **more}
+    options = DownloadOptions(**given)
+    their_resizer.SuppressStdoutStderr = contextlib.nullcontext
+    work = DownloadShard(view, options, folder_of(options), 10_000)
+    with timed() as result:
+        work(0)
+    about = store.scan(folder_of(options)).select("status", message="error_message").collect()
+    return result | {"rows": about.with_columns(store["records"].select("url").collect())}
+
+
+def theirs(folder: Path, urls: list[str], **more: Any) -> Result:
+    """The same of img2dataset.download."""
+    whole = importlib.import_module("img2dataset.main")
+    result: Result = {}
+
+    def here(_: int, downloader: Callable[[Any], Any], reader: Iterable[Any], *__: Any) -> None:
+        with timed() as spent:
+            for shard in reader:
+                if not downloader(shard)[0]:
+                    raise SystemExit("img2dataset could not finish a shard")
+        result.update(spent)
+
+    whole.multiprocessing_distributor, whole.LoggerProcess = here, NoLog
+    their_resizer.SuppressStdoutStderr = _THEIR_SILENCE
+    with contextlib.redirect_stdout(io.StringIO()):
+        whole.download(
+            str(listed(folder, urls)),
+            output_folder=str(folder / "shards"),
+            input_format="parquet",
+            caption_col="text",
+            output_format="webdataset",
+            processes_count=1,
+            thread_count=THREADS,
+            extract_exif=False,
+            **RESIZE,
+            **more,
+        )
+    return result | {"rows": pl.read_parquet(folder / "shards" / "00000.parquet").rename({"error_message": "message"})}
+
+
+class NoLog:
+    """In place of img2dataset's log process."""
+
+    def __init__(self, *_: Any) -> None:
+        self.done_shards: set[int] = set()
+
+    def start(self) -> None:
+        pass
+
+    def join(self) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def timed() -> Iterator[Result]:
+    result: Result = {}
+    wall, cpu = time.perf_counter(), time.process_time()
+    yield result
+    result |= {"seconds": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+
+
+def listed(folder: Path, urls: list[str]) -> Path:
+    folder.mkdir(parents=True)
+    pl.DataFrame({"url": urls, "text": [f"caption number {n}" for n in range(len(urls))]}).write_parquet(
+        folder / "urls.parquet"
+    )
+    return folder / "urls.parquet"
+
+
+# ---- the two sections ----
+
+
+def speed(folder: Path, urls: list[str], rounds: int) -> None:
+    """Alternating rounds, so that a slow minute of the machine falls on both; medians."""
+    runs: dict[str, list[Result]] = {"curate": [], "img2dataset": []}
+    for number in range(rounds + 1):
+        for name, go in (("curate", ours), ("img2dataset", theirs)):
+            some = urls if number else urls[:PICTURES]  # the first round loads and warms up
+            result = go(folder / f"{name}-{number}", some)
+            good = (result["rows"]["status"] == "success").sum()
+            if good != len(some):
+                raise SystemExit(f"{name} got {good} of {len(some)} images: {result['rows']}")
+            if number:
+                runs[name].append(result)
+    cpu = {name: statistics.median(r["cpu"] for r in rs) for name, rs in runs.items()}
+    for name, results in runs.items():
+        seconds = statistics.median(r["seconds"] for r in results)
+        spread = " to ".join(f"{len(urls) / f(r['cpu'] for r in results):,.0f}" for f in (max, min))
+        print(
+            f"  {name:12} {len(urls) / cpu[name]:7,.0f} images/s/core ({spread}), {len(urls) / seconds:7,.0f} images/s "
+            f"by the clock; curate is {cpu[name] / cpu['curate']:.2f}x"
+        )
+
+
+def failures(folder: Path) -> None:
+    """Each downloader's status and requests for one url of every kind, from a server of its own."""
+    seen = {}
+    for name, go, more in (
+        ("curate", ours, {"timeout_seconds": 2, "max_bytes": 10_000_000}),
+        ("img2dataset", theirs, {"timeout": 2}),
+    ):
+        with serving(folder / "pool") as base_url:
+            urls = {f"{base_url}/{behaviour}/0.jpg": label for label, behaviour in FAILURES.items()}
+            result = go(folder / f"failures-{name}", list(urls), retries=2, **more)
+            paths = stats(base_url)["paths"]
+        rows = {urls[row["url"]]: row for row in result["rows"].iter_rows(named=True)}
+        asked = {label: paths[f"/{behaviour}/0.jpg"]["requests"] for label, behaviour in FAILURES.items()}
+        seen[name] = (result["seconds"], rows, asked)
+    print("\nurls that fail, two retries: requests and outcome")
+    print(f"  {'':24} {'curate':42} img2dataset")
+    for label in FAILURES:
+        cells = []
+        for _, rows, asked in seen.values():
+            row = rows[label]
+            outcome = row["status"] if not row["message"] else f"{row['status']}: {row['message']}"
+            cells.append(f"{asked[label]} x {outcome.splitlines()[0][:60]}")
+        print(f"  {label:24} {cells[0][:40]:42} {cells[1]}")
+    print("  seconds until all were done: " + ", ".join(f"{name} {s[0]:.1f}" for name, s in seen.items()))
+
+
+if __name__ == "__main__":
+    main()

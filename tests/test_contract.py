@@ -1,0 +1,89 @@
+"""What every op and every pipeline that ships must hold to; new ones are found by their file."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import pickle
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from curate.errors import CurateError
+from curate.filter import library, read_yaml
+from curate.op import Counted, Grouped, Op, Score, about, find, load, names
+
+#: Options that an op cannot do without.
+REQUIRED = {
+    "score.ref_clipscore": {"references": "refs"},
+    "dedupe.exact": {"by": "url"},
+    "dedupe.shared": {"by": "text", "distinct": "sha256"},
+}
+
+
+def example(name: str) -> Op:
+    try:
+        return load({name: REQUIRED.get(name, {})})
+    except CurateError as error:
+        pytest.fail(f"{name} needs options: add an example to REQUIRED ({error})")
+
+
+@pytest.mark.parametrize("name", names())
+class TestEveryOp:
+    def test_is_one_of_the_kinds(self, name: str) -> None:
+        from curate.linked import Linked
+
+        assert issubclass(find(name), (Score, Grouped, Counted, Linked))
+
+    def test_says_what_it_does_and_where_it_is_published(self, name: str) -> None:
+        line = about(name)
+        assert line.endswith(".") and 20 < len(line) < 140, line
+        assert find(name).cite
+
+    def test_makes_columns_of_arrow_types(self, name: str) -> None:
+        made = example(name).makes()
+        assert made and all(isinstance(kind, pa.DataType) for kind in made.values())
+        assert not set(made) & {"uid", "url", "text", "kept", "reason", "dropped_by"}
+
+    def test_has_an_identity_that_json_holds_and_a_worker_can_get(self, name: str) -> None:
+        op = example(name)
+        assert op.spec()["op"] == name
+        json.dumps(op.spec())
+        again = pickle.loads(pickle.dumps(op))
+        assert again.spec() == op.spec() and again.makes() == op.makes()
+
+    def test_how_it_is_computed_is_no_part_of_its_identity(self, name: str) -> None:
+        options = REQUIRED.get(name, {})
+        assert load({name: {**options, "batch_size": 7}}).spec() == example(name).spec()
+
+    def test_refuses_an_unknown_option_by_name(self, name: str) -> None:
+        with pytest.raises(CurateError, match=r"no option 'batch_sise' \(did you mean 'batch_size'\?\)"):
+            load({name: {**REQUIRED.get(name, {}), "batch_sise": 7}})
+
+    def test_module_imports_nothing_heavy(self, name: str) -> None:
+        path = Path(str(importlib.import_module(f"curate.{name}").__file__))
+        heavy = {"torch", "ray", "open_clip", "img2dataset", "transformers", "cv2", "onnxruntime", "rapidocr", "faiss"}
+        found = set()
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found.add((node.module or "").split(".")[0])
+        assert not found & heavy
+
+
+@pytest.mark.parametrize("name", library("pipelines"))
+def test_every_pipeline_is_right_as_it_ships(name: str, tmp_path: Path) -> None:
+    from curate.pipeline import load_pipeline
+
+    pairs = {"url": ["http://a.example/1.jpg"], "text": ["a red car"], "sha256": ["0"]}
+    pl.DataFrame(pairs).write_parquet(tmp_path / "pairs.parquet")
+    given = {"input": str(tmp_path / "pairs.parquet"), "root": str(tmp_path / "store")}
+    data = read_yaml(library("pipelines")[name])
+    assert data["name"] == name and data["about"]
+    loaded = load_pipeline(name, given)
+    assert loaded.steps
+    assert not (tmp_path / "store").exists(), "checking does no work"
