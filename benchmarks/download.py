@@ -5,7 +5,8 @@
 Both get the same urls of the same server (a process of its own on this machine), 64 requests at a time, the same resize
 options, sha256, one process, and write a tar and a parquet. Ours is DownloadShard without Ray; theirs is
 `img2dataset.download` as a whole, except that its shards are worked on in this process instead of its pool of one, so
-that the two can be timed alike, and that its log process is left out; both favour it. They run in turn.
+that the two can be timed alike, and that its log process is left out; both favour it. The limit is img2dataset's
+resizer, which both use, on the same files in memory: decoding, resizing and encoding alone. They run in turn.
 
 Images a second of a core are those by processor time: with a server and a downloader on a small machine, wall time says
 more about the server. The failures go through both once, with two retries and a timeout of two seconds, all rows at
@@ -155,6 +156,27 @@ def theirs(folder: Path, urls: list[str], **more: Any) -> Result:
     return result | {"rows": pl.read_parquet(folder / "shards" / "00000.parquet").rename({"error_message": "message"})}
 
 
+def resizer_alone(folder: Path, urls: list[str]) -> Result:
+    """The pixels alone: no network, no hash, nothing stored."""
+    resize = their_resizer.Resizer(
+        upscale_interpolation="lanczos",
+        downscale_interpolation="area",
+        encode_quality=95,
+        encode_format="jpg",
+        skip_reencode=False,
+        **RESIZE,
+    )
+    bodies = {path: (folder.parent / "pool" / "files" / path).read_bytes() for path in map(file_of, urls)}
+    their_resizer.SuppressStdoutStderr = contextlib.nullcontext
+    with timed() as result:
+        status = ["success" if resize(io.BytesIO(bodies[file_of(url)]))[5] is None else "failed" for url in urls]
+    return result | {"rows": pl.DataFrame({"status": status})}
+
+
+def file_of(url: str) -> str:
+    return url.rpartition("/")[2].partition("?")[0]
+
+
 class NoLog:
     """In place of img2dataset's log process."""
 
@@ -189,11 +211,12 @@ def listed(folder: Path, urls: list[str]) -> Path:
 
 def speed(folder: Path, urls: list[str], rounds: int) -> None:
     """Alternating rounds, so that a slow minute of the machine falls on both; medians."""
-    runs: dict[str, list[Result]] = {"curate": [], "img2dataset": []}
+    runners = {"limit: the resizer": resizer_alone, "curate": ours, "img2dataset": theirs}
+    runs: dict[str, list[Result]] = {name: [] for name in runners}
     for number in range(rounds + 1):
-        for name, go in (("curate", ours), ("img2dataset", theirs)):
+        for name, go in runners.items():
             some = urls if number else urls[:PICTURES]  # the first round loads and warms up
-            result = go(folder / f"{name}-{number}", some)
+            result = go(folder / f"{name.split(':')[0]}-{number}", some)
             good = (result["rows"]["status"] == "success").sum()
             if good != len(some):
                 raise SystemExit(f"{name} got {good} of {len(some)} images: {result['rows']}")
@@ -204,7 +227,7 @@ def speed(folder: Path, urls: list[str], rounds: int) -> None:
         seconds = statistics.median(r["seconds"] for r in results)
         spread = " to ".join(f"{len(urls) / f(r['cpu'] for r in results):,.0f}" for f in (max, min))
         print(
-            f"  {name:12} {len(urls) / cpu[name]:7,.0f} images/s/core ({spread}), {len(urls) / seconds:7,.0f} images/s "
+            f"  {name:18} {len(urls) / cpu[name]:7,.0f} images/s/core ({spread}), {len(urls) / seconds:7,.0f} images/s "
             f"by the clock; curate is {cpu[name] / cpu['curate']:.2f}x"
         )
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from curate.dataset import Dataset
 
 
-def open(root: str) -> Dataset:  # noqa: A001 - `curate.open(root)` reads as what it does
+def open(root: str) -> Dataset:
     """A finished or running store, to look at: tables as polars lazy frames, the funnel, images by uid.
 
     Raises:

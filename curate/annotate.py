@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +14,17 @@ import pyarrow.compute as pc
 
 from curate.images import ImageReader, decoded
 from curate.op import Rows, Score
+from curate.progress import console
+from curate.store import Store
 from curate.view import View
 
 SKIPPED = "skipped"
+
+#: Status of a row whose image or caption killed the process that worked on it.
+DEADLY = "killed_its_worker"
+
+#: So many rows in a row that all fail are no bad rows: something is wrong with the worker (a lost GPU, a full disk).
+ALL_FAILED = 8
 
 
 def status_column(table: str) -> str:
@@ -76,6 +85,16 @@ class Pass:
             planned.op.setup()
 
     def __call__(self, shard: int) -> dict[str, Any]:
+        return self._pass(shard, None)
+
+    def careful(self, shard: int) -> dict[str, Any]:
+        """After this shard failed once: slower, and it finds the rows that kill the worker."""
+        suspects = Suspects(self.view.store, self.plan[0].folder, shard)
+        report = self._pass(shard, suspects)
+        suspects.clear()
+        return report
+
+    def _pass(self, shard: int, suspects: Suspects | None) -> dict[str, Any]:
         todo: dict[str, np.ndarray] = {}
         parts: dict[str, pa.Table | None] = {}
         coming: dict[str, np.ndarray] = {}
@@ -87,7 +106,7 @@ class Pass:
         work = [p for p in self.plan if parts[p.folder] is None or todo[p.folder].any()]
         if not work:
             return {"rows": 0, "seconds": {}}
-        made = self._compute(shard, work, todo, parts)
+        made = self._compute(shard, work, todo, parts, suspects)
         uid = self.view.store.read_part("records", shard, ["uid"])["uid"]
         for planned in work:
             done = made[planned.folder]
@@ -99,7 +118,12 @@ class Pass:
         }
 
     def _compute(
-        self, shard: int, work: list[Planned], todo: dict[str, np.ndarray], parts: dict[str, pa.Table | None]
+        self,
+        shard: int,
+        work: list[Planned],
+        todo: dict[str, np.ndarray],
+        parts: dict[str, pa.Table | None],
+        suspects: Suspects | None,
     ) -> dict[str, _Made]:
         made = {p.folder: _Made(p) for p in work}
         fresh = {name for p in work for name in p.op.makes()}
@@ -110,13 +134,18 @@ class Pass:
         sizes = [p.op.batch_size for p in work if "image" in p.op.needs()]
         size = max(sizes or [p.op.batch_size for p in work])
         chunks = [active[i : i + size] for i in range(0, len(active), size)]
-        pictures = self._pictures(shard, work, todo, chunks)
+        if suspects:
+            chunks = suspects.split(chunks)
+        pictures = self._pictures(shard, work, todo, chunks, suspects)
         for rows in chunks:
+            if suspects:
+                suspects.trying(rows)
             columns = {name: flat(table[name].take(pa.array(rows))) for name in stored} if table is not None else {}
+            deadly = suspects is not None and rows[0] in suspects.deadly
             images = next(pictures) if pictures else None
             for planned in work:
                 mine = todo[planned.folder][rows]
-                values = made[planned.folder].run(mine, columns, images)
+                values = made[planned.folder].run(mine, columns, images, DEADLY if deadly else "ok")
                 part = parts[planned.folder]
                 # What later ops of the pass read: new values, and for rows done in an earlier run the stored ones.
                 for name, new in values.items():
@@ -124,27 +153,80 @@ class Pass:
                     columns[name] = new if old is None else _choose(mine, new, old)
         return made
 
-    def _pictures(self, shard: int, work: list[Planned], todo: dict[str, np.ndarray], chunks: list[np.ndarray]) -> Any:
+    def _pictures(
+        self,
+        shard: int,
+        work: list[Planned],
+        todo: dict[str, np.ndarray],
+        chunks: list[np.ndarray],
+        suspects: Suspects | None,
+    ) -> Any:
         wanted = [todo[p.folder] for p in work if "image" in p.op.needs()]
         if not wanted or self.view.images is None:
             return None
         reader = ImageReader(self.view.store, self.view.images, shard)
-        return decoded(reader, chunks, np.logical_or.reduce(wanted), self.threads)
+        which = np.logical_or.reduce(wanted)
+        if suspects:
+            which[sorted(suspects.deadly)] = False
+        # Looking for the image that kills the worker, none is decoded ahead: the last one tried is the one.
+        return decoded(reader, chunks, which, self.threads, ahead=suspects is None)
+
+
+class Suspects:
+    """Finds the rows of a shard that kill their worker: it leaves a note of what it is about to try, and the next
+    attempt reads it. A chunk that was being tried is taken row by row; a row that was being tried is set aside."""
+
+    def __init__(self, store: Store, folder: str, shard: int):
+        self.store, self.name = store, f"{folder}/.trying-{shard:05d}.json"
+        try:
+            note = json.loads(store.read_bytes(self.name))
+        except FileNotFoundError:
+            note = {"trying": [], "split": [], "deadly": []}
+        self.deadly: set[int] = set(note["deadly"])
+        self.fine: set[int] = set(note["split"])
+        if len(note["trying"]) == 1:
+            self.deadly.add(note["trying"][0])
+        else:
+            self.fine.update(note["trying"])
+
+    def split(self, chunks: list[np.ndarray]) -> list[np.ndarray]:
+        """Chunks in which something died as single rows, and known deadly rows by themselves."""
+        alone = self.fine | self.deadly
+        cut: list[np.ndarray] = []
+        for rows in chunks:
+            if alone.isdisjoint(rows.tolist()):
+                cut.append(rows)
+            else:
+                cut += [rows[i : i + 1] for i in range(len(rows))]
+        return cut
+
+    def trying(self, rows: np.ndarray) -> None:
+        trying = [] if rows[0] in self.deadly else rows.tolist()
+        note = {"trying": trying, "split": sorted(self.fine), "deadly": sorted(self.deadly)}
+        self.store.write_bytes(self.name, json.dumps(note).encode())
+
+    def clear(self) -> None:
+        self.store.remove(self.name)
 
 
 class _Made:
     """What one op made in a pass: chunks of its columns and of its status."""
 
     def __init__(self, planned: Planned):
-        self.op = planned.op
+        self.op, self.size = planned.op, planned.op.batch_size
         self.types = {**planned.op.makes(), status_column(planned.op.table()): pa.string()}
         self.chunks: dict[str, list[pa.Array]] = {name: [] for name in self.types}
         self.mine: list[np.ndarray] = []
         self.seconds = 0.0
 
-    def run(self, mine: np.ndarray, columns: dict[str, pa.Array], images: Any) -> dict[str, pa.Array]:
-        """Run the op on the rows of a chunk that are `mine` and have all it reads; null elsewhere."""
-        status = np.where(mine, "ok", SKIPPED).astype(object)
+    def run(
+        self, mine: np.ndarray, columns: dict[str, pa.Array], images: Any, verdict: str = "ok"
+    ) -> dict[str, pa.Array]:
+        """Run the op on the rows of a chunk that are `mine` and have all it reads; null elsewhere.
+
+        verdict: the status to begin with; with another than `ok` the op does not run.
+        """
+        status = np.where(mine, verdict, SKIPPED).astype(object)
         for name in self.op.needs():
             if name == "image":
                 for i in np.flatnonzero(mine & (status == "ok")):
@@ -170,26 +252,39 @@ class _Made:
     def _guarded(
         self, valid: np.ndarray, columns: dict[str, pa.Array], images: Any, status: np.ndarray
     ) -> dict[str, list[pa.Array]]:
-        """Batch after batch; one that raises is done row by row, so that one bad row costs no other its value."""
+        """Batch after batch; one that raises is halved, and halved again: one bad row costs no other its value."""
         made: dict[str, list[pa.Array]] = {name: [] for name in self.op.makes()}
-        for start in range(0, len(valid), self.op.batch_size):
-            rows = valid[start : start + self.op.batch_size]
-            try:
-                results = [(rows, *self._batch(rows, columns, images))]
-            except Exception:  # noqa: BLE001 - found again below, on the row that causes it
-                results = [(rows[i : i + 1], *self._alone(rows[i : i + 1], columns, images)) for i in range(len(rows))]
-            for done, values, words in results:
+        start = 0
+        while start < len(valid):
+            rows = valid[start : start + self.size]
+            start += len(rows)
+            faults: list[Exception] = []
+            for done, values, words in self._halved(rows, columns, images, faults):
                 status[done] = words
                 for name, array in values.items():
                     made[name].append(array)
+            if len(faults) == len(rows) >= ALL_FAILED:
+                raise faults[-1]
         return made
 
-    def _alone(self, row: np.ndarray, columns: dict[str, pa.Array], images: Any) -> tuple[dict[str, pa.Array], Any]:
+    def _halved(
+        self, rows: np.ndarray, columns: dict[str, pa.Array], images: Any, faults: list[Exception]
+    ) -> Iterator[tuple[np.ndarray, dict[str, pa.Array], Any]]:
         try:
-            return self._batch(row, columns, images)
+            yield (rows, *self._batch(rows, columns, images))
+            return
         except Exception as error:  # noqa: BLE001 - any fault of a row is its status
-            nulls = {name: pa.nulls(1, kind) for name, kind in self.op.makes().items()}
-            return nulls, [f"error: {type(error).__name__}: {error}"[:200]]
+            if len(rows) == 1:
+                faults.append(error)
+                nulls = {name: pa.nulls(1, kind) for name, kind in self.op.makes().items()}
+                yield rows, nulls, [f"error: {type(error).__name__}: {error}"[:200]]
+                return
+            if "out of memory" in str(error).lower() and self.size > len(rows) // 2:
+                self.size = max(1, len(rows) // 2)
+                console.print(f"{self.op.table()}: out of device memory, going on with batches of {self.size}")
+        middle = len(rows) // 2
+        yield from self._halved(rows[:middle], columns, images, faults)
+        yield from self._halved(rows[middle:], columns, images, faults)
 
     def _batch(self, rows: np.ndarray, columns: dict[str, pa.Array], images: Any) -> tuple[dict[str, pa.Array], Any]:
         """The op's columns and its status words for some rows, checked to be one value per row."""

@@ -253,6 +253,23 @@ def report(
     typer.echo(write_report(store, to))
 
 
+@app.command("probe-text")
+def probe_text(
+    model: Annotated[str, typer.Argument(help="lite0-minilm, ViT-L-14/openai, ...")],
+    words: Annotated[int, typer.Option(min=2, help="How many words are rendered.")] = 40,
+    seed: int = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+) -> None:
+    """How strongly a model reads text in images: cosines of rendered words with their own text and with others."""
+    import json
+
+    from wordfreq import top_n_list
+
+    from curate.probe_text import probe
+
+    typer.echo(json.dumps(probe(model, top_n_list("en", 2000)[200:], words, seed, device).as_dict(), indent=1))
+
+
 @app.command()
 def verify(shards: Annotated[str, typer.Argument(help="A folder that `curate write` or a pipeline wrote.")]) -> None:
     """Compare every file of written shards with the sha256 in their manifest."""

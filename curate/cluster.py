@@ -24,7 +24,11 @@ from curate.progress import StepProgress, console
 #: A shard that failed this often is set aside; the run goes on and ends with an error that names it.
 ATTEMPTS = 3
 
-#: A task for one shard; made once per worker, then called per shard. Returns a small report, never rows.
+#: The same where the work looks for the rows to blame: each that kills its worker takes two attempts to be found.
+CAREFUL_ATTEMPTS = 12
+
+#: A task for one shard; made once per worker, then called per shard. Returns a small report, never rows. Where it has a
+#: method `careful`, that is called from the second attempt on: it may look for the row that kills its worker.
 Work = Callable[[int], dict[str, Any]]
 
 
@@ -38,10 +42,11 @@ class _Shards:
     def ready(self) -> None:
         """Answers once a node has room for this worker."""
 
-    def run(self, shard: int) -> dict[str, Any]:
+    def run(self, shard: int, attempt: int) -> dict[str, Any]:
         if self.work is None:
             self.work = _made(self.make, self.arguments)
-        return self.work(shard)
+        careful = getattr(self.work, "careful", None)
+        return careful(shard) if attempt and careful else self.work(shard)
 
 
 def _check_answers(address: str) -> None:
@@ -73,8 +78,8 @@ def _made(make: Callable[..., Work], arguments: dict[str, Any]) -> Work:
 class _Pool:
     """Ray actors that take shards one after the other; `failed` collects the shards that are set aside."""
 
-    def __init__(self, hire: Callable[[], Any], shards: Sequence[int], failed: dict[int, str]):
-        self.hire, self.failed = hire, failed
+    def __init__(self, hire: Callable[[], Any], shards: Sequence[int], failed: dict[int, str], allowed: int = ATTEMPTS):
+        self.hire, self.failed, self.allowed = hire, failed, allowed
         self.todo = deque(shards)
         self.attempts: dict[int, int] = {}
         self.workers: list[Any] = []
@@ -115,7 +120,7 @@ class _Pool:
             if len(given) >= (1 if suspects else 2):
                 return
             shard = self.todo.popleft()
-            self.given[worker.run.remote(shard)] = (shard, worker)
+            self.given[worker.run.remote(shard, self.attempts.get(shard, 0))] = (shard, worker)
 
     def _answers(self, worker: Any) -> Iterator[tuple[int, dict[str, Any]]]:
         """What a worker has done, in its order: when it dies, the first shard without an answer is to blame for it, and
@@ -151,7 +156,7 @@ class _Pool:
         if shard is None:
             raise CurateError(f"a worker cannot start: {_reason(cause)}")
         self.attempts[shard] = self.attempts.get(shard, 0) + 1
-        if self.attempts[shard] >= ATTEMPTS:
+        if self.attempts[shard] >= self.allowed:
             self.failed[shard] = _reason(cause)
             return
         console.print(f"[yellow]shard {shard}: {escape(_reason(cause))}; attempt {self.attempts[shard] + 1} follows")
@@ -203,7 +208,7 @@ class Cluster:
         if failed:
             first = min(failed)
             raise CurateError(
-                f"{label}: {len(failed)} of {len(shards)} shards failed {ATTEMPTS} times and were set aside: "
+                f"{label}: {len(failed)} of {len(shards)} shards failed again and again and were set aside: "
                 f"{sorted(failed)[:10]}; shard {first}: {failed[first]}. The others are done: "
                 "mend the cause and run the same command again"
             )
@@ -236,7 +241,8 @@ class Cluster:
         self.start()
         gpus = gpus if ray.cluster_resources().get("GPU", 0) else 0
         actor = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0)(_Shards)
-        pool = _Pool(lambda: actor.remote(make, arguments), shards, failed)
+        allowed = CAREFUL_ATTEMPTS if hasattr(make, "careful") else ATTEMPTS
+        pool = _Pool(lambda: actor.remote(make, arguments), shards, failed, allowed)
         try:
             yield from pool.run(self._pool_size(len(shards), cpus, gpus))
         finally:

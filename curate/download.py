@@ -186,6 +186,8 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
         folder = adopted.pop()
     else:
         todo = _todo(view, folder, options, sorted(rows))
+        if todo:
+            store.note_change(folder)
         work = {
             "view": view,
             "options": options,

@@ -70,9 +70,9 @@ def decode(data: bytes) -> Image.Image:
 
 
 def decoded(
-    reader: ImageReader, chunks: list[np.ndarray], wanted: np.ndarray, threads: int
+    reader: ImageReader, chunks: list[np.ndarray], wanted: np.ndarray, threads: int, ahead: bool = True
 ) -> Iterator[list[tuple[Image.Image | None, str]]]:
-    """For each chunk of row numbers, its images with a status word; the next chunk is decoded meanwhile."""
+    """For each chunk of row numbers, its images with a status word; the next chunk is decoded meanwhile, if `ahead`."""
 
     def one(row: int, data: bytes | None) -> tuple[Image.Image | None, str]:
         if data is None:
@@ -86,9 +86,9 @@ def decoded(
         return [pool.submit(one, row, reader.bytes(row) if wanted[row] else None) for row in rows.tolist()]
 
     with ThreadPoolExecutor(max(1, threads)) as pool:
-        ahead: list[Any] | None = None
+        following: list[Any] | None = None
         for number, rows in enumerate(chunks):
-            current = ahead if ahead is not None else start(rows)
-            ahead = start(chunks[number + 1]) if number + 1 < len(chunks) else None
+            current = following if following is not None else start(rows)
+            following = start(chunks[number + 1]) if ahead and number + 1 < len(chunks) else None
             yield [future.result() for future in current]
     reader.close()

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from curate.annotate import flat
 from curate.forest import components, spanning_forest
 from curate.view import View
-from curate.whole import _as_rows, _spill, pool_rows
+from curate.whole import _as_rows, _spill, pool_rows, runs_of
 
 if TYPE_CHECKING:
     from curate.linked import Linked
@@ -178,14 +178,22 @@ def _report(labels: np.ndarray, whole: np.ndarray, cap: int) -> dict[str, Any]:
 
 @dataclass
 class SpillLabels:
-    """Work for one shard: every row that has a key, by the partition of its group."""
+    """Work for a run of shards: every row that has a key, by the partition of its group."""
 
     view: View
     op: Linked
     folder: str
     partitions: int
+    shards: list[int]
 
-    def __call__(self, shard: int) -> dict[str, Any]:
+    def __call__(self, run: int) -> dict[str, Any]:
+        frame = pl.concat([self._labelled(shard) for shard in runs_of(self.shards)[run]])
+        for partition in range(self.partitions):
+            piece = frame.filter(pl.col("part") == partition).drop("part")
+            _write(self.view, f"{_spill(self.folder, partition)}/{run:05d}.parquet", piece)
+        return {"rows": len(frame)}
+
+    def _labelled(self, shard: int) -> pl.DataFrame:
         rows = _read(self.view, work_file(self.folder, f"keyed/{shard:05d}.parquet"))["row"].to_numpy().astype(np.int64)
         nodes = (np.int64(shard) << np.int64(32)) | rows
         span = [("node", ">=", shard << 32), ("node", "<", (shard + 1) << 32)]
@@ -198,8 +206,4 @@ class SpillLabels:
         table = self.view.read(shard, self.op.carries()).take(pa.array(rows))
         places = {"shard": pa.array(np.full(len(rows), shard, np.int32)), "row": pa.array(rows, pa.int32())}
         frame = pl.DataFrame(pa.table({"key": keys, **places, **{n: flat(table[n]) for n in table.column_names}}))
-        parts = _by_partition(mixed >> np.uint64(32), self.partitions)
-        for partition in range(self.partitions):
-            name = f"{_spill(self.folder, partition)}/{shard:05d}.parquet"
-            _write(self.view, name, frame.filter(parts == partition))
-        return {"rows": len(rows)}
+        return frame.with_columns(part=pl.Series(_by_partition(mixed >> np.uint64(32), self.partitions)))

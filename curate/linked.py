@@ -30,7 +30,7 @@ from curate.cluster import Cluster
 from curate.link_tasks import Label, LinkPartition, MergeLinks, SpillBands, SpillLabels, work_file
 from curate.op import Grouped, Op, Rows
 from curate.view import View
-from curate.whole import ROWS_PER_PARTITION, SHARDS_PER_COLLECT, CollectVerdicts, JudgePartition, _drain, _spill
+from curate.whole import ROWS_PER_PARTITION, CollectVerdicts, JudgePartition, _drain, _spill, runs_of
 
 #: Files of links that one task puts together.
 MERGED = 64
@@ -81,11 +81,13 @@ def run_linked(view: View, op: Linked, folder: str, cluster: Cluster) -> dict[st
     shards, label = sorted(rows), op.table()
     missing = [s for s in shards if s not in store.parts(folder)]
     shared: dict[str, Any] = {"view": view, "op": op, "folder": folder}
+    if not missing:
+        # Stopped after its last part, maybe while the work was being removed.
+        names = store.names(f"{folder}/.work")
+        report = json.loads(store.read_bytes(work_file(folder, "report.json"))) if "report.json" in names else {}
+        store.remove(f"{folder}/.work")
+        return cast("dict[str, Any]", report)
     if "labels.parquet" not in store.names(f"{folder}/.work"):
-        if not missing:
-            # Stopped after its last part, while the work was being removed.
-            store.remove(f"{folder}/.work")
-            return {}
         level, files = _find_links(view, op, folder, cluster)
         work = {**shared, "level": level, "files": files}
         _drain(cluster.each(f"{label}: groups", Label, work, [0], {}, cpus=op.cpus))
@@ -93,14 +95,17 @@ def run_linked(view: View, op: Linked, folder: str, cluster: Cluster) -> dict[st
     partitions = max(1, -(-sum(rows.values()) // ROWS_PER_PARTITION))
     judged = store.names(f"{folder}/.work")
     to_judge = [p for p in range(partitions) if f"{p:05d}.verdict.parquet" not in judged]
-    if to_judge and missing:
+    if to_judge:
         spilled = store.parts(_spill(folder, partitions - 1))
-        todo = [s for s in shards if s not in spilled]
-        spill = {**shared, "partitions": partitions}
-        _drain(cluster.each(f"{label}: rows", SpillLabels, spill, todo, rows, cpus=op.cpus))
-        judge = {**shared, "op": cast(Grouped, op), "shards": shards}
+        runs = list(enumerate(runs_of(shards)))
+        spill = {**shared, "partitions": partitions, "shards": shards}
+        sizes = {i: sum(rows[s] for s in run) for i, run in runs}
+        todo = [i for i, _ in runs if i not in spilled]
+        _drain(cluster.each(f"{label}: rows", SpillLabels, spill, todo, sizes, cpus=op.cpus))
+        judge = {**shared, "op": cast(Grouped, op), "files": list(range(len(runs)))}
         _drain(cluster.each(f"{label}: verdicts", JudgePartition, judge, to_judge, {}, cpus=op.cpus))
-    groups = sorted({shards.index(s) // SHARDS_PER_COLLECT for s in missing})
+    lacking = set(missing)
+    groups = [i for i, run in enumerate(runs_of(shards)) if lacking & set(run)]
     collect = {**shared, "partitions": partitions, "shards": shards}
     _drain(cluster.each(f"{label}: columns", CollectVerdicts, collect, groups, {}, cpus=op.cpus))
     store.remove(f"{folder}/.work")

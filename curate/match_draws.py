@@ -132,9 +132,7 @@ def _finish(x: Any) -> Any:
 
 
 @compiled
-def _draw(  # noqa: PLR0917
-    ids: Any, bounds: Any, valid: Any, uids: Any, probability: Any, entries: Any, seed: Any
-) -> Any:
+def _draw(ids: Any, bounds: Any, valid: Any, uids: Any, probability: Any, entries: Any, seed: Any) -> Any:
     kept = np.zeros(len(valid), np.bool_)
     start = _finish(seed + _GOLDEN)
     for row in range(len(valid)):

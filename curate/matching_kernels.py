@@ -18,7 +18,7 @@ One file, though a long one: numba's disk cache does not see a change in a compi
 """
 
 # Compiled code is flat: arrays as arguments, branches on bytes.
-# ruff: noqa: PLR0912, PLR0917, PLR1714
+# ruff: noqa: PLR0912, PLR1714
 
 from __future__ import annotations
 

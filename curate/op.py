@@ -190,8 +190,8 @@ def _of_user(name: str) -> type[Op]:
     except ImportError as error:
         raise CurateError(f"op '{name}': cannot import '{module_name}': {error}") from error
     cls = getattr(module, class_name, None)
-    if not (inspect.isclass(cls) and issubclass(cls, (Score, Grouped, Counted))):
-        raise CurateError(f"op '{name}': {module_name} has no Score, Grouped or Counted called '{class_name}'")
+    if not (inspect.isclass(cls) and issubclass(cls, Op) and not inspect.isabstract(cls)):
+        raise CurateError(f"op '{name}': {module_name} has no op called '{class_name}'")
     return cls
 
 

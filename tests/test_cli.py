@@ -86,7 +86,7 @@ def test_list_shows_everything_with_its_paper() -> None:
     ("words", "message"),
     [
         (["filter", "STORE", "datacomp_basc"], r"no filter 'datacomp_basc' \(did you mean 'datacomp_basic'\?\)"),
-        (["filter", "STORE", "datacomp_basic"], r"needs column 'original_width', which is not there: download makes it"),
+        (["filter", "STORE", "datacomp_basic"], r"column 'original_width', which is not there: download makes it"),
         (["filter", "STORE", "laion2b_en"], r"needs column '\w+'.*curate score STORE --filter laion2b_en"),
         (["filter", "STORE", "--where", "wrods > 2"], r"'wrods', which is not there \(did you mean 'words'\?\)"),
         (["filter", "STORE", "--where", "words >"], "not a SQL condition"),

@@ -8,11 +8,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
+import polars as pl
+import pyarrow as pa
 import pytest
 
 from curate.cluster import Cluster
 from curate.errors import CurateError
+from curate.op import Rows, Score
+from curate.read import read
+from curate.scoring import annotate
+from curate.source import ReadOptions
+from curate.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -78,13 +86,14 @@ def test_a_shard_that_kills_its_worker_is_set_aside_and_the_others_are_done(
     ray_cluster: Cluster, tmp_path: Path
 ) -> None:
     done: dict[int, int] = {}
-    with pytest.raises(CurateError, match=r"1 of 6 shards failed 3 times .*\[3\]") as error:
+    with pytest.raises(CurateError, match=r"1 of 6 shards failed again and again .*\[3\]") as error:
         for shard, report in ray_cluster.each(
             "squares", Square, {"folder": str(tmp_path), "deadly": (3,)}, list(range(6)), {}, cpus=0.5
         ):
             done[shard] = report["square"]
     assert sorted(done) == [0, 1, 2, 4, 5]
-    assert calls(tmp_path, 3) == 3
+    # A worker that dies at once may take the answer of the shard before with it: then that one is blamed first.
+    assert calls(tmp_path, 3) in (3, 4)
     assert "the same command again" in str(error.value)
 
 
@@ -130,3 +139,36 @@ def test_a_cluster_that_is_no_longer_there_is_not_joined(tmp_path: Path) -> None
             note.unlink(missing_ok=True)
         else:
             note.write_text(before)
+
+
+class Poison(Score):
+    """Dies on some captions, as a decoder may on an image."""
+
+    reads: ClassVar[tuple[str, ...]] = ("text",)
+    cite: ClassVar[str] = "ours"
+    batch_size: int = 8
+
+    def makes(self) -> dict[str, pa.DataType]:
+        return {"length": pa.int32()}
+
+    def batch(self, rows: Rows) -> dict[str, list[int]]:
+        texts = rows["text"].to_pylist()
+        if "poison" in texts:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {"length": [len(text) for text in texts]}
+
+
+def test_rows_that_kill_their_worker_are_found_and_marked(ray_cluster: Cluster, tmp_path: Path) -> None:
+    texts = [f"caption {i}" for i in range(60)]
+    texts[21] = texts[45] = "poison"
+    urls = [f"http://a.example/{i}" for i in range(60)]
+    pl.DataFrame({"url": urls, "text": texts}).write_parquet(tmp_path / "in.parquet")
+    options = ReadOptions(input=str(tmp_path / "in.parquet"), rows_per_shard=30)
+    view = read(Store(str(tmp_path / "store")), options, Cluster(workers=0))
+    after = annotate(view, [Poison()], ray_cluster)
+    found = pl.concat([after.frame(shard, ["length"]) for shard in (0, 1)])["length"].to_list()
+    assert found == [None if text == "poison" else len(text) for text in texts]
+    folder = after.columns["length"]
+    words = pl.concat([pl.DataFrame(after.store.read_part(folder, shard)) for shard in (0, 1)])
+    assert words["test_cluster_status"].value_counts(sort=True).rows() == [("ok", 58), ("killed_its_worker", 2)]
+    assert not [name for name in after.store.names(folder) if name.startswith(".")]

@@ -21,6 +21,9 @@ REQUIRED = {
     "score.ref_clipscore": {"references": "refs"},
     "dedupe.exact": {"by": "url"},
     "dedupe.shared": {"by": "text", "distinct": "sha256"},
+    "dedupe.semantic": {"by": "lite_img"},
+    "dedupe.decontaminate": {"by": "phash", "against": "evaluation.npy"},
+    "balance.clusters": {"by": "lite_img"},
 }
 
 

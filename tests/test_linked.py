@@ -1,4 +1,5 @@
 import itertools
+import json
 
 import numpy as np
 import polars as pl
@@ -8,7 +9,7 @@ from conftest import HERE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curate import linked
+from curate import linked, whole
 from curate.errors import CurateError
 from curate.keeper import keepers
 from curate.linked import Linked, run_linked
@@ -126,15 +127,16 @@ PHASES = ["SpillBands", "LinkPartition", "MergeLinks", "Label", "SpillLabels", "
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_goes_on_where_it_was_stopped(make_store, monkeypatch, phase):
-    for name, value in {"ROWS_PER_PARTITION": 4, "MERGED": 2, "RUNS": 3, "SHARDS_PER_COLLECT": 64}.items():
+    for name, value in {"ROWS_PER_PARTITION": 4, "MERGED": 2, "RUNS": 3}.items():
         monkeypatch.setattr(linked, name, value)
+    monkeypatch.setattr(whole, "SHARDS_PER_COLLECT", 2)
     view, op = make_store(rows_of(NUMBERS), 2), Close()
     work = getattr(linked, phase)
     call, calls = work.__call__, []
 
     def failing(self, item):
         calls.append(item)
-        if len(calls) == 2 or (phase in {"Label", "CollectVerdicts"} and len(calls) == 1):
+        if len(calls) == 2 or phase == "Label":
             raise OSError("disk full")
         return call(self, item)
 
@@ -144,6 +146,16 @@ def test_goes_on_where_it_was_stopped(make_store, monkeypatch, phase):
             columns(view, op)
     found, _ = columns(view, op)
     assert [tuple(v[:2]) for v in found.values()] == expected(NUMBERS)
+
+
+@pytest.mark.parametrize("left", [["labels.parquet", "report.json"], ["labels.parquet"], []])
+def test_stopped_while_its_work_was_removed(make_store, monkeypatch, left):
+    view, op = make_store(rows_of(NUMBERS)), Close()
+    found, report = columns(view, op)
+    folder = view.folder_for(op, whole=True)
+    for name in left:
+        view.store.write_bytes(f"{folder}/.work/{name}", json.dumps(report).encode())
+    assert columns(view, op) == (found, report if "report.json" in left else {})
 
 
 def test_a_wrong_number_of_keys_is_refused(make_store, monkeypatch):

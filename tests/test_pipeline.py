@@ -55,7 +55,7 @@ def pipeline_file(folder: Path, steps: str = STEPS, **more: object) -> Path:
 def digest(root: Path) -> dict[str, str]:
     """sha256 of every file of the store but its manifest (it holds seconds) and the report."""
     files = [p for p in root.rglob("*") if p.is_file() and p.name not in ("manifest.json", "report.html")]
-    files += [p for p in root.glob("shards-*/manifest.json")]
+    files += root.glob("shards-*/manifest.json")
     return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 

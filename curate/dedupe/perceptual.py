@@ -26,7 +26,8 @@ class Perceptual(Linked):
 
     by: a column of 64-bit hashes, as score.phash makes: `phash`, `dhash`, `ahash`.
     radius: two images are linked when their hashes differ in so many bits or fewer. Usual: 6 to 10 for phash, 5 to 10
-        for dhash, 5 for ahash. Recall is exact; precision is the hash's own, and it sees brightness only.
+        for dhash, 5 for ahash. Recall is exact; precision is the hash's own: right on photographs and figures, but it
+        sees brightness and layout only, so flags, signs and recoloured icons of one shape fall together.
     keep: `smallest_uid`, the `first` of the input, the `largest_image`, or `best:COLUMN` (highest value).
     cap: a group of more rows is cut at its weakest links; images of equal hash stay together.
     pieces: how the hash is split to find pairs: `pieces` over `radius` keys per row, of 64 * (1 - radius / pieces) bits

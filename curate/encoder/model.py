@@ -35,7 +35,7 @@ def column_name(model: str) -> str:
     >>> column_name("ViT-L-14/openai"), column_name("ViT-B-32/laion2b_s34b_b79k")
     ('clip_l14', 'vit_b_32_laion2b_s34b_b79k')
     """
-    return COLUMN_NAMES.get(model) or re.sub(r"\W+", "_", model.split("//")[0].lower()).strip("_")
+    return COLUMN_NAMES.get(model) or re.sub(r"\W+", "_", model.split("//", maxsplit=1)[0].lower()).strip("_")
 
 
 def split_model(model: str) -> tuple[str, str]:

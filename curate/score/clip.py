@@ -18,7 +18,7 @@ class Clip(Score):
 
     model: `ViT-L-14/openai` or any other open_clip architecture/tag, `hf-hub:...`, `local-dir:FOLDER`,
         `architecture//path/to/checkpoint`; by default the embedded lite0-minilm, which is not CLIP and whose cosines
-        have another scale. `<name>` is clip_l14 for ViT-L-14/openai, clip_b32 for ViT-B-32/openai, lite for the default.
+        have another scale. `<name>` is clip_l14 for ViT-L-14/openai, clip_b32 for ViT-B-32/openai, lite by default.
 
     The cosine is taken from float32 vectors before they are stored as float16. An empty caption has no cosine.
     """

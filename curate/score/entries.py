@@ -26,8 +26,8 @@ class Entries(Score):
     """`entries`: sorted ids of the entries that stand in the caption, each once; stored, so that another balancing
     threshold needs no matching.
 
-    metadata: MetaCLIP's metadata.json, or a text file with one entry per line; `small` is a list to try things with: the
-        50,000 most frequent English words of the package wordfreq, also capitalised, and the numbers 0 to 99.
+    metadata: MetaCLIP's metadata.json, or a text file with one entry per line; `small` is a list to try things with:
+        the 50,000 most frequent English words of the package wordfreq, also capitalised, and the numbers 0 to 99.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("text",)

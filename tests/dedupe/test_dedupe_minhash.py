@@ -57,7 +57,7 @@ def test_digits(make_store):
 
 def test_words(make_store):
     view = make_store(rows_of(["red, stop sign", "Red Stop-Sign", "red stop sign old", "!"]))
-    # Unigrams and bigrams: 5 of 7 are shared.
+    # Unigrams and bigrams: 5 of 7 are common.
     assert of(verdicts(view, MinHash(shingles="word", threshold=5 / 7))) == [None, 0, 0, None]
     assert of(verdicts(view, MinHash(shingles="word", threshold=0.72))) == [None, 0, None, None]
     assert of(verdicts(view, MinHash(shingles="word", k=1, threshold=0.75))) == [None, 0, 0, None]
