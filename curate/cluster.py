@@ -208,7 +208,7 @@ class Cluster:
         if failed:
             first = min(failed)
             raise CurateError(
-                f"{label}: {len(failed)} of {len(shards)} shards failed again and again and were set aside: "
+                f"{label}: {len(failed)} of {len(shards)} shards failed and were set aside: "
                 f"{sorted(failed)[:10]}; shard {first}: {failed[first]}. The others are done: "
                 "mend the cause and run the same command again"
             )

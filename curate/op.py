@@ -138,7 +138,11 @@ class Counted(Op):
 
     @abstractmethod
     def batch(self, rows: Rows, total: Any) -> Mapping[str, Any]:
-        """As Score.batch, given the sum of all counts."""
+        """As Score.batch, given the sum of all counts as `settle` left it."""
+
+    def settle(self, total: Any) -> Any:
+        """What `batch` and `report` get instead of the sum, made once: centroids of a sample, a threshold of counts."""
+        return total
 
     def report(self, total: Any) -> dict[str, Any]:
         """What of the statistic goes into the manifest."""

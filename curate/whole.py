@@ -257,6 +257,7 @@ def run_counted(view: View, op: Counted, folder: str, cluster: Cluster) -> dict[
     count = {"view": view, "op": op, "shards": shards}
     for _, report in cluster.each(f"{op.table()}: counts", CountShards, count, groups, {}, cpus=op.cpus):
         total = report["total"] if total is None else total + report["total"]
+    total = op.settle(total)
     missing = [s for s in shards if s not in store.parts(folder)]
     apply = {"view": view, "op": op, "folder": folder, "total": total}
     _drain(cluster.each(op.table(), ApplyTotal, apply, missing, rows, cpus=op.cpus))

@@ -6,8 +6,10 @@ import ast
 import importlib
 import json
 import pickle
+import tempfile
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -16,13 +18,17 @@ from curate.errors import CurateError
 from curate.filter import library, read_yaml
 from curate.op import Counted, Grouped, Op, Score, about, find, load, names
 
+#: An evaluation set of three hashes.
+EVALUATION = Path(tempfile.mkdtemp()) / "evaluation.npy"
+np.save(EVALUATION, np.array([1, 2, 3], np.uint64))
+
 #: Options that an op cannot do without.
 REQUIRED = {
     "score.ref_clipscore": {"references": "refs"},
     "dedupe.exact": {"by": "url"},
     "dedupe.shared": {"by": "text", "distinct": "sha256"},
     "dedupe.semantic": {"by": "lite_img"},
-    "dedupe.decontaminate": {"by": "phash", "against": "evaluation.npy"},
+    "dedupe.decontaminate": {"by": "phash", "against": str(EVALUATION)},
     "balance.clusters": {"by": "lite_img"},
 }
 

@@ -63,12 +63,11 @@ class Clusters(Counted):
         return np.asarray(kmeans.centroids, np.float32)
 
     def batch(self, rows: Rows, total: Any) -> Mapping[str, Any]:
-        centroids = total.settled(self) if isinstance(total, Sample) else total
-        cos, cluster = nearest(unit_rows(rows[self.by], self.by, centroids.shape[1]), centroids)
+        cos, cluster = nearest(unit_rows(rows[self.by], self.by, total.shape[1]), total)
         return {self.table(): cluster, f"{self.table()}_cos": cos}
 
     def report(self, total: Any) -> dict[str, Any]:
-        return {"sample": len(total.vectors)} if isinstance(total, Sample) else {"clusters": len(total)}
+        return {"clusters": len(total)}
 
 
 class Sample:
@@ -77,7 +76,6 @@ class Sample:
     def __init__(self, ranks: np.ndarray, vectors: np.ndarray, most: int):
         order = np.argsort(ranks, kind="stable")[:most]
         self.ranks, self.vectors, self.most = ranks[order], vectors[order], most
-        self._settled: np.ndarray | None = None
 
     def __add__(self, other: Sample) -> Sample:
         if not len(self.ranks) or not len(other.ranks):
@@ -87,9 +85,3 @@ class Sample:
             raise CurateError(f"embeddings of {lengths[0]} and of {lengths[1]} numbers: two models made them")
         ranks = np.concatenate([self.ranks, other.ranks])
         return Sample(ranks, np.concatenate([self.vectors, other.vectors]), self.most)
-
-    def settled(self, op: Clusters) -> np.ndarray:
-        """The centroids, trained at the first call."""
-        if self._settled is None:
-            self._settled = op.settle(self)
-        return self._settled

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 #: The encoder that needs no download; it is not CLIP.
 EMBEDDED = "lite0-minilm"
 
+#: Images that one core encodes at a time: what lies between the layers of more leaves its cache (lite0 takes half the
+#: time per image at 8 that it takes at 64).
+CPU_PIECE = 8
+
 #: Column names under which published recipes know a model's score.
 COLUMN_NAMES = {
     EMBEDDED: "lite",
@@ -133,6 +137,10 @@ class Encoder:
         return loaded.eval(), preprocess, clip.get_tokenizer(name)
 
     def images(self, pictures: Sequence[Image.Image]) -> np.ndarray:
+        step = len(pictures) if self.device != "cpu" else CPU_PIECE
+        return np.concatenate([self._images(pictures[i : i + step]) for i in range(0, len(pictures), step)])
+
+    def _images(self, pictures: Sequence[Image.Image]) -> np.ndarray:
         batch = self._torch.stack([self.preprocess(picture) for picture in pictures]).to(self.device)
         return self._vectors(self.model.encode_image, batch)
 

@@ -164,7 +164,7 @@ def test_centroids_do_not_depend_on_the_order_or_the_parts():
     for part in reversed(parts[1:]):
         total = total + part
     assert len(total.vectors) == 100 and np.array_equal(total.vectors, whole.vectors)
-    made = op.batch(Rows({"v": vectors, "uid": uids}), total)
+    made = op.batch(Rows({"v": vectors, "uid": uids}), op.settle(total))
     centroids = op.settle(whole)
     assert np.allclose(np.linalg.norm(centroids, axis=1), 1, atol=1e-5)
     again = op.batch(Rows({"v": vectors, "uid": uids}), centroids)
@@ -174,7 +174,7 @@ def test_centroids_do_not_depend_on_the_order_or_the_parts():
 def test_fewer_rows_than_clusters():
     op = Clusters(by="v", k=50)
     rows = Rows({"v": pa.array([[1.0, 0.0], [0.0, 1.0]]), "uid": pa.array(["a", "b"])})
-    made = op.batch(rows, op.count(rows))
+    made = op.batch(rows, op.settle(op.count(rows)))
     assert sorted(made["v_cluster"].tolist()) == [0, 1] and made["v_cluster_cos"].tolist() == [1, 1]
 
 
@@ -184,4 +184,4 @@ def test_vectors_of_two_models_are_refused():
     with pytest.raises(CurateError, match="two models"):
         one + two
     with pytest.raises(CurateError, match="2 numbers, expected 1"):
-        op.batch(Rows({"v": pa.array([[1.0, 2.0]]), "uid": pa.array(["a"])}), one)
+        op.batch(Rows({"v": pa.array([[1.0, 2.0]]), "uid": pa.array(["a"])}), op.settle(one))
