@@ -253,6 +253,28 @@ def report(
     typer.echo(write_report(store, to))
 
 
+@app.command()
+def probe(
+    store: StoreArg,
+    ops: Annotated[list[str], typer.Argument(help="Ops, as for `curate score`.")],
+    rows: Annotated[int, typer.Option(min=1, help="Rows to try.")] = 1000,
+    workers: Annotated[int, typer.Option(min=1, help="Workers to forecast for.")] = 1,
+) -> None:
+    """What ops would cost: rows per second, share of the time, memory, hours for the whole store. Writes nothing."""
+    import yaml
+
+    from curate.op import load_all
+    from curate.probe import probe as try_ops
+    from curate.show import print_costs
+    from curate.store import Store
+    from curate.view import View
+
+    loaded = load_all([yaml.safe_load(op) for op in ops])
+    for op in loaded:
+        op.check()
+    print_costs(try_ops(View.of(Store(store)), loaded, rows), workers)
+
+
 @app.command("probe-text")
 def probe_text(
     model: Annotated[str, typer.Argument(help="lite0-minilm, ViT-L-14/openai, ...")],

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,6 +14,9 @@ from curate import inputs
 from curate.errors import CurateError
 from curate.filter import library, load_filter, read_yaml
 from curate.op import about, find, names
+
+if TYPE_CHECKING:
+    from curate.probe import Cost
 
 #: What a command is asked for goes to stdout.
 out = Console(highlight=False)
@@ -95,6 +99,19 @@ def _made(name: str, entry: dict[str, Any]) -> str:
     options = ", ".join(f"{option}: {value}" for option, value in given.items() if value not in ("", None))
     made = f"{entry['op']} v{entry.get('version', 1)}" + (f" {{{options}}}" if options else "")
     return made + (f", weights {entry['weights']}" if entry.get("weights") else "")
+
+
+def print_costs(costs: Sequence[Cost], workers: int) -> None:
+    """A line per op of `curate probe`."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("op", "device", "rows/s", "share", "setup s", "memory MB", "hours"):
+        table.add_column(heading, justify="left" if heading in ("op", "device") else "right")
+    for cost in costs:
+        numbers = f"{cost.rows_per_second:,.0f}", f"{cost.share:.0%}", f"{cost.setup_seconds:.1f}"
+        table.add_row(cost.op, cost.device, *numbers, f"{cost.memory_mb:,.0f}", f"{cost.hours / workers:,.2f}")
+    out.print(table)
+    hours = sum(cost.hours for cost in costs) / workers
+    out.print(f"{costs[0].rows:,} rows tried; all of the store in one pass: {hours:,.2f} hours on {workers} workers")
 
 
 def print_library() -> None:

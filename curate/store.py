@@ -23,12 +23,13 @@ from typing import Any, BinaryIO, cast
 import fsspec
 import polars as pl
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from curate.errors import CurateError, unknown
 
 FORMAT = 1
+#: Columns of values that hardly repeat: with a dictionary they take a third longer to write and three times to read.
+_DISTINCT = {"uid", "url", "text", "sha256", "key"}
 _WRITE: dict[str, Any] = {"compression": "zstd", "write_statistics": True, "store_schema": True}
 
 
@@ -224,7 +225,8 @@ class Store(Folder):
 
     def write_part(self, table: str, shard: int, rows: pa.Table) -> None:
         with self.writing(self.part(table, shard)) as file:
-            pq.write_table(rows, file, **_WRITE)
+            repeated = [name for name in rows.column_names if name not in _DISTINCT]
+            pq.write_table(rows, file, use_dictionary=repeated, **_WRITE)
 
     # ---- for people: tables by name ----
 
@@ -253,6 +255,9 @@ class Store(Folder):
             raise CurateError(f"{self.url}/{folder} holds no parts yet")
         if self.local:
             return pl.scan_parquet(parts, hive_partitioning=False)
+        # Imported here: it brings pandas along, a third of a second for every command.
+        import pyarrow.dataset as ds
+
         return pl.scan_pyarrow_dataset(ds.dataset(parts, format="parquet", filesystem=self.fs))
 
     def columns(self) -> dict[str, str]:

@@ -124,3 +124,19 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert done.returncode == 130
     assert "the same command goes on from here" in " ".join(done.stderr.split())
+
+
+def test_probe_forecasts_and_writes_nothing(store: Path) -> None:
+    before = {p.name for p in store.iterdir()}
+    done = curate("probe", store, "score.words", "score.language", "--rows", "50", "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"score\.words +cpu +[\d,]+ ", done.stdout)
+    assert "50 rows tried; all of the store in one pass: 0.00 hours on 2 workers" in done.stdout
+    assert {p.name for p in store.iterdir()} == before
+    assert "looks at all rows at once" in curate("probe", store, "dedupe.exact: {by: url}").stderr
+
+
+def test_probe_text_measures_how_a_model_reads() -> None:
+    done = curate("probe-text", "lite0-minilm", "--words", "6", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert '"spotting"' in done.stdout and '"chance"' in done.stdout

@@ -1,0 +1,122 @@
+"""score.clip through the whole pass gives what a plain open_clip loop gives, and says which rows have no score."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from conftest import HERE, column, picture
+from PIL import Image
+
+from curate.demo import scenes
+from curate.encoder.open_clip_import import open_clip
+from curate.errors import CurateError
+from curate.op import load
+from curate.scoring import annotate
+from curate.view import View
+
+torch = pytest.importorskip("torch")
+
+#: A small architecture of open_clip's own, with CLIP's tokenizer.
+SMALL = "ViT-S-32-alt/random"
+COSINE, STORED = 1e-5, 1e-3
+LONG = "a photo of a very large red bus that stands in the rain near a green house " * 8
+
+
+@pytest.fixture(autouse=True)
+def _without_network(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+def drawn(count: int, seed: int = 7) -> tuple[list[bytes], list[str]]:
+    """Pictures between 224 and 900 px on a side as JPEG and PNG files, with their captions; the last is a long one."""
+    rng, files, texts = random.Random(seed), [], []
+    for number in range(count):
+        image, text, _ = scenes.draw(rng)
+        file = io.BytesIO()
+        image.save(file, "JPEG" if number % 3 else "PNG", **({"quality": 92} if number % 3 else {}))
+        files.append(file.getvalue())
+        texts.append(text)
+    return files, [*texts[:-1], LONG]
+
+
+def plain(model: str, files: Sequence[bytes], texts: Sequence[str], tmp_path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """What anybody would write: open_clip's preprocess, model and tokenizer, one row after the other."""
+    name = model.partition("/")[0]
+    if model == "lite0-minilm":
+        from curate.encoder import lite
+
+        lite.write_folder(tmp_path / "lite")
+        name = f"local-dir:{tmp_path / 'lite'}"
+    torch.manual_seed(0)
+    encoder, _, preprocess = open_clip().create_model_and_transforms(name)
+    encoder.eval()
+    tokenizer = open_clip().get_tokenizer(name)
+    images, captions = [], []
+    with torch.no_grad():
+        for file, text in zip(files, texts, strict=True):
+            pixels = preprocess(Image.open(io.BytesIO(file)).convert("RGB"))
+            image, caption = encoder.encode_image(pixels[None]), encoder.encode_text(tokenizer([text]))
+            images.append((image / image.norm(dim=-1, keepdim=True))[0].numpy())
+            captions.append((caption / caption.norm(dim=-1, keepdim=True))[0].numpy())
+    return np.stack(images), np.stack(captions)
+
+
+def scored(view: View, **options: Any) -> tuple[View, Any]:
+    op = load({"score.clip": {"device": "cpu", "name": "match", **options}})
+    return annotate(view, [op], HERE), op
+
+
+def same_as_plain(view: View, files: Sequence[bytes], texts: Sequence[str], model: str, tmp_path: Path) -> None:
+    after, _ = scored(view, model=model)
+    cosine, image, text, status = zip(*column(after, "match", "match_img", "match_txt", "match_status"), strict=True)
+    assert set(status) == {"ok"}
+    images, captions = plain(model, files, texts, tmp_path)
+    np.testing.assert_allclose(cosine, (images * captions).sum(1), atol=COSINE)
+    np.testing.assert_allclose(np.array(image, np.float32), images, atol=STORED)
+    np.testing.assert_allclose(np.array(text, np.float32), captions, atol=STORED)
+
+
+@pytest.mark.parametrize(("model", "count"), [("lite0-minilm", 100), (SMALL, 100)])
+def test_same_as_a_plain_open_clip_loop(make_store, tmp_path, model, count):
+    files, texts = drawn(count)
+    view = make_store([{"text": text} for text in texts], rows_per_shard=64, images=files)
+    same_as_plain(view, files, texts, model, tmp_path)
+
+
+@pytest.mark.skipif("CURATE_TEST_POOL" not in os.environ, reason="CURATE_TEST_POOL names no folder of real pairs")
+def test_same_as_a_plain_open_clip_loop_on_real_pairs(make_store, tmp_path):
+    """CURATE_TEST_POOL: a folder with pool.parquet, columns `file` (under the folder) and `caption`."""
+    folder = Path(os.environ["CURATE_TEST_POOL"])
+    pool = pl.read_parquet(folder / "pool.parquet", columns=["file", "caption"]).drop_nulls()
+    pool = pool.filter(pool["caption"].str.strip_chars() != "").sample(500, seed=1)
+    files = [(folder / name).read_bytes() for name in pool["file"]]
+    texts = pool["caption"].to_list()
+    view = make_store([{"text": text} for text in texts], rows_per_shard=250, images=files)
+    same_as_plain(view, files, texts, "lite0-minilm", tmp_path)
+
+
+def test_cuda_is_not_replaced_by_a_slow_cpu(make_store):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    with pytest.raises(CurateError, match="device: cuda was asked for"):
+        load({"score.clip": {"device": "cuda"}}).setup()
+
+
+def test_a_row_without_caption_or_image_has_no_score_and_says_why(make_store):
+    files = [picture(1), picture(2), None, b"no picture", picture(5)[:-100], picture(6)]
+    texts = ["red", "  ", "no image", "no pixels", "half a file", LONG]
+    after, _ = scored(make_store([{"text": text} for text in texts], images=files), model=SMALL)
+    rows = column(after, "match", "match_img", "match_txt", "match_status")
+    assert [row[3] for row in rows][:3] == ["ok", "empty_text", "no_image"]
+    assert all(row[3].startswith("undecodable") for row in rows[3:5])
+    assert [row[0] is None for row in rows] == [False, True, True, True, True, False]
+    assert [row[1] is None for row in rows] == [False, False, True, True, True, False], "pixels need no caption"
+    assert [row[2] is None for row in rows] == [False, True, True, True, True, False]
