@@ -33,11 +33,11 @@ _BACKWARDS = {">=": "<=", "<=": ">=", ">": "<", "<": ">", "=": "="}
 class Dataset:
     """What `curate.open(root)` gives. All tables have the same rows in the same order: that of the input.
 
-    >>> store = curate.open("demo/store")                                # doctest: +SKIP
-    >>> store["words"].filter(pl.col("words") > 20).collect()            # doctest: +SKIP
-    >>> store.table("match", "lang", "kept", "reason").collect()         # doctest: +SKIP
-    >>> rows = store.sample(12, dropped_by="images", with_image=True)    # doctest: +SKIP
-    >>> store.images(rows["uid"])                                        # doctest: +SKIP
+        store = curate.open("demo/store")
+        store["words"].filter(pl.col("words") > 20).collect()
+        store.table("match", "lang", "kept", "reason").collect()
+        rows = store.sample(12, dropped_by="images", with_image=True)
+        store.images(rows["uid"])
 
     `step`, wherever it is taken, is the name of a filter step: the verdicts are those after it. Without one they are
     those at the end of the last run, or, where no run has ended, of the filter that was applied last.

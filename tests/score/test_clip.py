@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from conftest import HERE, column, picture
+from conftest import HERE, picture
 from PIL import Image
 
 from curate.demo import scenes
@@ -69,9 +69,11 @@ def plain(model: str, files: Sequence[bytes], texts: Sequence[str], tmp_path: Pa
     return np.stack(images), np.stack(captions)
 
 
-def scored(view: View, **options: Any) -> tuple[View, Any]:
+def scored(view: View, *names: str, **options: Any) -> list[tuple[Any, ...]]:
+    """Columns of the table `match`, in the order of the rows, after a pass over the store."""
     op = load({"score.clip": {"device": "cpu", "name": "match", **options}})
-    return annotate(view, [op], HERE), op
+    annotate(view, [op], HERE)
+    return view.store["match"].select(names).collect().rows()
 
 
 def same_as_plain(view: View, files: Sequence[bytes], texts: Sequence[str], model: str, tmp_path: Path) -> None:
@@ -113,8 +115,8 @@ def test_cuda_is_not_replaced_by_a_slow_cpu(make_store):
 def test_a_row_without_caption_or_image_has_no_score_and_says_why(make_store):
     files = [picture(1), picture(2), None, b"no picture", picture(5)[:-100], picture(6)]
     texts = ["red", "  ", "no image", "no pixels", "half a file", LONG]
-    after, _ = scored(make_store([{"text": text} for text in texts], images=files), model=SMALL)
-    rows = column(after, "match", "match_img", "match_txt", "match_status")
+    view = make_store([{"text": text} for text in texts], images=files)
+    rows = scored(view, "match", "match_img", "match_txt", "match_status", model=SMALL)
     assert [row[3] for row in rows][:3] == ["ok", "empty_text", "no_image"]
     assert all(row[3].startswith("undecodable") for row in rows[3:5])
     assert [row[0] is None for row in rows] == [False, True, True, True, True, False]

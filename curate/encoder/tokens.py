@@ -1,0 +1,85 @@
+"""Tokens of captions: which are longer than a model's context, and their consecutive windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from curate.errors import CurateError
+
+
+class Tokens:
+    """open_clip's tokenizer of a model, with what it does not say: how many tokens a caption really has.
+
+    `known` is False for a tokenizer that is neither CLIP's own nor a plain Hugging Face one: nothing is said of those.
+    """
+
+    def __init__(self, tokenizer: Any):
+        self._tokenizer = tokenizer
+        self.context: int = getattr(tokenizer, "context_length", 0) or 0
+        kind = type(tokenizer).__name__
+        self._own = kind == "SimpleTokenizer" and getattr(tokenizer, "reduction_fn", None) is None
+        self._hub = kind == "HFTokenizer" and not tokenizer.tokenizer_mode
+        self.known = self._own or self._hub
+
+    def __call__(self, captions: Sequence[str]) -> Any:
+        """n x context; longer captions are cut as open_clip cuts them."""
+        return self._tokenizer(list(captions))
+
+    def longer(self, captions: Sequence[str], tokens: Any) -> list[bool | None]:
+        """Captions with more tokens than the context holds, start and end included; None where that is not known.
+
+        tokens: what calling this gave for them; only those that fill the context are counted again.
+        """
+        if not self.known:
+            return [None] * len(captions)
+        full = (tokens[:, -1] != self._padding()).tolist() if self._tells_padding() else [True] * len(captions)
+        return [f and self.count(caption) > self.context for f, caption in zip(full, captions, strict=True)]
+
+    def count(self, caption: str) -> int:
+        """Tokens of a whole caption, start and end included, by the tokenizer itself."""
+        if self._own:
+            return len(self._tokenizer.encode(caption)) + 2
+        return len(self._tokenizer.tokenizer(self._tokenizer.clean_fn(caption), verbose=False).input_ids)
+
+    def windows(self, caption: str) -> Any:
+        """The whole caption as windows of the context's length, one after the other, each with its start and end.
+
+        Raises:
+            CurateError: for a tokenizer that cannot be cut so.
+        """
+        import torch
+
+        if self._own:
+            tokenizer, room = self._tokenizer, self.context - 2
+            words = tokenizer.encode(caption)
+            made = torch.zeros(-(-len(words) // room) or 1, self.context, dtype=torch.long)
+            for row, start in zip(made, range(0, max(1, len(words)), room), strict=True):
+                window = [tokenizer.sot_token_id, *words[start : start + room], tokenizer.eot_token_id]
+                row[: len(window)] = torch.tensor(window)
+            return made
+        if not (self._hub and self._tokenizer.tokenizer.is_fast):
+            raise CurateError("windows: average needs CLIP's own tokenizer or a fast Hugging Face one; use windows: cut")
+        made = torch.tensor(
+            self._tokenizer.tokenizer(
+                self._tokenizer.clean_fn(caption),
+                max_length=self.context,
+                padding="max_length",
+                truncation=True,
+                return_overflowing_tokens=True,
+            ).input_ids
+        )
+        if self._tokenizer.strip_sep_token:
+            made[made == self._tokenizer.tokenizer.sep_token_id] = 0
+        return made
+
+    def _padding(self) -> int:
+        return 0 if self._own else int(self._tokenizer.tokenizer.pad_token_id)
+
+    def _tells_padding(self) -> bool:
+        """Whether a caption that fills the context cannot end in the token that fills up a shorter one."""
+        if self._own:
+            return True
+        inner = self._tokenizer.tokenizer
+        ends = {inner.eos_token_id, inner.sep_token_id, 0 if self._tokenizer.strip_sep_token else None}
+        return inner.padding_side == "right" and inner.pad_token_id is not None and inner.pad_token_id not in ends
