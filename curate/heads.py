@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import pickle
+import struct
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -24,6 +25,12 @@ PICKLES = (".p", ".pkl", ".pickle")
 MOST_BYTES = 256 << 20
 #: What a batch norm counts while it is trained; the forward pass has no use for it.
 UNUSED = "num_batches_tracked"
+
+#: What torch and numpy raise over a file that is cut short, or something else.
+_UNREADABLE = (
+    *(OSError, EOFError, ValueError, TypeError, RuntimeError, AttributeError, AssertionError),
+    *(LookupError, struct.error, pickle.UnpicklingError),
+)
 
 _CONVERT = (
     "a pickle can run code when it is opened. Convert it once, where you trust it: "
@@ -46,7 +53,7 @@ def open_weights(source: str, sha256: str = "") -> dict[str, np.ndarray]:
     data = read_checked(source, sha256)
     try:
         found = _parse(data, suffix)
-    except (OSError, ValueError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+    except _UNREADABLE as error:
         first = str(error).partition("\n")[0]
         raise CurateError(f"'{source}' is no {suffix} file of tensors alone: {first}") from error
     for name, values in found.items():
@@ -62,9 +69,13 @@ def _parse(data: bytes, suffix: str) -> dict[str, np.ndarray]:
 
     if suffix == ".safetensors":
         # Through torch: numpy has no bfloat16.
+        from safetensors import SafetensorError
         from safetensors.torch import load
 
-        tensors: Any = load(data)
+        try:
+            tensors: Any = load(data)
+        except SafetensorError as error:
+            raise ValueError(str(error)) from error
     else:
         tensors = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     if isinstance(tensors, torch.Tensor):

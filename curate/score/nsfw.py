@@ -47,9 +47,8 @@ class Nsfw(Score):
 
     head: `datacomp` discards over 0.1. `laion` is the `punsafe` of LAION-5B, whose aesthetic subsets keep under 0.5;
         `laion_b32` is LAION's for ViT-B/32 embeddings (`by: clip_b32_img`).
-    file: the weights as published, by path or URL: the `nsfw-image` model of mlfoundations/dataset2metadata (MIT), or
-        `clip_ViT-L-14_openai_binary_nsfw_head.pth`, `clip_ViT-B-32_openai_binary_nsfw_head.pth`
-        (LAION-AI/CLIP-based-NSFW-Detector, MIT).
+    file: the weights as published, by path or URL: the `nsfw-image` model of mlfoundations/dataset2metadata (MIT); of
+        LAION-AI/CLIP-based-NSFW-Detector (MIT) the PyTorch state dicts (.pth), not the Keras folders.
     sha256: of that file; required for a URL. It, not the place, is part of the table's identity.
     by: column of image embeddings of OpenAI's model; normalised before the head.
 

@@ -1,0 +1,86 @@
+import io
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from curate.cluster import Cluster
+from curate.op import Rows, load
+from curate.read import ReadOptions, read
+from curate.score.image_quality import entropy, laplacian_variance
+from curate.scoring import annotate
+from curate.store import Store
+
+
+def scores(*images):
+    made = load("score.image_quality").batch(Rows({}, images))
+    return [tuple(float(made[name][i]) for name in made) for i in range(len(images))]
+
+
+def grey(values):
+    return Image.fromarray(np.array(values, np.uint8)).convert("RGB")
+
+
+def test_literals():
+    board = np.indices((8, 8)).sum(axis=0) % 2
+    # Every Laplacian of a board of 0 and 100 is +-400, one step either way from zero mean.
+    assert scores(grey(board * 100)) == [(50, 400**2, 1)]
+    assert scores(grey([[7] * 5] * 4)) == [(0, 0, 0)]
+    assert scores(grey([[0, 255]])) == [(127.5, 510**2, 1)]
+    levels = np.arange(256).reshape(16, 16)
+    std, _, bits = scores(grey(levels))[0]
+    assert std == pytest.approx(np.sqrt((256**2 - 1) / 12)) and bits == pytest.approx(8)
+
+
+def test_grey_is_luma():
+    red, green, blue = (Image.new("RGB", (4, 2), color) for color in ("#ff0000", "#00ff00", "#0000ff"))
+    for image, level in ((red, 76), (green, 150), (blue, 29)):
+        image.putpixel((0, 0), (0, 0, 0))
+        values = [0] + [level] * 7
+        assert scores(image)[0][0] == pytest.approx(np.std(values))
+
+
+def test_a_ramp_has_no_laplacian_inside():
+    wide = np.tile(np.arange(0, 200, 2), (50, 1)).astype(np.uint8)
+    inside = laplacian_variance(wide)
+    # 2 columns of 100 are mirrored edges: +4 and -4.
+    assert inside == pytest.approx(2 / 100 * 16)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (2, 2), (40, 31)])
+def test_laplacian_is_that_of_opencv(size):
+    import cv2
+
+    values = np.random.default_rng(0).integers(0, 256, size, np.uint8)
+    assert laplacian_variance(values) == pytest.approx(cv2.Laplacian(values, cv2.CV_64F).var())
+
+
+def test_entropy_by_counting():
+    values = np.array([[0, 0, 0, 0], [1, 1, 2, 3]], np.uint8)
+    assert entropy(values) == 1.75
+    assert entropy(np.array([[255]], np.uint8)) == 0
+
+
+def test_a_blurred_copy_has_less_of_it():
+    values = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    sharp = Image.fromarray(values)
+    soft = sharp.resize((16, 16)).resize((64, 64))
+    assert scores(sharp)[0][1] > 10 * scores(soft)[0][1]
+
+
+def test_through_a_store(tmp_path):
+    images = {"a": grey([[0, 255]] * 4), "b": Image.new("RGB", (20, 20), "red")}
+    with tarfile.open(tmp_path / "00000.tar", "w") as tar:
+        for key, image in images.items():
+            file = io.BytesIO()
+            image.save(file, "PNG")
+            for name, data in ((f"{key}.png", file.getvalue()), (f"{key}.txt", b"one caption")):
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    store, cluster = Store(str(tmp_path / "store")), Cluster(workers=0)
+    view = read(store, ReadOptions(input=str(tmp_path / "00000.tar")), cluster)
+    annotate(view, [load("score.image_quality")], cluster)
+    made = store["image_quality"].collect()
+    assert made["pixel_std"].to_list() == [127.5, 0] and made["image_entropy"].to_list() == [1, 0]
