@@ -7,6 +7,7 @@ import io
 import os
 import pickle
 import struct
+import tokenize
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -27,9 +28,9 @@ MOST_BYTES = 256 << 20
 UNUSED = "num_batches_tracked"
 
 #: What torch and numpy raise over a file that is cut short, or something else.
-_UNREADABLE = (
+UNREADABLE = (
     *(OSError, EOFError, ValueError, TypeError, RuntimeError, AttributeError, AssertionError),
-    *(LookupError, struct.error, pickle.UnpicklingError),
+    *(LookupError, SyntaxError, struct.error, tokenize.TokenError, pickle.UnpicklingError),
 )
 
 _CONVERT = (
@@ -53,7 +54,7 @@ def open_weights(source: str, sha256: str = "") -> dict[str, np.ndarray]:
     data = read_checked(source, sha256)
     try:
         found = _parse(data, suffix)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         first = str(error).partition("\n")[0]
         raise CurateError(f"'{source}' is no {suffix} file of tensors alone: {first}") from error
     for name, values in found.items():

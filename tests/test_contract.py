@@ -22,6 +22,9 @@ from curate.op import Counted, Grouped, Op, Score, about, find, load, names
 EVALUATION = Path(tempfile.mkdtemp()) / "evaluation.npy"
 np.save(EVALUATION, np.array([1, 2, 3], np.uint64))
 
+#: A published weight file, for ops that name one; it is not loaded here.
+HEAD = {"file": "https://example.org/head.pth", "sha256": "0" * 64}
+
 #: Options that an op cannot do without.
 REQUIRED = {
     "score.ref_clipscore": {"references": "refs"},
@@ -30,6 +33,10 @@ REQUIRED = {
     "dedupe.semantic": {"by": "lite_img"},
     "dedupe.decontaminate": {"by": "phash", "against": str(EVALUATION)},
     "balance.clusters": {"by": "lite_img"},
+    "score.aesthetic": HEAD,
+    "score.nsfw": HEAD,
+    "score.q16": HEAD,
+    "score.hub": {"bank": str(EVALUATION)},
 }
 
 

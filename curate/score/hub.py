@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from pydantic import Field, PrivateAttr
 
 from curate.errors import CurateError, unknown
-from curate.heads import check_source, identity, is_url, read_checked, result
+from curate.heads import UNREADABLE, check_source, identity, is_url, read_checked, result
 from curate.op import Op, Rows, Score
 from curate.vectors import normalised, unit_rows
 
@@ -87,7 +87,7 @@ class Hub(Score):
         file = io.BytesIO(read_checked(self.bank, self.sha256, MOST_BYTES))
         try:
             values = np.load(file, allow_pickle=False) if suffix == ".npy" else self._parquet(file)
-        except (ValueError, OSError, EOFError) as error:
+        except UNREADABLE as error:
             raise CurateError(f"'{self.bank}' is no {suffix} file of numbers: {error}") from error
         if values.ndim != 2 or values.dtype.kind != "f":
             raise CurateError(f"'{self.bank}' holds {values.dtype}{list(values.shape)}, expected float[n, d]")

@@ -104,6 +104,20 @@ def test_not_such_a_file(tmp_path, kind, data):
         open_weights(str(path))
 
 
+@pytest.mark.parametrize("kind", ["pth", "safetensors", "npy"])
+def test_a_file_cut_short(tmp_path, kind):
+    path = tmp_path / f"head.{kind}"
+    if kind == "npy":
+        np.save(path, np.ones((2, 3)))
+    else:
+        save_file(LAYER, path) if kind == "safetensors" else torch.save(LAYER, path)
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 1 + len(whole) // 40):
+        path.write_bytes(whole[:length])
+        with pytest.raises(CurateError, match=rf"is no \.{kind} file of tensors alone"):
+            open_weights(str(path))
+
+
 def test_something_else_than_tensors(tmp_path):
     torch.save({"epoch": 3, "model": LAYER}, tmp_path / "head.pt")
     with pytest.raises(CurateError, match="something other than a tensor"):
