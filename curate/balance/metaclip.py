@@ -49,11 +49,9 @@ class MetaClip(Counted):
 
     def batch(self, rows: Rows, total: Any) -> Mapping[str, Any]:
         counts, t = total.counts, total.t
-        # The draw is keyed by an entry's place in the list, which names it within one metadata file.
-        entries = hash_strings([str(number) for number in range(len(counts))])
         return {
             "metaclip_p": keep_probability(rows["entries"], counts, t),
-            "metaclip_keep": draw(rows["entries"], rows["uid"], counts, t, entry_hashes=entries, seed=self.seed),
+            "metaclip_keep": draw(rows["entries"], rows["uid"], counts, t, entry_hashes=total.hashes, seed=self.seed),
         }
 
     def settle(self, total: Any) -> Counts:
@@ -62,7 +60,9 @@ class MetaClip(Counted):
             raise CurateError("balance.metaclip: no caption holds an entry of the metadata list, nothing would be kept")
         wanted = self.tail_share
         t = threshold_for_tail_share(total.counts, wanted) if wanted is not None else self.t or PUBLISHED_T
-        return Counts(total.counts, max(1, int(t)))
+        # The draw is keyed by an entry's place in the list, which names it within one metadata file.
+        hashes = hash_strings([str(number) for number in range(len(total.counts))])
+        return Counts(total.counts, max(1, int(t)), hashes)
 
     def report(self, total: Any) -> dict[str, Any]:
         counts = total.counts
@@ -80,8 +80,8 @@ class MetaClip(Counted):
 class Counts:
     """Texts per entry, growing with the highest entry seen; adds up in any order."""
 
-    def __init__(self, counts: np.ndarray, t: int = 0):
-        self.counts, self.t = counts, t
+    def __init__(self, counts: np.ndarray, t: int = 0, hashes: np.ndarray | None = None):
+        self.counts, self.t, self.hashes = counts, t, hashes
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(self.dense(len(other.counts)) + other.dense(len(self.counts)))
