@@ -28,7 +28,7 @@ STEPS = {
     "score.words": {"ops": ["score.words"]},
     "dedupe.exact url_text": {"ops": [{"dedupe.exact": {"by": "url_text"}}]},
     "filter": {"filter": "dup_url_text_of IS NULL AND words > 2"},
-    "score.entries (500k)": {"ops": [{"score.entries": {"metadata": "ENTRIES"}}]},
+    "score.entries": {"ops": [{"score.entries": {"metadata": "ENTRIES"}}]},
     "balance.metaclip": {"ops": [{"balance.metaclip": {"tail_share": 0.06}}]},
     "dedupe.minhash": {"ops": ["dedupe.minhash"], "most": 1_000_000},
 }
