@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from curate.encoder.pixels import Pixels
+from curate.encoder.tokens import Tokens
 from curate.errors import CurateError, unknown
 
 if TYPE_CHECKING:
@@ -19,9 +21,10 @@ if TYPE_CHECKING:
 #: The encoder that needs no download; it is not CLIP.
 EMBEDDED = "lite0-minilm"
 
-#: Images that one core encodes at a time: what lies between the layers of more leaves its cache (lite0 takes half the
-#: time per image at 8 that it takes at 64).
-CPU_PIECE = 8
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+#: Captions that one core encodes at a time.
+CPU_TEXTS = 16
 
 #: Column names under which published recipes know a model's score.
 COLUMN_NAMES = {
@@ -102,12 +105,18 @@ class Encoder:
     """Unit vectors (float32, n x d) of images and captions.
 
     device: cpu, cuda, or auto (cuda where there is one).
+    precision: of the model's sums. auto is fp16 on CUDA and fp32 on a CPU. On 60 real pairs and lite0-minilm fp16 moved
+        the cosine by 0.0002 (median) and 0.0010 (99 %), bf16 by 0.003 and 0.010, so that bf16 is never taken unasked.
+        A batch that overflows in half precision is computed again in fp32.
+    compile: torch.compile the image tower; it costs a minute once a worker, and needs a C++ compiler.
 
     Raises:
         CurateError: for cuda where there is none: a silent slow run would cost more.
     """
 
-    def __init__(self, model: str, device: str = "auto", threads: int = 1):
+    def __init__(
+        self, model: str, device: str = "auto", threads: int = 1, precision: Precision = "auto", compile: bool = False
+    ):
         import torch
 
         if device == "auto":
@@ -118,8 +127,11 @@ class Encoder:
             # One worker per CPU: more threads than that would fight, and change the last bits of the sums.
             torch.set_num_threads(threads)
         self.device = device
+        self.precision = {"auto": "fp32" if device == "cpu" else "fp16"}.get(precision, precision)
         self._torch = torch
-        self.model, self.preprocess, self.tokenizer = self._load(model, device)
+        self.model, self.preprocess, tokenizer = self._load(model, device)
+        self.tokens, self._pixels = Tokens(tokenizer), Pixels(self.preprocess, device)
+        self._image_tower = torch.compile(self.model.encode_image) if compile else self.model.encode_image
 
     def _load(self, model: str, device: str) -> tuple[Any, Any, Any]:
         if model == EMBEDDED:
@@ -137,18 +149,46 @@ class Encoder:
         return loaded.eval(), preprocess, clip.get_tokenizer(name)
 
     def images(self, pictures: Sequence[Image.Image]) -> np.ndarray:
-        step = len(pictures) if self.device != "cpu" else CPU_PIECE
-        return np.concatenate([self._images(pictures[i : i + step]) for i in range(0, len(pictures), step)])
-
-    def _images(self, pictures: Sequence[Image.Image]) -> np.ndarray:
-        batch = self._torch.stack([self.preprocess(picture) for picture in pictures]).to(self.device)
-        return self._vectors(self.model.encode_image, batch)
+        return self._vectors(self._image_tower, lambda: self._pixels(pictures))
 
     def texts(self, captions: Sequence[str]) -> np.ndarray:
         """Captions longer than the model's context are cut as open_clip's tokenizer cuts them."""
-        return self._vectors(self.model.encode_text, self.tokenizer(list(captions)).to(self.device))
+        return self._encoded(self.tokens(captions))
 
-    def _vectors(self, tower: Any, batch: Any) -> np.ndarray:
-        with self._torch.inference_mode():
-            found = tower(batch, normalize=True).float()
+    def captions(self, captions: Sequence[str], windows: str = "cut") -> tuple[np.ndarray, list[bool | None]]:
+        """Vectors, and which captions were cut: None where the tokenizer does not tell.
+
+        windows: `cut` as `texts`; `average` cuts none: a longer caption is the mean of the unit vectors of its
+            consecutive windows, made a unit vector again. Ours, after ClipMD, which averages the vectors themselves.
+        """
+        tokens = self.tokens(captions)
+        longer = self.tokens.longer(captions, tokens)
+        vectors = self._encoded(tokens)
+        if windows == "cut":
+            return vectors, longer
+        for row in [i for i, is_longer in enumerate(longer) if is_longer is not False]:
+            mean = self._encoded(self.tokens.windows(captions[row])).mean(axis=0)
+            vectors[row] = mean / np.linalg.norm(mean)
+        return vectors, [False] * len(captions)
+
+    def _encoded(self, tokens: Any) -> np.ndarray:
+        if self.device != "cpu":
+            return self._vectors(self.model.encode_text, lambda: [tokens.to(self.device)])
+        # Captions of like length together: a tower that skips padding does so up to the longest beside it.
+        order = (tokens != 0).sum(dim=1).argsort(stable=True)
+        sorted_ = self._vectors(self.model.encode_text, lambda: tokens[order].split(CPU_TEXTS))
+        vectors = np.empty_like(sorted_)
+        vectors[order.numpy()] = sorted_
+        return vectors
+
+    def _vectors(self, tower: Any, batches: Callable[[], Iterable[Any]]) -> np.ndarray:
+        """batches: called again where half precision overflows."""
+        torch = self._torch
+        with torch.inference_mode():
+            half = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(self.precision)
+            with torch.autocast(self.device.partition(":")[0], dtype=half, enabled=half is not None):
+                found = torch.cat([tower(batch, normalize=False).float() for batch in batches()])
+            if half is not None and not torch.isfinite(found).all():
+                found = torch.cat([tower(batch, normalize=False).float() for batch in batches()])
+            found = torch.nn.functional.normalize(found, dim=-1)
         return np.asarray(found.cpu().numpy(), np.float32)

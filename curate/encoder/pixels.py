@@ -64,12 +64,12 @@ class Pixels:
 def split(preprocess: Any) -> tuple[Any, Any, Any] | None:
     """open_clip's preprocess up to the bytes (height x width x 3), and the mean and deviation that follow.
 
-    None for one that does not end in ToTensor and Normalize.
+    None for one that does not end in ToTensor (open_clip's own is called MaybeToTensor) and Normalize.
     """
     import torch
 
     steps = list(getattr(preprocess, "transforms", []))
-    if [type(step).__name__ for step in steps[-2:]] != ["ToTensor", "Normalize"]:
+    if [type(step).__name__.removeprefix("Maybe") for step in steps[-2:]] != ["ToTensor", "Normalize"]:
         return None
 
     def to_bytes(picture: Image.Image) -> Any:

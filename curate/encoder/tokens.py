@@ -59,7 +59,7 @@ class Tokens:
                 row[: len(window)] = torch.tensor(window)
             return made
         if not (self._hub and self._tokenizer.tokenizer.is_fast):
-            raise CurateError("windows: average needs CLIP's own tokenizer or a fast Hugging Face one; use windows: cut")
+            raise CurateError("windows: average needs CLIP's tokenizer or a fast Hugging Face one; use windows: cut")
         made = torch.tensor(
             self._tokenizer.tokenizer(
                 self._tokenizer.clean_fn(caption),

@@ -9,24 +9,34 @@ import numpy as np
 import pyarrow as pa
 from pydantic import PrivateAttr
 
-from curate.encoder.model import EMBEDDED, Encoder, check_model, column_name, model_weights
+from curate.encoder.model import EMBEDDED, Encoder, Precision, check_model, column_name, model_weights
 from curate.op import Rows, Score
 
 
 class Clip(Score):
-    """Columns `<name>` (cosine, float32), `<name>_img` and `<name>_txt` (unit vectors, float16).
+    """Columns `<name>` (cosine, float32), `<name>_img` and `<name>_txt` (unit vectors, float16), `<name>_cut` (bool).
 
     model: `ViT-L-14/openai` or any other open_clip architecture/tag, `hf-hub:...`, `local-dir:FOLDER`,
         `architecture//path/to/checkpoint`; by default the embedded lite0-minilm, which is not CLIP and whose cosines
         have another scale. `<name>` is clip_l14 for ViT-L-14/openai, clip_b32 for ViT-B-32/openai, lite by default.
 
+    windows: what becomes of a caption that is longer than the model's context: `cut` as the tokenizer cuts it, which
+        `<name>_cut` says; `average` of the vectors of its consecutive windows (ours, after ClipMD), and nothing is cut.
+    precision: auto is fp16 on CUDA and fp32 on a CPU; bf16 moves cosines ten times as far as fp16.
+    compile: torch.compile the image tower, which pays over long runs.
+    batch_size: on a GPU several hundred, so that the next images are prepared while it works.
+
     The cosine is taken from float32 vectors before they are stored as float16. An empty caption has no cosine.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("image", "text")
+    how: ClassVar[frozenset[str]] = Score.how | {"compile"}
     cite: ClassVar[str] = "Radford et al., CLIP, 2021; Ilharco et al., OpenCLIP; cosine as in LAION and DataComp"
     model: str = EMBEDDED
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Precision = "auto"
+    windows: Literal["cut", "average"] = "cut"
+    compile: bool = False
     batch_size: int = 64
 
     _encoder: Any = PrivateAttr(None)
@@ -36,7 +46,8 @@ class Clip(Score):
 
     def makes(self) -> dict[str, pa.DataType]:
         vector = pa.list_(pa.float16())
-        return {self.table(): pa.float32(), f"{self.table()}_img": vector, f"{self.table()}_txt": vector}
+        vectors = {f"{self.table()}_img": vector, f"{self.table()}_txt": vector}
+        return {self.table(): pa.float32(), **vectors, f"{self.table()}_cut": pa.bool_()}
 
     def spec(self) -> dict[str, Any]:
         # The columns are named after the table, so its name is part of what is made.
@@ -53,15 +64,16 @@ class Clip(Score):
         check_model(self.model)
 
     def setup(self) -> None:
-        self._encoder = Encoder(self.model, self.device)
+        self._encoder = Encoder(self.model, self.device, precision=self.precision, compile=self.compile)
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
         captions = rows["text"].to_pylist()
         spoken = np.array([bool(c.strip()) for c in captions])
         images = self._encoder.images(rows.images)
-        texts = np.zeros_like(images)
+        texts, cut = np.zeros_like(images), np.full(len(captions), None, object)
         if spoken.any():
-            texts[spoken] = self._encoder.texts([c for c, s in zip(captions, spoken, strict=True) if s])
+            given = [c for c, s in zip(captions, spoken, strict=True) if s]
+            texts[spoken], cut[spoken] = self._encoder.captions(given, self.windows)
         cosine = np.einsum("nd,nd->n", images, texts, dtype=np.float32)
         return {
             self.table(): pa.array(cosine, pa.float32(), mask=~spoken),
@@ -70,5 +82,6 @@ class Clip(Score):
                 [v if s else None for v, s in zip(texts.astype(np.float16), spoken, strict=True)],
                 pa.list_(pa.float16()),
             ),
+            f"{self.table()}_cut": pa.array(cut, pa.bool_()),
             "status": np.where(spoken, "ok", "empty_text"),
         }

@@ -113,13 +113,42 @@ def test_cuda_is_not_replaced_by_a_slow_cpu(make_store):
 
 
 def test_a_row_without_caption_or_image_has_no_score_and_says_why(make_store):
-    files = [picture(1), picture(2), None, b"no picture", picture(5)[:-100], picture(6)]
+    jpeg = drawn(2)[0][1]
+    files = [picture(1), picture(2), None, b"no picture", jpeg[: len(jpeg) // 2], picture(6)]
     texts = ["red", "  ", "no image", "no pixels", "half a file", LONG]
     view = make_store([{"text": text} for text in texts], images=files)
     rows = scored(view, "match", "match_img", "match_txt", "match_status", model=SMALL)
-    assert [row[3].partition(":")[0] for row in rows] == [
-        *("ok", "empty_text", "no_image", "undecodable", "undecodable", "ok"),
-    ]
+    status = ["ok", "empty_text", "no_image", "no_image", "undecodable", "ok"]
+    assert [row[3].partition(":")[0] for row in rows] == status
     assert [row[0] is None for row in rows] == [False, True, True, True, True, False]
     assert [row[1] is None for row in rows] == [False, False, True, True, True, False], "pixels need no caption"
     assert [row[2] is None for row in rows] == [False, True, True, True, True, False]
+
+
+@pytest.mark.parametrize(("model", "cut_at"), [("lite0-minilm", 75), (SMALL, 75)])
+def test_says_which_captions_are_longer_than_the_context(make_store, model, cut_at):
+    texts = [" ".join(["bus"] * n) for n in (1, cut_at - 1, cut_at, cut_at + 1, 400)] + [" "]
+    view = make_store([{"text": text} for text in texts], images=[picture(n) for n in range(len(texts))])
+    assert scored(view, "match_cut", model=model) == [(False,), (False,), (False,), (True,), (True,), (None,)]
+
+
+@pytest.mark.parametrize("model", ["lite0-minilm", SMALL])
+def test_windows_of_a_long_caption_are_averaged(make_store, model):
+    first, second = " ".join(["bus"] * 75), " ".join(["tree"] * 20)
+    texts = ["short", first, second, f"{first} {second}"]
+    files = [picture(n) for n in range(4)]
+    cut = scored(make_store([{"text": t} for t in texts], images=files), "match_txt", "match_cut", model=model)
+    view = make_store([{"text": t} for t in texts], images=files)
+    whole = scored(view, "match_txt", "match_cut", model=model, windows="average")
+    assert [row[1] for row in cut] == [False, False, False, True]
+    assert [row[1] for row in whole] == [False] * 4
+    assert [row[0] for row in whole[:3]] == [row[0] for row in cut[:3]], "short captions are as ever"
+    mean = np.array(whole[1][0], np.float32) + np.array(whole[2][0], np.float32)
+    np.testing.assert_allclose(np.array(whole[3][0], np.float32), mean / np.linalg.norm(mean), atol=STORED)
+
+
+def test_windows_and_precision_are_part_of_the_identity_and_compile_is_not():
+    plain_spec = load("score.clip").spec()
+    assert load({"score.clip": {"compile": True}}).spec() == plain_spec
+    for option in ({"windows": "average"}, {"precision": "bf16"}):
+        assert load({"score.clip": option}).spec() != plain_spec
