@@ -7,13 +7,13 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-from pydantic import PrivateAttr
 
-from curate.encoder.model import EMBEDDED, Encoder, Precision, check_model, column_name, model_weights
-from curate.op import Rows, Score
+from curate.encoder.encoder_score import EncoderScore
+from curate.encoder.model import Encoder, Precision, column_name
+from curate.op import Rows
 
 
-class Clip(Score):
+class Clip(EncoderScore):
     """Columns `<name>` (cosine, float32), `<name>_img` and `<name>_txt` (unit vectors, float16), `<name>_cut` (bool).
 
     model: `ViT-L-14/openai` or any other open_clip architecture/tag, `hf-hub:...`, `local-dir:FOLDER`,
@@ -30,16 +30,12 @@ class Clip(Score):
     """
 
     reads: ClassVar[tuple[str, ...]] = ("image", "text")
-    how: ClassVar[frozenset[str]] = Score.how | {"compile"}
+    how: ClassVar[frozenset[str]] = EncoderScore.how | {"compile"}
+    columns_by_name: ClassVar[bool] = True
     cite: ClassVar[str] = "Radford et al., CLIP, 2021; Ilharco et al., OpenCLIP; cosine as in LAION and DataComp"
-    model: str = EMBEDDED
-    device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Precision = "auto"
     windows: Literal["cut", "average"] = "cut"
     compile: bool = False
-    batch_size: int = 64
-
-    _encoder: Any = PrivateAttr(None)
 
     def table(self) -> str:
         return self.name or column_name(self.model)
@@ -48,20 +44,6 @@ class Clip(Score):
         vector = pa.list_(pa.float16())
         vectors = {f"{self.table()}_img": vector, f"{self.table()}_txt": vector}
         return {self.table(): pa.float32(), **vectors, f"{self.table()}_cut": pa.bool_()}
-
-    def spec(self) -> dict[str, Any]:
-        # The columns are named after the table, so its name is part of what is made.
-        made = super().spec()
-        return {**made, "options": {**made["options"], "name": self.table()}}
-
-    def gpus(self) -> float:
-        return 0 if self.device == "cpu" else 1
-
-    def weights(self) -> str:
-        return model_weights(self.model)
-
-    def check(self) -> None:
-        check_model(self.model)
 
     def setup(self) -> None:
         self._encoder = Encoder(self.model, self.device, precision=self.precision, compile=self.compile)

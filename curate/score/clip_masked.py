@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-from pydantic import PrivateAttr
 
-from curate.encoder.model import EMBEDDED, Encoder, check_model, column_name, model_weights
+from curate.encoder.encoder_score import EncoderScore
+from curate.encoder.model import column_name
 from curate.masking import Fill, masked_name, polygons_of, without_text
-from curate.op import Rows, Score
+from curate.op import Rows
 from curate.vectors import unit_rows
 
 
-class ClipMasked(Score):
+class ClipMasked(EncoderScore):
     """Column `<clip>_masked` (or `<clip>_inpainted`), float32: cosine of the masked image and the caption.
 
     `<clip>` is the column of score.clip for the same model, clip_b32 for ViT-B-32/openai; it comes before this op,
@@ -29,13 +29,9 @@ class ClipMasked(Score):
     T-MARS publishes no masking code: the exact fill is ours (curate.masking).
     """
 
+    columns_by_name: ClassVar[bool] = True
     cite: ClassVar[str] = "Maini et al., T-MARS, 2023"
-    model: str = EMBEDDED
     fill: Fill = "mean"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    batch_size: int = 64
-
-    _encoder: Any = PrivateAttr(None)
 
     def table(self) -> str:
         return self.name or masked_name(column_name(self.model), self.fill)
@@ -46,22 +42,6 @@ class ClipMasked(Score):
 
     def makes(self) -> dict[str, pa.DataType]:
         return {self.table(): pa.float32()}
-
-    def spec(self) -> dict[str, Any]:
-        made = super().spec()
-        return {**made, "options": {**made["options"], "name": self.table()}}
-
-    def gpus(self) -> float:
-        return 0 if self.device == "cpu" else 1
-
-    def weights(self) -> str:
-        return model_weights(self.model)
-
-    def check(self) -> None:
-        check_model(self.model)
-
-    def setup(self) -> None:
-        self._encoder = Encoder(self.model, self.device)
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
         clip = column_name(self.model)

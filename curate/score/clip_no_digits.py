@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-from pydantic import PrivateAttr
 
-from curate.encoder.model import EMBEDDED, Encoder, check_model, column_name, model_weights
-from curate.op import Rows, Score
+from curate.encoder.encoder_score import EncoderScore
+from curate.encoder.model import column_name
+from curate.op import Rows
 from curate.vectors import unit_rows
 
 Mode = Literal["tokens", "digits"]
@@ -49,7 +49,7 @@ def _is_edge(character: str) -> bool:
     return character.isspace() or character in string.punctuation or unicodedata.category(character)[0] == "P"
 
 
-class ClipNoDigits(Score):
+class ClipNoDigits(EncoderScore):
     """Columns `<clip>_no_digits`, cosine of image and stripped caption, and `<clip>_no_digits_delta`, what it lost.
 
     `<clip>` is the column of score.clip for the same model, which comes before this op: image vectors are taken from
@@ -62,13 +62,9 @@ class ClipNoDigits(Score):
     Only the score changes, never the caption that is written out.
     """
 
+    columns_by_name: ClassVar[bool] = True
     cite: ClassVar[str] = "Devil in the Number: Towards Robust Multi-modality Data Filter, 2023; the rule is ours"
-    model: str = EMBEDDED
     mode: Mode = "tokens"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    batch_size: int = 64
-
-    _encoder: Any = PrivateAttr(None)
 
     def table(self) -> str:
         return self.name or f"{column_name(self.model)}_no_digits"
@@ -79,22 +75,6 @@ class ClipNoDigits(Score):
 
     def makes(self) -> dict[str, pa.DataType]:
         return {self.table(): pa.float32(), f"{self.table()}_delta": pa.float32()}
-
-    def spec(self) -> dict[str, Any]:
-        made = super().spec()
-        return {**made, "options": {**made["options"], "name": self.table()}}
-
-    def gpus(self) -> float:
-        return 0 if self.device == "cpu" else 1
-
-    def weights(self) -> str:
-        return model_weights(self.model)
-
-    def check(self) -> None:
-        check_model(self.model)
-
-    def setup(self) -> None:
-        self._encoder = Encoder(self.model, self.device)
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
         clip = column_name(self.model)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-from pydantic import PrivateAttr
 
-from curate.encoder.model import Encoder, check_model, column_name, model_weights
-from curate.op import Rows, Score
+from curate.encoder.encoder_score import EncoderScore
+from curate.encoder.model import column_name
+from curate.op import Rows
 
 PREFIX = "A photo depicts "
 W = 2.5
@@ -31,7 +31,7 @@ def vectors(column: pa.Array) -> np.ndarray:
     return np.asarray(flat / np.linalg.norm(flat, axis=1, keepdims=True))
 
 
-class ClipScore(Score):
+class ClipScore(EncoderScore):
     """Column `clipscore`, in [0, 2.5]; not the curation cosine: the prefix changes the cosine itself.
 
     It reads the image vectors that score.clip stored for the same model, so that only the caption is encoded.
@@ -42,28 +42,12 @@ class ClipScore(Score):
     reads: ClassVar[tuple[str, ...]] = ("text",)
     cite: ClassVar[str] = "Hessel et al., CLIPScore, 2021"
     model: str = "ViT-B-32/openai"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    batch_size: int = 64
-
-    _encoder: Any = PrivateAttr(None)
 
     def needs(self) -> tuple[str, ...]:
         return ("text", f"{column_name(self.model)}_img")
 
     def makes(self) -> dict[str, pa.DataType]:
         return {"clipscore": pa.float32()}
-
-    def gpus(self) -> float:
-        return 0 if self.device == "cpu" else 1
-
-    def weights(self) -> str:
-        return model_weights(self.model)
-
-    def check(self) -> None:
-        check_model(self.model)
-
-    def setup(self) -> None:
-        self._encoder = Encoder(self.model, self.device)
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
         texts = self._encoder.texts([PREFIX + text for text in rows["text"].to_pylist()])

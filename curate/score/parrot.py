@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 from PIL import Image
-from pydantic import PrivateAttr
 
-from curate.encoder.model import EMBEDDED, Encoder, check_model, column_name, model_weights
+from curate.encoder.encoder_score import EncoderScore
+from curate.encoder.model import column_name
 from curate.masking import Fill, masked_name, polygons_of, without_text
-from curate.op import Rows, Score
+from curate.op import Rows
 from curate.spotted_words import normalised
 from curate.vectors import unit_rows
 
 
-class Parrot(Score):
+class Parrot(EncoderScore):
     """Columns `rsa` and `rsc`, differences of cosines of `model`; 0 for an image without text.
 
     rsa: `<clip>` minus the cosine once all text is removed (score.clip_masked's column). High: the score was for the
@@ -36,12 +36,7 @@ class Parrot(Score):
     """
 
     cite: ClassVar[str] = "Lin et al., Parrot Captions Teach CLIP to Spot Text, 2023 (relative scores RSA, RSC)"
-    model: str = EMBEDDED
     fill: Fill = "mean"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    batch_size: int = 64
-
-    _encoder: Any = PrivateAttr(None)
 
     def needs(self) -> tuple[str, ...]:
         clip = column_name(self.model)
@@ -50,18 +45,6 @@ class Parrot(Score):
 
     def makes(self) -> dict[str, pa.DataType]:
         return {"rsa": pa.float32(), "rsc": pa.float32()}
-
-    def gpus(self) -> float:
-        return 0 if self.device == "cpu" else 1
-
-    def weights(self) -> str:
-        return model_weights(self.model)
-
-    def check(self) -> None:
-        check_model(self.model)
-
-    def setup(self) -> None:
-        self._encoder = Encoder(self.model, self.device)
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
         clip = column_name(self.model)

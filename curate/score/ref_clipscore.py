@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-from pydantic import PrivateAttr
 
-from curate.encoder.model import Encoder, check_model, model_weights
-from curate.op import Rows, Score
+from curate.encoder.encoder_score import EncoderScore
+from curate.op import Rows
 
 PREFIX = "A photo depicts "
 
@@ -25,7 +24,7 @@ def ref_clipscore(score: np.ndarray, nearest: np.ndarray) -> np.ndarray:
     return np.asarray(np.divide(2 * score * nearest, total, out=np.zeros_like(total, np.float64), where=total != 0))
 
 
-class RefClipScore(Score):
+class RefClipScore(EncoderScore):
     """Column `ref_clipscore`; reads `clipscore` (score.clipscore comes first).
 
     references: column with one reference caption, or a list of them, per row.
@@ -36,28 +35,12 @@ class RefClipScore(Score):
     cite: ClassVar[str] = "Hessel et al., CLIPScore, 2021"
     references: str
     model: str = "ViT-B-32/openai"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    batch_size: int = 64
-
-    _encoder: Any = PrivateAttr(None)
 
     def needs(self) -> tuple[str, ...]:
         return ("text", "clipscore", self.references)
 
     def makes(self) -> dict[str, pa.DataType]:
         return {"ref_clipscore": pa.float32()}
-
-    def gpus(self) -> float:
-        return 0 if self.device == "cpu" else 1
-
-    def weights(self) -> str:
-        return model_weights(self.model)
-
-    def check(self) -> None:
-        check_model(self.model)
-
-    def setup(self) -> None:
-        self._encoder = Encoder(self.model, self.device)
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
         references = [[r] if isinstance(r, str) else [x for x in r if x] for r in rows[self.references].to_pylist()]
