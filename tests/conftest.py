@@ -108,8 +108,6 @@ def free_port() -> int:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
     """The address of a real S3 API on this machine."""
-    pytest.importorskip("s3fs")
-    pytest.importorskip("moto.server")
     port = free_port()
     server = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],

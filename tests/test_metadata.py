@@ -90,7 +90,6 @@ def test_synset_names(tmp_path: Path) -> None:
 
 
 def test_build_small(tmp_path: Path) -> None:
-    pytest.importorskip("wordfreq")
     entries = build_small(words=1000, wordnet=str(wordnet(tmp_path)))
     assert entries[:100] == [str(n) for n in range(100)]
     assert entries[100:103] == ["galore", "entity", "dog house"]

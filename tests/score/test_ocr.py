@@ -6,9 +6,6 @@ from curate.op import Rows, load
 from curate.scoring import annotate
 from tests.conftest import HERE, column, picture
 
-pytest.importorskip("rapidocr")
-pytest.importorskip("onnxruntime")
-
 
 def sign(*lines, size=(320, 240)):
     image = Image.new("RGB", size, "white")

