@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import ClassVar
 
 import polars as pl
 import pyarrow as pa
 from pydantic import field_validator
 
-from curate.errors import unknown
+from curate.keeper import keep_columns, keepers, known_keep
 from curate.op import Grouped, Rows
 from curate.row_key import comparable, row_keys
-
-KEEPS = ("smallest_uid", "first", "largest_image", "best:COLUMN")
 
 
 class Exact(Grouped):
@@ -42,12 +39,7 @@ class Exact(Grouped):
             raise ValueError("name a column, or several")
         return columns[0] if len(columns) == 1 else columns
 
-    @field_validator("keep")
-    @classmethod
-    def _known(cls, keep: str) -> str:
-        if keep not in KEEPS[:3] and not re.fullmatch(r"best:.+", keep):
-            raise ValueError(str(unknown("keep", keep, KEEPS)))
-        return keep
+    _known = field_validator("keep")(known_keep)
 
     def columns(self) -> tuple[str, ...]:
         """What makes the key."""
@@ -63,35 +55,11 @@ class Exact(Grouped):
         return tuple(dict.fromkeys((*self.columns(), *self.carries())))
 
     def carries(self) -> tuple[str, ...]:
-        more: tuple[str, ...] = ()
-        if self.keep == "largest_image":
-            more = ("original_width", "original_height")
-        elif self.keep.startswith("best:"):
-            more = (self.keep.removeprefix("best:"),)
-        return tuple(dict.fromkeys(("uid", *more)))
+        return keep_columns(self.keep)
 
     def keys(self, rows: Rows) -> pa.Array:
         return row_keys([comparable(pl.Series(rows[name]), name) for name in self.columns()])
 
     def judge(self, rows: pl.DataFrame) -> pl.DataFrame:
         of, size = self.makes()
-        order = ["key", "shard", "row"] if self.keep == "first" else ["key", "rank", "uid", "shard", "row"]
-        ranked = rows.with_columns(rank=self._rank(rows.schema))
-        ranked = ranked.sort(order, descending=[name == "rank" for name in order], nulls_last=True)
-        keeper = pl.col("uid").first().over("key")
-        return ranked.select(
-            "shard",
-            "row",
-            pl.when(~pl.col("key").is_first_distinct()).then(keeper).alias(of),
-            pl.len().over("key").cast(pl.UInt32).alias(size),
-        )
-
-    def _rank(self, schema: pl.Schema) -> pl.Expr:
-        """Higher stays."""
-        if self.keep == "largest_image":
-            return pl.col("original_width").cast(pl.Int64) * pl.col("original_height").cast(pl.Int64)
-        if self.keep.startswith("best:"):
-            best = self.keep.removeprefix("best:")
-            # polars ranks NaN above every number.
-            return pl.col(best).fill_nan(None) if schema[best].is_float() else pl.col(best)
-        return pl.lit(0)
+        return keepers(rows, self.keep, of, size)
