@@ -35,7 +35,7 @@ from curate.annotate import Pass
 from curate.cluster import Cluster
 from curate.demo.pool import build
 from curate.images import decode
-from curate.op import Op, Rows, Score, load
+from curate.op import Op, Score, load
 from curate.pipeline import Pipeline, load_pipeline, run
 from curate.read import read
 from curate.source import ReadOptions
@@ -245,7 +245,7 @@ def bare(source: Path, ops: list[Op], most: int | None = None) -> dict[str, floa
             captions = pa.array(texts[batch], pa.large_string())
             for op in ops:
                 assert isinstance(op, Score)
-                op.batch(Rows({"text": captions}, pictures))
+                op.apply({"text": captions}, pictures)
     return {"wall": time.perf_counter() - begin, "cpu": time.process_time() - cpu}
 
 

@@ -11,7 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.images import ImageReader, decoded
+from curate.ahead import Ahead, Chunk, Fault
+from curate.cluster import feeding_threads
+from curate.images import ImageReader
 from curate.op import Rows, Score
 from curate.progress import console
 from curate.suspects import Suspects
@@ -78,10 +80,12 @@ class Pass:
     Rows that have a value keep it: a later run with more rows computes only those.
     """
 
-    def __init__(self, view: View, plan: Sequence[Planned], threads: int = 2):
-        self.view, self.plan, self.threads = view, plan, threads
+    def __init__(self, view: View, plan: Sequence[Planned]):
+        self.view, self.plan = view, plan
         for planned in plan:
             planned.op.setup()
+        # A worker has one core, which two threads keep busy while one of them reads; or a GPU to feed.
+        self.threads = feeding_threads() if any(p.op.gpus() for p in plan) else 2
 
     def __call__(self, shard: int) -> dict[str, Any]:
         return self._pass(shard, None)
@@ -129,22 +133,26 @@ class Pass:
         stored = sorted({name for p in work for name in p.op.needs()} - fresh - {"image"})
         table = self.view.read(shard, stored).combine_chunks() if stored else None
         active = np.flatnonzero(np.logical_or.reduce([todo[p.folder] for p in work]))
-        # With images, no more rows at a time than the ops that read them ask for: two chunks of them are in memory.
-        sizes = [p.op.batch_size for p in work if "image" in p.op.needs()]
-        size = max(sizes or [p.op.batch_size for p in work])
+        size = _rows_at_a_time([p.op for p in work])
         chunks = [active[i : i + size] for i in range(0, len(active), size)]
         if suspects:
             chunks = suspects.split(chunks)
-        pictures = self._pictures(shard, work, todo, chunks, suspects)
-        for rows in chunks:
-            if suspects:
-                suspects.trying(rows)
+        images = self.view.images if any("image" in p.op.needs() for p in work) else None
+        ahead = Ahead(
+            {p.folder: p.op for p in work},
+            todo,
+            reader=ImageReader(self.view.store, images, shard) if images else None,
+            texts=flat(table["text"]) if table is not None and "text" in stored else None,
+            threads=self.threads,
+            suspects=suspects,
+        )
+        for chunk in ahead(chunks):
+            rows = chunk.rows
             columns = {name: flat(table[name].take(pa.array(rows))) for name in stored} if table is not None else {}
             deadly = suspects is not None and rows[0] in suspects.deadly
-            images = next(pictures) if pictures else None
             for planned in work:
                 mine = todo[planned.folder][rows]
-                values = made[planned.folder].run(mine, columns, images, DEADLY if deadly else "ok")
+                values = made[planned.folder].run(mine, columns, chunk, DEADLY if deadly else "ok")
                 part = parts[planned.folder]
                 # What later ops of the pass read: new values, and for rows done in an earlier run the stored ones.
                 for name, new in values.items():
@@ -152,37 +160,27 @@ class Pass:
                     columns[name] = new if old is None else _choose(mine, new, old)
         return made
 
-    def _pictures(
-        self,
-        shard: int,
-        work: list[Planned],
-        todo: dict[str, np.ndarray],
-        chunks: list[np.ndarray],
-        suspects: Suspects | None,
-    ) -> Any:
-        wanted = [todo[p.folder] for p in work if "image" in p.op.needs()]
-        if not wanted or self.view.images is None:
-            return None
-        reader = ImageReader(self.view.store, self.view.images, shard)
-        which = np.logical_or.reduce(wanted)
-        if suspects:
-            which[sorted(suspects.deadly)] = False
-        # Looking for the image that kills the worker, none is decoded ahead: the last one tried is the one.
-        return decoded(reader, chunks, which, self.threads, ahead=suspects is None)
+
+def _rows_at_a_time(ops: Sequence[Score]) -> int:
+    """Rows of a chunk. Where an op keeps images at their full size, no more than it asks for: two chunks of them are
+    in memory."""
+    seeing = [op for op in ops if "image" in op.needs()]
+    keeping = [op.rows_at_a_time() for op in seeing if type(op).prepare_image is Score.prepare_image]
+    return max(keeping or [op.rows_at_a_time() for op in seeing or ops])
 
 
 class _Made:
     """What one op made in a pass: chunks of its columns and of its status."""
 
     def __init__(self, planned: Planned):
-        self.op, self.size = planned.op, planned.op.batch_size
+        self.op, self.key, self.size = planned.op, planned.folder, planned.op.rows_at_a_time()
         self.types = {**planned.op.makes(), status_column(planned.op.table()): pa.string()}
         self.chunks: dict[str, list[pa.Array]] = {name: [] for name in self.types}
         self.mine: list[np.ndarray] = []
         self.seconds = 0.0
 
     def run(
-        self, mine: np.ndarray, columns: dict[str, pa.Array], images: Any, verdict: str = "ok"
+        self, mine: np.ndarray, columns: dict[str, pa.Array], chunk: Chunk, verdict: str = "ok"
     ) -> dict[str, pa.Array]:
         """Run the op on the rows of a chunk that are `mine` and have all it reads; null elsewhere.
 
@@ -192,13 +190,13 @@ class _Made:
         for name in self.op.needs():
             if name == "image":
                 for i in np.flatnonzero(mine & (status == "ok")):
-                    status[i] = images[i][1]
+                    status[i] = chunk.status[i]
             elif not self.op.reads_null:
                 null = columns[name].is_null().to_numpy(zero_copy_only=False)
                 status[(status == "ok") & null] = f"no_{name}"
         valid = np.flatnonzero(status == "ok")
         started = time.perf_counter()
-        result = self._guarded(valid, columns, images, status)
+        result = self._guarded(valid, columns, chunk, status)
         self.seconds += time.perf_counter() - started
         index = np.full(len(mine), len(valid), np.int64)
         index[valid] = np.arange(len(valid))
@@ -212,7 +210,7 @@ class _Made:
         return out
 
     def _guarded(
-        self, valid: np.ndarray, columns: dict[str, pa.Array], images: Any, status: np.ndarray
+        self, valid: np.ndarray, columns: dict[str, pa.Array], chunk: Chunk, status: np.ndarray
     ) -> dict[str, list[pa.Array]]:
         """Batch after batch; one that raises is halved, and halved again: one bad row costs no other its value."""
         made: dict[str, list[pa.Array]] = {name: [] for name in self.op.makes()}
@@ -221,7 +219,7 @@ class _Made:
             rows = valid[start : start + self.size]
             start += len(rows)
             faults: list[Exception] = []
-            for done, values, words in self._halved(rows, columns, images, faults):
+            for done, values, words in self._halved(rows, columns, chunk, faults):
                 status[done] = words
                 for name, array in values.items():
                     made[name].append(array)
@@ -230,10 +228,10 @@ class _Made:
         return made
 
     def _halved(
-        self, rows: np.ndarray, columns: dict[str, pa.Array], images: Any, faults: list[Exception]
+        self, rows: np.ndarray, columns: dict[str, pa.Array], chunk: Chunk, faults: list[Exception]
     ) -> Iterator[tuple[np.ndarray, dict[str, pa.Array], Any]]:
         try:
-            yield (rows, *self._batch(rows, columns, images))
+            yield (rows, *self._batch(rows, columns, chunk))
             return
         except Exception as error:  # noqa: BLE001 - any fault of a row is its status
             if len(rows) == 1:
@@ -245,16 +243,26 @@ class _Made:
                 self.size = max(1, len(rows) // 2)
                 console.print(f"{self.op.table()}: out of device memory, going on with batches of {self.size}")
         middle = len(rows) // 2
-        yield from self._halved(rows[:middle], columns, images, faults)
-        yield from self._halved(rows[middle:], columns, images, faults)
+        yield from self._halved(rows[:middle], columns, chunk, faults)
+        yield from self._halved(rows[middle:], columns, chunk, faults)
 
-    def _batch(self, rows: np.ndarray, columns: dict[str, pa.Array], images: Any) -> tuple[dict[str, pa.Array], Any]:
+    def _batch(
+        self, rows: np.ndarray, columns: dict[str, pa.Array], chunk: Chunk
+    ) -> tuple[dict[str, pa.Array], list[str]]:
         """The op's columns and its status words for some rows, checked to be one value per row."""
         taken = {name: columns[name].take(pa.array(rows)) for name in self.op.needs() if name != "image"}
-        pictures = [images[i][0] for i in rows] if "image" in self.op.needs() else None
-        result = self.op.batch(Rows(taken, pictures, len(rows)))
-        made = checked(result, self.op.makes(), len(rows))
-        return made, status_words(result, len(rows))
+        images = None
+        if "image" in self.op.needs():
+            images = [chunk.images[self.key][i] for i in rows]
+            for value in images:
+                if isinstance(value, Fault):
+                    raise value.error
+        texts = None
+        if self.op.prepare_texts:
+            ready = chunk.texts.get(self.key)
+            texts = [ready[i] for i in rows] if ready else self.op.prepare_texts(taken["text"].to_pylist())
+        result = self.op.batch(Rows(taken, images, len(rows), texts))
+        return checked(result, self.op.makes(), len(rows)), status_words(result, len(rows))
 
 
 def checked(result: Mapping[str, Any], makes: Mapping[str, pa.DataType], rows: int) -> dict[str, pa.Array]:

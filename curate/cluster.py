@@ -14,8 +14,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from pydantic import ByteSize, TypeAdapter, ValidationError
 from rich.markup import escape
 
 from curate.errors import CurateError
@@ -26,6 +28,9 @@ ATTEMPTS = 3
 
 #: The same where the work looks for the rows to blame: each that kills its worker takes two attempts to be found.
 CAREFUL_ATTEMPTS = 12
+
+#: The least memory that a worker can be held to: it takes 300 MB before it has any rows.
+LEAST_MEMORY = 400_000_000
 
 #: A task for one shard; made once per worker, then called per shard. Returns a small report, never rows. Where it has a
 #: method `careful`, that is called from the second attempt on: it may look for the row that kills its worker.
@@ -47,6 +52,29 @@ class _Shards:
             self.work = _made(self.make, self.arguments)
         careful = getattr(self.work, "careful", None)
         return careful(shard) if attempt and careful else self.work(shard)
+
+
+def memory_size(text: str | int, where: str) -> int:
+    """Bytes of `8GB`, `500 MB`, `2GiB` or a number.
+
+    Raises:
+        CurateError: for what is no size, or one that leaves a worker no room for rows.
+    """
+    try:
+        size = int(TypeAdapter(ByteSize).validate_python(text))
+    except ValidationError as error:
+        raise CurateError(f"{where}: {text!r} is no size of memory: write it as 8GB or 500MB") from error
+    if size < LEAST_MEMORY:
+        raise CurateError(f"{where}: {text} is too little for a worker, expected {LEAST_MEMORY // 10**6}MB or more")
+    return size
+
+
+def _machine_memory() -> int:
+    """Bytes of this machine, or of the container that this process is in."""
+    limit = Path("/sys/fs/cgroup/memory.max")
+    words = limit.read_text().strip() if limit.exists() else "max"
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(machine, int(words)) if words.isdigit() else machine
 
 
 def _check_answers(address: str) -> None:
@@ -169,10 +197,12 @@ class Cluster:
 
     address: None starts Ray inside this process; "auto" or host:port joins a running cluster.
     workers: size of every pool; None takes what the cluster's CPUs (or GPUs) allow.
+    memory: bytes that one worker of a whole-dataset step may use; None takes its CPUs' share of the memory there is.
     """
 
     address: str | None = None
     workers: int | None = None
+    memory: int | None = None
 
     def __post_init__(self) -> None:
         self._started = False
@@ -187,8 +217,10 @@ class Cluster:
         *,
         cpus: float = 1,
         gpus: float = 0,
+        memory: int = 0,
     ) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Do every shard; yields (shard, report) as they finish, in no order.
+        """Do every shard; yields (shard, report) as they finish, in no order. `cpus`, `gpus` and `memory` (bytes) are
+        what Ray sets aside for each worker.
 
         Raises:
             CurateError: at the end, when shards failed ATTEMPTS times; all others are done by then.
@@ -200,7 +232,7 @@ class Cluster:
             source = (
                 self._here(make, arguments, shards, failed)
                 if self.workers == 0
-                else self._on_ray(make, arguments, shards, failed, cpus, gpus)
+                else self._on_ray(make, arguments, shards, failed, cpus, gpus, memory)
             )
             for shard, report in source:
                 progress.advance(rows.get(shard, 0))
@@ -235,12 +267,15 @@ class Cluster:
         failed: dict[int, str],
         cpus: float,
         gpus: float,
+        memory: int,
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         import ray
 
         self.start()
         gpus = gpus if ray.cluster_resources().get("GPU", 0) else 0
-        actor = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0)(_Shards)
+        # More than any node has would be waited for without end.
+        memory = min(memory, int(max(node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"])))
+        actor = ray.remote(num_cpus=cpus, num_gpus=gpus, memory=memory, max_restarts=0)(_Shards)
         allowed = CAREFUL_ATTEMPTS if hasattr(make, "careful") else ATTEMPTS
         pool = _Pool(lambda: actor.remote(make, arguments), shards, failed, allowed)
         try:
@@ -256,6 +291,18 @@ class Cluster:
         have = ray.cluster_resources()
         fit = have.get("GPU", 0) / gpus if gpus else have.get("CPU", 1) / max(cpus, 0.01)
         return max(1, min(int(fit), shards))
+
+    def worker_memory(self, cpus: float) -> int:
+        """Bytes that one worker of a whole-dataset step may use."""
+        if self.memory:
+            return self.memory
+        if self.workers == 0:
+            return _machine_memory() // 2
+        import ray
+
+        self.start()
+        have = ray.cluster_resources()
+        return int(have.get("memory", _machine_memory() // 2) * cpus / max(1, have.get("CPU", 1)))
 
     def start(self) -> None:
         """Join the cluster, or start Ray here; Ray that runs already in this process is used as it is."""
@@ -289,3 +336,19 @@ class Cluster:
 
             ray.shutdown()
             self._started = False
+
+
+def feeding_threads() -> int:
+    """Cores of this machine per GPU of it: so many threads decode and prepare for one GPU. 2 where there is none."""
+    import ray
+    import torch
+
+    if not torch.cuda.is_available():
+        return 2
+    cores, gpus = float(os.cpu_count() or 2), float(torch.cuda.device_count())
+    if ray.is_initialized():
+        # Inside a worker only its own GPU is seen.
+        here = ray.get_runtime_context().get_node_id()
+        have: dict[str, float] = next((node["Resources"] for node in ray.nodes() if node["NodeID"] == here), {})
+        cores, gpus = have.get("CPU", cores), have.get("GPU", gpus)
+    return max(2, int(cores / max(gpus, 1)))

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import fsspec
-import numpy as np
 from PIL import Image
 
 from curate.store import Store, shard_name
@@ -72,28 +69,3 @@ def decode(data: bytes) -> Image.Image:
     with Image.open(io.BytesIO(data)) as image:
         pixels: Image.Image = image.convert("RGB")
         return pixels
-
-
-def decoded(
-    reader: ImageReader, chunks: list[np.ndarray], wanted: np.ndarray, threads: int, ahead: bool = True
-) -> Iterator[list[tuple[Image.Image | None, str]]]:
-    """For each chunk of row numbers, its images with a status word; the next chunk is decoded meanwhile, if `ahead`."""
-
-    def one(row: int, data: bytes | None) -> tuple[Image.Image | None, str]:
-        if data is None:
-            return None, "no_image" if wanted[row] else "skipped"
-        try:
-            return decode(data), "ok"
-        except Exception as error:  # noqa: BLE001 - any damage is a status of this row
-            return None, f"undecodable: {type(error).__name__}"
-
-    def start(rows: np.ndarray) -> list[Any]:
-        return [pool.submit(one, row, reader.bytes(row) if wanted[row] else None) for row in rows.tolist()]
-
-    with ThreadPoolExecutor(max(1, threads)) as pool:
-        following: list[Any] | None = None
-        for number, rows in enumerate(chunks):
-            current = following if following is not None else start(rows)
-            following = start(chunks[number + 1]) if ahead and number + 1 < len(chunks) else None
-            yield [future.result() for future in current]
-    reader.close()

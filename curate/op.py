@@ -24,15 +24,21 @@ KINDS = ("score", "dedupe", "balance")
 
 
 class Rows:
-    """Some rows of a shard, as an op sees them: columns by name, and decoded images.
+    """Some rows of a shard, as an op sees them: columns by name, decoded images, and what was prepared ahead.
 
     Every row has a value in every column that the op reads, and an image if it reads `image`: rows that
     lack one never reach the op, they get null and a status.
     """
 
-    def __init__(self, columns: Mapping[str, pa.Array], images: Sequence[Image.Image] | None = None, length: int = 0):
+    def __init__(
+        self,
+        columns: Mapping[str, pa.Array],
+        images: Sequence[Any] | None = None,
+        length: int = 0,
+        texts: Sequence[Any] | None = None,
+    ):
         self._columns = dict(columns)
-        self._images = images
+        self._images, self._texts = images, texts
         self._length = len(images) if images is not None else length
         for column in self._columns.values():
             self._length = len(column)
@@ -44,10 +50,16 @@ class Rows:
         return self._columns[column]
 
     @property
-    def images(self) -> Sequence[Image.Image]:
-        """RGB images, decoded once for all ops of the pass."""
+    def images(self) -> Sequence[Any]:
+        """What the op's `prepare_image` made of each image: by default the RGB image, decoded once for all ops."""
         assert self._images is not None, "an op that uses images lists 'image' in `reads`"
         return self._images
+
+    @property
+    def texts(self) -> Sequence[Any]:
+        """What the op's `prepare_texts` made of each caption."""
+        assert self._texts is not None, "an op that uses these has `prepare_texts`, and lists 'text' in `reads`"
+        return self._texts
 
 
 class Op(BaseModel):
@@ -106,14 +118,39 @@ class Op(BaseModel):
 class Score(Op):
     """An op that looks at one record at a time."""
 
+    def prepare_image(self, image: Image.Image) -> Any:
+        """The part of `batch` that one image needs and no model: done in threads, while ops work on the rows before.
+
+        `batch` finds the result in `rows.images`. Without this method there, it finds the image itself, and all images
+        of a batch are in memory at their full size.
+        """
+        return image
+
+    #: The same for captions, all of a batch at once: `prepare_texts(texts) -> one value per caption`, in `rows.texts`.
+    prepare_texts: ClassVar[Any] = None
+
+    def rows_at_a_time(self) -> int:
+        """Rows of one call of `batch`; asked once `setup` is done, so that a model can say what fits."""
+        return self.batch_size
+
     @abstractmethod
     def batch(self, rows: Rows) -> Mapping[str, Any]:
         """One value per row for every column of `makes`: Arrow arrays, numpy arrays or lists; null where there is
         none. The extra key `status` may say why, a word per row (default `ok`)."""
 
+    def apply(self, columns: Mapping[str, pa.Array], images: Sequence[Image.Image] | None = None) -> Mapping[str, Any]:
+        """`batch` of rows at hand, prepared first: to try an op in a notebook, after `setup`."""
+        seen = None if images is None else [self.prepare_image(image) for image in images]
+        texts = self.prepare_texts(columns["text"].to_pylist()) if self.prepare_texts else None
+        return self.batch(Rows(columns, seen, texts=texts))
+
 
 class Grouped(Op):
     """An op that judges together all rows that share a key."""
+
+    #: Copies that a worker holds, at its peak, of each row's key, place and carried columns: they set how many rows are
+    #: judged at a time. Measured by benchmarks/memory.py, with a margin.
+    copies: ClassVar[float] = 8
 
     @abstractmethod
     def keys(self, rows: Rows) -> pa.Array:
@@ -144,9 +181,28 @@ class Counted(Op):
         """What `batch` and `report` get instead of the sum, made once: centroids of a sample, a threshold of counts."""
         return total
 
+    def unsettled(self, total: Any) -> bool:
+        """Whether what `settle` or `resettle` left asks for one more pass over all rows, by `recount`."""
+        return False
+
+    def recount(self, rows: Rows, total: Any) -> Any:
+        """As `count`, for a further pass that knows what the passes before it left."""
+        raise NotImplementedError
+
+    def resettle(self, total: Any, again: Any) -> Any:
+        """What was left, with the sum of the last `recount`."""
+        return total
+
     def report(self, total: Any) -> dict[str, Any]:
         """What of the statistic goes into the manifest."""
         return {}
+
+    def report_of(self, total: Any, made_by: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """As `report`, for an op that says more when it knows what made the columns that it reads.
+
+        made_by: for each column the manifest's entry of its table.
+        """
+        return self.report(total)
 
 
 def op_name(cls: type[Op]) -> str:

@@ -16,7 +16,7 @@ from curate.filter import library, load_filter, read_yaml
 from curate.op import about, find, names
 
 if TYPE_CHECKING:
-    from curate.probe import Cost
+    from curate.probe import Forecast
 
 #: What a command is asked for goes to stdout.
 out = Console(highlight=False)
@@ -101,17 +101,21 @@ def _made(name: str, entry: dict[str, Any]) -> str:
     return made + (f", weights {entry['weights']}" if entry.get("weights") else "")
 
 
-def print_costs(costs: Sequence[Cost], workers: int) -> None:
-    """A line per op of `curate probe`."""
+def print_costs(found: Forecast, workers: int) -> None:
+    """A line per op of `curate probe`, and the hours that follow."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("op", "device", "rows/s", "share", "setup s", "memory MB", "hours"):
+    for heading in ("op", "device", "rows/s", "share", "setup s", "memory MB"):
         table.add_column(heading, justify="left" if heading in ("op", "device") else "right")
-    for cost in costs:
+    for cost in found.costs:
         numbers = f"{cost.rows_per_second:,.0f}", f"{cost.share:.0%}", f"{cost.setup_seconds:.1f}"
-        table.add_row(cost.op, cost.device, *numbers, f"{cost.memory_mb:,.0f}", f"{cost.hours / workers:,.2f}")
+        table.add_row(cost.op, cost.device, *numbers, f"{cost.memory_mb:,.0f}")
     out.print(table)
-    hours = sum(cost.hours for cost in costs) / workers
-    out.print(f"{costs[0].rows:,} rows tried; all of the store in one pass: {hours:,.2f} hours on {workers} workers")
+    device = next((cost.device for cost in found.costs if cost.device != "cpu"), "a core")
+    each = f"{device}, fed by {found.cores} cores" if found.cores > 1 else device
+    out.print(
+        f"{found.rows:,} rows tried; all of the store in one pass: {found.hours / workers:,.2f} hours "
+        f"on {workers} workers, each {each}"
+    )
 
 
 def print_library() -> None:

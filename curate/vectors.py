@@ -44,6 +44,17 @@ def normalised(rows: np.ndarray, name: str) -> np.ndarray:
     return unit.astype(np.float32)
 
 
+def vectors_array(rows: np.ndarray, null: np.ndarray) -> pa.ListArray:
+    """Rows as a list column of their own number type, null where `null`; unit_rows reads it.
+
+    >>> vectors_array(np.array([[1, 2], [3, 4]], np.float16), np.array([False, True])).to_pylist()
+    [[1.0, 2.0], None]
+    """
+    ends = np.cumsum(np.where(null, 0, rows.shape[1]), dtype=np.int32)
+    values = pa.array(np.ascontiguousarray(rows[~null]).ravel())
+    return pa.ListArray.from_arrays(pa.array(np.append(np.int32(0), ends)), values, mask=pa.array(null))
+
+
 def earlier_max(unit: np.ndarray, tile: int = TILE) -> tuple[np.ndarray, np.ndarray]:
     """(m, i): the greatest cosine of each row with any row before it, and the first row that has it; 0 and -1 where
     there is none before. Memory is two tiles.

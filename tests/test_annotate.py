@@ -14,7 +14,7 @@ import pytest
 from conftest import HERE, column, picture
 from pydantic import Field
 
-from curate import images
+from curate import ahead, images
 from curate.annotate import as_array
 from curate.filter import Filter
 from curate.op import Rows, Score, load
@@ -320,7 +320,7 @@ def decodes(monkeypatch) -> Counter[bytes]:
             seen[data] += 1
         return decode(data)
 
-    monkeypatch.setattr(images, "decode", counted)
+    monkeypatch.setattr(ahead, "decode", counted)
     return seen
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from curate.encoder.model import EMBEDDED, Encoder, check_model, model_weights
 from curate.op import Score
@@ -18,7 +18,8 @@ class EncoderScore(Score):
 
     model: str = EMBEDDED
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    batch_size: int = 64
+    #: 0: as many as fit, found when the model is loaded.
+    batch_size: int = Field(0, ge=0)
 
     _encoder: Any = PrivateAttr(None)
 
@@ -36,4 +37,7 @@ class EncoderScore(Score):
         check_model(self.model)
 
     def setup(self) -> None:
-        self._encoder = Encoder(self.model, self.device)
+        self._encoder = Encoder.shared(self.model, self.device)
+
+    def rows_at_a_time(self) -> int:
+        return self.batch_size or int(self._encoder.batch_size)

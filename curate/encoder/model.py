@@ -7,16 +7,16 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+from weakref import WeakValueDictionary
 
 import numpy as np
+from PIL import Image
 
-from curate.encoder.pixels import Pixels
+from curate.encoder.fitting import fitting
+from curate.encoder.pixels import Pixels, pieces_of
 from curate.encoder.tokens import Tokens
 from curate.errors import CurateError, unknown
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 #: The encoder that needs no download; it is not CLIP.
 EMBEDDED = "lite0-minilm"
@@ -25,6 +25,9 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 #: Captions that one core encodes at a time.
 CPU_TEXTS = 16
+
+#: Rows that a CPU gets at a time: images of a few more than the pieces it takes them in.
+CPU_BATCH = 64
 
 #: Column names under which published recipes know a model's score.
 COLUMN_NAMES = {
@@ -101,6 +104,10 @@ def model_weights(model: str) -> str:
     return model
 
 
+#: Encoders in use in this process.
+_SHARED: WeakValueDictionary[tuple[Any, ...], Encoder] = WeakValueDictionary()
+
+
 class Encoder:
     """Unit vectors (float32, n x d) of images and captions.
 
@@ -130,8 +137,31 @@ class Encoder:
         self.precision = {"auto": "fp32" if device == "cpu" else "fp16"}.get(precision, precision)
         self._torch = torch
         self.model, self.preprocess, tokenizer = self._load(model, device)
-        self.tokens, self._pixels = Tokens(tokenizer), Pixels(self.preprocess, device)
+        self.tokens, self.pixels = Tokens(tokenizer), Pixels(self.preprocess, device)
         self._image_tower = torch.compile(self.model.encode_image) if compile else self.model.encode_image
+        self.batch_size = CPU_BATCH if device == "cpu" else fitting(self._peak, self._free())
+
+    @staticmethod
+    def shared(model: str, device: str = "auto", *, precision: Precision = "auto", compile: bool = False) -> Encoder:
+        """The encoder of this kind that another op of this process holds already, or a new one: one copy in memory."""
+        key = (model, model_weights(model), device, precision, compile)
+        found = _SHARED.get(key)
+        if found is None:
+            found = _SHARED[key] = Encoder(model, device, precision=precision, compile=compile)
+        return found
+
+    def _free(self) -> int:
+        """Half of the device's free memory: the rest is for other ops, and for what a measurement misses."""
+        return int(self._torch.cuda.mem_get_info()[0]) // 2
+
+    def _peak(self, images: int) -> int:
+        """Bytes of the device that encoding so many images takes at its peak."""
+        cuda = self._torch.cuda
+        cuda.empty_cache()
+        cuda.reset_peak_memory_stats()
+        before = cuda.memory_allocated()
+        self.ready_images([self.pixels.one(Image.new("RGB", (256, 256)))] * images)
+        return int(cuda.max_memory_allocated() - before)
 
     def _load(self, model: str, device: str) -> tuple[Any, Any, Any]:
         if model == EMBEDDED:
@@ -149,27 +179,33 @@ class Encoder:
         return loaded.eval(), preprocess, clip.get_tokenizer(name)
 
     def images(self, pictures: Sequence[Image.Image]) -> np.ndarray:
-        return self._vectors(self._image_tower, lambda: self._pixels(pictures))
+        return self._vectors(self._image_tower, lambda: map(self.pixels.batch, self.pixels.ahead(pictures)))
+
+    def ready_images(self, made: Sequence[Any]) -> np.ndarray:
+        """As `images`, of what `pixels.one` made of each."""
+        pieces = pieces_of(made, self.pixels.piece if self.device == "cpu" else len(made) or 1)
+        return self._vectors(self._image_tower, lambda: map(self.pixels.batch, pieces))
 
     def texts(self, captions: Sequence[str]) -> np.ndarray:
         """Captions longer than the model's context are cut as open_clip's tokenizer cuts them."""
         return self._encoded(self.tokens(captions))
 
-    def captions(self, captions: Sequence[str], windows: str = "cut") -> tuple[np.ndarray, list[bool | None]]:
-        """Vectors, and which captions were cut: None where the tokenizer does not tell.
+    def captions(
+        self, ready: Sequence[tuple[Any, bool | None]], captions: Sequence[str] | None = None
+    ) -> tuple[np.ndarray, list[bool | None]]:
+        """Vectors of what `tokens.ready` made of captions, and which were cut: None where the tokenizer does not tell.
 
-        windows: `cut` as `texts`; `average` cuts none: a longer caption is the mean of the unit vectors of its
+        captions: with the captions themselves none is cut: a longer one is the mean of the unit vectors of its
             consecutive windows, made a unit vector again. Ours, after ClipMD, which averages the vectors themselves.
         """
-        tokens = self.tokens(captions)
-        longer = self.tokens.longer(captions, tokens)
-        vectors = self._encoded(tokens)
-        if windows == "cut":
+        longer = [is_longer for _, is_longer in ready]
+        vectors = self._encoded(self._torch.stack([tokens for tokens, _ in ready]))
+        if captions is None:
             return vectors, longer
         for row in [i for i, is_longer in enumerate(longer) if is_longer is not False]:
             mean = self._encoded(self.tokens.windows(captions[row])).mean(axis=0)
             vectors[row] = mean / np.linalg.norm(mean)
-        return vectors, [False] * len(captions)
+        return vectors, [False] * len(ready)
 
     def _encoded(self, tokens: Any) -> np.ndarray:
         if self.device != "cpu":

@@ -1,9 +1,9 @@
-"""Pixels for an encoder: open_clip's preprocess in threads, so that the next images are ready when the model is."""
+"""Pixels for an encoder: open_clip's preprocess of single images in threads, and their batches on the device."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -24,41 +24,47 @@ AHEAD = 2
 
 
 class Pixels:
-    """Batches of images for a model.
+    """What a model sees of images: `one` makes it of a single image, in any thread; `batch` puts those together on the
+    device.
 
-    On a CPU each is what open_clip's preprocess makes. For a GPU the threads stop at bytes (a quarter of what would
-    have to be copied) and the GPU computes the rest, by the same float32 operations.
+    On a CPU `one` is open_clip's preprocess. For a GPU it stops at bytes (a quarter of what would have to be copied)
+    and the GPU computes the rest, by the same float32 operations.
     """
 
     def __init__(self, preprocess: Any, device: str):
         self.device = device
         self._cpu = device == "cpu"
         self._split = None if self._cpu else split(preprocess)
-        self._one = preprocess if self._split is None else self._split[0]
-        self._piece = CPU_PIECE if self._cpu else CUDA_PIECE
+        self.one: Callable[[Image.Image], Any] = preprocess if self._split is None else self._split[0]
+        self.piece = CPU_PIECE if self._cpu else CUDA_PIECE
         self._threads = ThreadPoolExecutor(2 if self._cpu else min(16, os.cpu_count() or 2))
 
-    def __call__(self, pictures: Sequence[Image.Image]) -> Iterator[Any]:
-        pieces = [pictures[i : i + self._piece] for i in range(0, len(pictures), self._piece)]
+    def ahead(self, pictures: Sequence[Image.Image]) -> Iterator[list[Any]]:
+        """`one` of each, piece after piece, made in threads while the pieces before are used."""
+        pieces = pieces_of(pictures, self.piece)
         coming: list[list[Future[Any]]] = []
         try:
             for number in range(len(pieces)):
                 while len(coming) <= AHEAD and number + len(coming) < len(pieces):
-                    coming.append([self._threads.submit(self._one, p) for p in pieces[number + len(coming)]])
-                yield self._moved([future.result() for future in coming.pop(0)])
+                    coming.append([self._threads.submit(self.one, p) for p in pieces[number + len(coming)]])
+                yield [future.result() for future in coming.pop(0)]
         finally:
             for future in (future for piece in coming for future in piece):
                 future.cancel()
 
-    def _moved(self, made: list[Any]) -> Any:
+    def batch(self, made: Sequence[Any]) -> Any:
         import torch
 
-        batch = torch.stack(made)
+        batch = torch.stack(list(made))
         if self._cpu:
             return batch
         # Pinned, the copy runs while the model is at work on the piece before.
         batch = (batch.pin_memory() if self.device.startswith("cuda") else batch).to(self.device, non_blocking=True)
         return batch if self._split is None else normalised(batch, *self._split[1:])
+
+
+def pieces_of(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    return [items[i : i + size] for i in range(0, len(items), size)]
 
 
 def split(preprocess: Any) -> tuple[Any, Any, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ class Tokens:
 
     def __init__(self, tokenizer: Any):
         self._tokenizer = tokenizer
+        # Captions are made ready in a thread, windows where the model runs; a fast tokenizer refuses two at once.
+        self._lock = threading.RLock()
         self.context: int = getattr(tokenizer, "context_length", 0) or 0
         kind = type(tokenizer).__name__
         self._own = kind == "SimpleTokenizer" and getattr(tokenizer, "reduction_fn", None) is None
@@ -24,7 +27,13 @@ class Tokens:
 
     def __call__(self, captions: Sequence[str]) -> Any:
         """n x context; longer captions are cut as open_clip cuts them."""
-        return self._tokenizer(list(captions))
+        with self._lock:
+            return self._tokenizer(list(captions))
+
+    def ready(self, captions: Sequence[str]) -> list[tuple[Any, bool | None]]:
+        """For each caption its tokens, and whether it is longer than the context."""
+        tokens = self(captions)
+        return list(zip(tokens, self.longer(captions, tokens), strict=True))
 
     def longer(self, captions: Sequence[str], tokens: Any) -> list[bool | None]:
         """Captions with more tokens than the context holds, start and end included; None where that is not known.
@@ -38,9 +47,10 @@ class Tokens:
 
     def count(self, caption: str) -> int:
         """Tokens of a whole caption, start and end included, by the tokenizer itself."""
-        if self._own:
-            return len(self._tokenizer.encode(caption)) + 2
-        return len(self._tokenizer.tokenizer(self._tokenizer.clean_fn(caption), verbose=False).input_ids)
+        with self._lock:
+            if self._own:
+                return len(self._tokenizer.encode(caption)) + 2
+            return len(self._tokenizer.tokenizer(self._tokenizer.clean_fn(caption), verbose=False).input_ids)
 
     def windows(self, caption: str) -> Any:
         """The whole caption as windows of the context's length, one after the other, each with its start and end.
@@ -48,6 +58,10 @@ class Tokens:
         Raises:
             CurateError: for a tokenizer that cannot be cut so.
         """
+        with self._lock:
+            return self._windows(caption)
+
+    def _windows(self, caption: str) -> Any:
         import torch
 
         if self._own:

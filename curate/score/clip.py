@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
+from PIL import Image
 
 from curate.encoder.encoder_score import EncoderScore
 from curate.encoder.model import Encoder, Precision, column_name
 from curate.op import Rows
+from curate.vectors import vectors_array
 
 
 class Clip(EncoderScore):
@@ -24,7 +26,7 @@ class Clip(EncoderScore):
         `<name>_cut` says; `average` of the vectors of its consecutive windows (ours, after ClipMD), and nothing is cut.
     precision: auto is fp16 on CUDA and fp32 on a CPU; bf16 moves cosines ten times as far as fp16.
     compile: torch.compile the image tower, which pays over long runs.
-    batch_size: on a GPU several hundred, so that the next images are prepared while it works.
+    batch_size: 64 on a CPU; on a GPU as many as its memory takes, found when the model is loaded.
 
     The cosine is taken from float32 vectors before they are stored as float16. An empty caption has no cosine.
     """
@@ -46,24 +48,28 @@ class Clip(EncoderScore):
         return {self.table(): pa.float32(), **vectors, f"{self.table()}_cut": pa.bool_()}
 
     def setup(self) -> None:
-        self._encoder = Encoder(self.model, self.device, precision=self.precision, compile=self.compile)
+        self._encoder = Encoder.shared(self.model, self.device, precision=self.precision, compile=self.compile)
+
+    def prepare_image(self, image: Image.Image) -> Any:
+        return self._encoder.pixels.one(image)
+
+    def prepare_texts(self, texts: Sequence[str]) -> Sequence[Any]:
+        return self._encoder.tokens.ready(texts)  # type: ignore[no-any-return]
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
         captions = rows["text"].to_pylist()
         spoken = np.array([bool(c.strip()) for c in captions])
-        images = self._encoder.images(rows.images)
+        images = self._encoder.ready_images(rows.images)
         texts, cut = np.zeros_like(images), np.full(len(captions), None, object)
         if spoken.any():
-            given = [c for c, s in zip(captions, spoken, strict=True) if s]
-            texts[spoken], cut[spoken] = self._encoder.captions(given, self.windows)
+            given = np.flatnonzero(spoken).tolist()
+            whole = [captions[i] for i in given] if self.windows == "average" else None
+            texts[spoken], cut[spoken] = self._encoder.captions([rows.texts[i] for i in given], whole)
         cosine = np.einsum("nd,nd->n", images, texts, dtype=np.float32)
         return {
             self.table(): pa.array(cosine, pa.float32(), mask=~spoken),
             f"{self.table()}_img": images.astype(np.float16),
-            f"{self.table()}_txt": pa.array(
-                [v if s else None for v, s in zip(texts.astype(np.float16), spoken, strict=True)],
-                pa.list_(pa.float16()),
-            ),
+            f"{self.table()}_txt": vectors_array(texts.astype(np.float16), ~spoken),
             f"{self.table()}_cut": pa.array(cut, pa.bool_()),
             "status": np.where(spoken, "ok", "empty_text"),
         }

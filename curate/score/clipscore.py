@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -49,7 +49,10 @@ class ClipScore(EncoderScore):
     def makes(self) -> dict[str, pa.DataType]:
         return {"clipscore": pa.float32()}
 
+    def prepare_texts(self, texts: Sequence[str]) -> Sequence[Any]:
+        return self._encoder.tokens.ready([PREFIX + text for text in texts])  # type: ignore[no-any-return]
+
     def batch(self, rows: Rows) -> Mapping[str, Any]:
-        texts = self._encoder.texts([PREFIX + text for text in rows["text"].to_pylist()])
+        texts, _ = self._encoder.captions(rows.texts)
         images = vectors(rows[f"{column_name(self.model)}_img"])
         return {"clipscore": clipscore(np.einsum("nd,nd->n", images, texts))}

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+from PIL import Image
 
 from curate.op import Rows, Score
 
@@ -51,10 +52,10 @@ class ImageQuality(Score):
     def makes(self) -> dict[str, pa.DataType]:
         return dict.fromkeys(("pixel_std", "laplacian_variance", "image_entropy"), pa.float32())
 
+    def prepare_image(self, image: Image.Image) -> tuple[float, float, float]:
+        grey = np.asarray(image.convert("L"))
+        return float(grey.std(dtype=np.float64)), laplacian_variance(grey), entropy(grey)
+
     def batch(self, rows: Rows) -> Mapping[str, Any]:
-        greys = [np.asarray(image.convert("L")) for image in rows.images]
-        return {
-            "pixel_std": np.array([grey.std(dtype=np.float64) for grey in greys], np.float32),
-            "laplacian_variance": np.array([laplacian_variance(grey) for grey in greys], np.float32),
-            "image_entropy": np.array([entropy(grey) for grey in greys], np.float32),
-        }
+        found = np.array(rows.images, np.float32).reshape(-1, 3)
+        return dict(zip(self.makes(), found.T, strict=True))

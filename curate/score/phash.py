@@ -35,15 +35,16 @@ class Phash(Score):
     def makes(self) -> dict[str, pa.DataType]:
         return {self.kind: pa.uint64()}
 
-    def batch(self, rows: Rows) -> Mapping[str, Any]:
-        # Once to grey, for both: imagehash would do the same conversion.
-        greys = [image.convert("L") for image in rows.images]
-        flat = np.array([ImageStat.Stat(grey).stddev[0] < FLAT_STD for grey in greys])
-        values = np.array([0 if skip else self._value(grey) for grey, skip in zip(greys, flat, strict=True)], np.uint64)
-        return {self.kind: pa.array(values, mask=flat), "status": np.where(flat, "flat", "ok")}
-
-    def _value(self, grey: Image.Image) -> int:
+    def prepare_image(self, image: Image.Image) -> int | None:
+        """The bits; None for a flat image."""
         import imagehash
 
+        # Once to grey, for both: imagehash would do the same conversion.
+        grey = image.convert("L")
+        if ImageStat.Stat(grey).stddev[0] < FLAT_STD:
+            return None
         make = {"phash": imagehash.phash, "dhash": imagehash.dhash, "ahash": imagehash.average_hash}[self.kind]
         return int.from_bytes(np.packbits(make(grey).hash).tobytes(), "big")
+
+    def batch(self, rows: Rows) -> Mapping[str, Any]:
+        return {self.kind: rows.images, "status": ["flat" if bits is None else "ok" for bits in rows.images]}

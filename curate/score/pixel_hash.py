@@ -27,11 +27,10 @@ class PixelHash(Score):
     def makes(self) -> dict[str, pa.DataType]:
         return {"pixel_hash": pa.string()}
 
+    def prepare_image(self, image: Image.Image) -> str:
+        digest = xxhash.xxh3_128(struct.pack("<II", *image.size))
+        digest.update(image.tobytes())
+        return digest.hexdigest()
+
     def batch(self, rows: Rows) -> Mapping[str, Any]:
-        return {"pixel_hash": [_hash(image) for image in rows.images]}
-
-
-def _hash(image: Image.Image) -> str:
-    digest = xxhash.xxh3_128(struct.pack("<II", *image.size))
-    digest.update(image.tobytes())
-    return digest.hexdigest()
+        return {"pixel_hash": rows.images}

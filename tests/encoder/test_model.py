@@ -47,11 +47,11 @@ def test_a_preprocess_of_another_kind_is_left_whole():
 
 def test_the_way_of_a_gpu_gives_the_same_batches(small):
     """As on a GPU, but for the copy: bytes out of the threads, normalised where they lie."""
-    ahead = Pixels(small.preprocess, "cpu")
-    ahead._cpu, ahead._split = False, split(small.preprocess)
-    ahead._one = ahead._split[0]
+    as_gpu = Pixels(small.preprocess, "cpu")
+    as_gpu._cpu, as_gpu._split = False, split(small.preprocess)
+    as_gpu.one = as_gpu._split[0]
     pictures = drawn(11)
-    ours, theirs = (torch.cat(list(p(pictures))) for p in (ahead, Pixels(small.preprocess, "cpu")))
+    ours, theirs = (torch.cat([p.batch(made) for made in p.ahead(pictures)]) for p in (as_gpu, small.pixels))
     assert torch.equal(ours, theirs)
 
 
@@ -62,12 +62,29 @@ def test_pieces_keep_their_order_and_no_more_than_two_are_ahead():
         started.append(number)
         return torch.tensor([number])
 
-    batches = Pixels(slow, "cpu")(range(10 * CPU_PIECE))
-    seen = [next(batches)]
+    pixels = Pixels(slow, "cpu")
+    pieces = pixels.ahead(range(10 * CPU_PIECE))
+    seen = [next(pieces)]
     assert len(started) <= (1 + AHEAD) * CPU_PIECE
-    seen += list(batches)
-    assert torch.cat(seen).ravel().tolist() == list(range(10 * CPU_PIECE))
-    assert [len(batch) for batch in seen] == [CPU_PIECE] * 10
+    seen += list(pieces)
+    assert torch.cat([pixels.batch(made) for made in seen]).ravel().tolist() == list(range(10 * CPU_PIECE))
+    assert [len(made) for made in seen] == [CPU_PIECE] * 10
+
+
+def test_images_made_ready_ahead_give_the_same_vectors(small):
+    pictures = drawn(CPU_PIECE + 3)
+    made = [small.pixels.one(picture) for picture in pictures]
+    assert np.array_equal(small.ready_images(made), small.images(pictures))
+
+
+def test_ops_of_one_model_share_it():
+    first = Encoder.shared(SMALL, "cpu")
+    assert Encoder.shared(SMALL, "cpu") is first
+    assert Encoder.shared(SMALL, "cpu", precision="bf16") is not first
+
+
+def test_on_a_cpu_a_batch_is_small(small):
+    assert small.batch_size == 64
 
 
 def test_an_image_that_fails_raises_and_the_next_call_works(small):

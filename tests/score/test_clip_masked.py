@@ -89,12 +89,12 @@ def test_with_the_embedded_encoder():
     masked.setup()
     images = [spotted(), spotted("white")]
     text = pa.array(["a blue sheet", "a white block"])
-    made = clip.batch(Rows({"text": text}, images))
+    made = clip.apply({"text": text}, images)
     columns = {
         "text_polygons": pa.array([BOX, []], pa.list_(pa.float32())),
         "lite": made["lite"],
         "lite_txt": made["lite_txt"],
     }
     found = masked.batch(Rows(columns, images))["lite_masked"]
-    by_hand = clip.batch(Rows({"text": text[:1]}, [without_text(images[0], np.array(BOX), "mean")]))["lite"][0].as_py()
+    by_hand = clip.apply({"text": text[:1]}, [without_text(images[0], np.array(BOX), "mean")])["lite"][0].as_py()
     assert found[0] == pytest.approx(by_hand, abs=1e-3) and found[1] == made["lite"][1].as_py()

@@ -89,7 +89,7 @@ def test_with_the_embedded_encoder():
     clip.setup()
     op.setup()
     image = Image.new("RGB", (64, 64), "red")
-    made = clip.batch(Rows({"text": pa.array(["a red sheet 2021", "a red sheet"])}, [image, image]))
+    made = clip.apply({"text": pa.array(["a red sheet 2021", "a red sheet"])}, [image, image])
     columns = {"text": pa.array(["a red sheet 2021"]), "lite": made["lite"][:1], "lite_img": made_column(made)}
     assert op.batch(Rows(columns))["lite_no_digits"][0].as_py() == pytest.approx(made["lite"][1].as_py(), abs=1e-3)
 

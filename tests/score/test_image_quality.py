@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from curate.cluster import Cluster
-from curate.op import Rows, load
+from curate.op import load
 from curate.read import ReadOptions, read
 from curate.score.image_quality import entropy, laplacian_variance
 from curate.scoring import annotate
@@ -14,7 +14,7 @@ from curate.store import Store
 
 
 def scores(*images):
-    made = load("score.image_quality").batch(Rows({}, images))
+    made = load("score.image_quality").apply({}, images)
     return [tuple(float(made[name][i]) for name in made) for i in range(len(images))]
 
 

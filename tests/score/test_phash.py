@@ -8,7 +8,7 @@ from PIL import Image, ImageFilter
 
 from curate.cluster import Cluster
 from curate.errors import CurateError
-from curate.op import Rows, load
+from curate.op import load
 from curate.read import ReadOptions, read
 from curate.scoring import annotate
 from curate.store import Store
@@ -23,8 +23,8 @@ def picture(seed, size=(90, 60)):
 
 def hashes(kind, *images):
     op = load({"score.phash": {"kind": kind}})
-    made = op.batch(Rows({}, images))
-    return made[kind].to_pylist(), list(made["status"])
+    made = op.apply({}, images)
+    return list(made[kind]), list(made["status"])
 
 
 def ramp(slope):

@@ -5,14 +5,14 @@ import xxhash
 from PIL import Image
 
 from curate.images import decode
-from curate.op import Rows, load
+from curate.op import load
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8))
 
 
 def hashes(*images):
     op = load("score.pixel_hash")
-    return op.batch(Rows({}, images))["pixel_hash"]
+    return op.apply({}, images)["pixel_hash"]
 
 
 def saved(image, kind, **options):
