@@ -34,7 +34,7 @@ from curate import scoring
 from curate.annotate import Pass
 from curate.cluster import Cluster
 from curate.demo.pool import build
-from curate.images import decode
+from curate.decoded import decode
 from curate.op import Op, Score, load
 from curate.pipeline import Pipeline, load_pipeline, run
 from curate.read import read
@@ -241,7 +241,7 @@ def bare(source: Path, ops: list[Op], most: int | None = None) -> dict[str, floa
             batch, pictures = slice(start, start + 64), []
             for offset, size in zip(where["offset"][batch], where["size"][batch], strict=True):
                 file.seek(offset)
-                pictures.append(decode(file.read(size)))
+                pictures.append(decode(file.read(size)).image)
             captions = pa.array(texts[batch], pa.large_string())
             for op in ops:
                 assert isinstance(op, Score)

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate.images import ImageReader, decode
+from curate.decoded import decode
+from curate.images import ImageReader
 from curate.op import Score
 from curate.suspects import Suspects
 

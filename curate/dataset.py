@@ -13,7 +13,8 @@ from PIL import Image
 
 from curate.errors import CurateError, unknown
 from curate.filter import conjuncts, expression
-from curate.images import ImageReader, decode
+from curate.decoded import decode
+from curate.images import ImageReader
 from curate.samples import VERDICT, filled, verdicts
 from curate.select import funnel
 from curate.store import Store
@@ -260,7 +261,7 @@ class Dataset:
                 reader = ImageReader(self.store, self.view.images, shard)
             data = reader.bytes(row)
             with contextlib.suppress(OSError, ValueError):
-                found[uid] = None if data is None else decode(data)
+                found[uid] = None if data is None else decode(data).image
         if reader is not None:
             reader.close()
         return [found.get(uid) for uid in asked]

@@ -1,12 +1,10 @@
-"""Stored images of a shard: bytes by tar, offset and size, and RGB pixels."""
+"""Stored images of a shard: bytes by tar, offset and size."""
 
 from __future__ import annotations
 
-import io
 from typing import BinaryIO
 
 import fsspec
-from PIL import Image
 
 from curate.store import Store, shard_name
 
@@ -53,19 +51,3 @@ class ImageReader:
         if self._open:
             self._open[1].close()
             self._open = None
-
-
-def decode(data: bytes) -> Image.Image:
-    """RGB pixels of a stored file at its full size, exactly as open_clip's own preprocessing sees them.
-
-    Not scaled while it is decoded (libjpeg's n/8): with a short side of twice the model's input, cosines of
-    lite0-minilm moved by 0.0028 (median) and 0.0126 (99 %) on 250 real JPEGs brought to 512 px, by 0.0016 and 0.0085
-    at 1024 px. And all ops of a pass share these pixels: a hash must not depend on what else runs. Other bindings of
-    libjpeg-turbo (simplejpeg) give the same pixels in the same time.
-
-    Raises:
-        Exception: whatever Pillow raises on a damaged, unknown or over-large file.
-    """
-    with Image.open(io.BytesIO(data)) as image:
-        pixels: Image.Image = image.convert("RGB")
-        return pixels

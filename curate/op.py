@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from curate.decoded import Decoded
 from curate.errors import CurateError, reworded, unknown
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Rows:
 
     @property
     def images(self) -> Sequence[Any]:
-        """What the op's `prepare_image` made of each image: by default the RGB image, decoded once for all ops."""
+        """What the op's `prepare_image` made of each image: by default an RGB image, decoded once for all ops."""
         assert self._images is not None, "an op that uses images lists 'image' in `reads`"
         return self._images
 
@@ -118,13 +119,13 @@ class Op(BaseModel):
 class Score(Op):
     """An op that looks at one record at a time."""
 
-    def prepare_image(self, image: Image.Image) -> Any:
+    def prepare_image(self, decoded: Decoded) -> Any:
         """The part of `batch` that one image needs and no model: done in threads, while ops work on the rows before.
 
-        `batch` finds the result in `rows.images`. Without this method there, it finds the image itself, and all images
-        of a batch are in memory at their full size.
+        `batch` finds the result in `rows.images`. By default that is the RGB image itself: all images of a batch are
+        then in memory at their full size.
         """
-        return image
+        return decoded.image
 
     #: The same for captions, all of a batch at once: `prepare_texts(texts) -> one value per caption`, in `rows.texts`.
     prepare_texts: ClassVar[Any] = None
@@ -140,7 +141,7 @@ class Score(Op):
 
     def apply(self, columns: Mapping[str, pa.Array], images: Sequence[Image.Image] | None = None) -> Mapping[str, Any]:
         """`batch` of rows at hand, prepared first: to try an op in a notebook, after `setup`."""
-        seen = None if images is None else [self.prepare_image(image) for image in images]
+        seen = None if images is None else [self.prepare_image(Decoded(image=image)) for image in images]
         texts = self.prepare_texts(columns["text"].to_pylist()) if self.prepare_texts else None
         return self.batch(Rows(columns, seen, texts=texts))
 

@@ -14,7 +14,7 @@ import pytest
 from conftest import HERE, column, picture
 from pydantic import Field
 
-from curate import ahead, images
+from curate import ahead, decoded
 from curate.annotate import as_array
 from curate.filter import Filter
 from curate.op import Rows, Score, load
@@ -313,7 +313,7 @@ def test_a_column_that_two_tables_make_means_the_one_before(make_store):
 def decodes(monkeypatch) -> Counter[bytes]:
     """How often each file was decoded."""
     seen: Counter[bytes] = Counter()
-    lock, decode = threading.Lock(), images.decode
+    lock, decode = threading.Lock(), decoded.decode
 
     def counted(data: bytes):
         with lock:
@@ -330,7 +330,7 @@ def test_an_image_is_decoded_once_however_many_ops_read_it(make_store, decodes):
     after = annotate(view, [Red(), Length(batch_size=1000), Red(name="red2", batch_size=3), Twice()], HERE)
     assert set(decodes.values()) == {1}
     assert len(decodes) == 23
-    assert column(after, "red") == column(after, "red2") == [images.decode(f).getpixel((0, 0))[0] for f in files]
+    assert column(after, "red") == column(after, "red2") == [decoded.decode(f).image.getpixel((0, 0))[0] for f in files]
     assert column(after, "red_size") == [[16.0, 12.0]] * 23
     assert LARGEST == {"red": 4, "red2": 3, "length": 4, "twice": 4}, "no op gets more rows than it asks for"
 

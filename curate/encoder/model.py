@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from PIL import Image
 
+from curate.decoded import Decoded
 from curate.encoder.fitting import fitting
 from curate.encoder.pixels import Pixels, pieces_of
 from curate.encoder.tokens import Tokens
@@ -22,6 +23,7 @@ from curate.errors import CurateError, unknown
 EMBEDDED = "lite0-minilm"
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Resize = Literal["auto", "pillow", "torch"]
 
 #: Captions that one core encodes at a time.
 CPU_TEXTS = 16
@@ -104,6 +106,8 @@ def model_weights(model: str) -> str:
     return model
 
 
+_DEFAULTS = {"threads": 1, "precision": "auto", "resize": "auto", "compile": False}
+
 #: Encoders in use in this process.
 _SHARED: WeakValueDictionary[tuple[Any, ...], Encoder] = WeakValueDictionary()
 
@@ -115,6 +119,7 @@ class Encoder:
     precision: of the model's sums. auto is fp16 on CUDA and fp32 on a CPU. On 60 real pairs and lite0-minilm fp16 moved
         the cosine by 0.0002 (median) and 0.0010 (99 %), bf16 by 0.003 and 0.010, so that bf16 is never taken unasked.
         A batch that overflows in half precision is computed again in fp32.
+    resize: as score.clip's.
     compile: torch.compile the image tower; it costs a minute once a worker, and needs a C++ compiler.
 
     Raises:
@@ -122,7 +127,13 @@ class Encoder:
     """
 
     def __init__(
-        self, model: str, device: str = "auto", threads: int = 1, precision: Precision = "auto", compile: bool = False
+        self,
+        model: str,
+        device: str = "auto",
+        threads: int = 1,
+        precision: Precision = "auto",
+        resize: Resize = "auto",
+        compile: bool = False,
     ):
         import torch
 
@@ -137,17 +148,18 @@ class Encoder:
         self.precision = {"auto": "fp32" if device == "cpu" else "fp16"}.get(precision, precision)
         self._torch = torch
         self.model, self.preprocess, tokenizer = self._load(model, device)
-        self.tokens, self.pixels = Tokens(tokenizer), Pixels(self.preprocess, device)
+        fast = device != "cpu" if resize == "auto" else resize == "torch"
+        self.tokens, self.pixels = Tokens(tokenizer), Pixels(self.preprocess, device, fast)
         self._image_tower = torch.compile(self.model.encode_image) if compile else self.model.encode_image
         self.batch_size = CPU_BATCH if device == "cpu" else fitting(self._peak, self._free())
 
     @staticmethod
-    def shared(model: str, device: str = "auto", *, precision: Precision = "auto", compile: bool = False) -> Encoder:
+    def shared(model: str, device: str = "auto", **options: Any) -> Encoder:
         """The encoder of this kind that another op of this process holds already, or a new one: one copy in memory."""
-        key = (model, model_weights(model), device, precision, compile)
+        key = (model, model_weights(model), device, *sorted({**_DEFAULTS, **options}.items()))
         found = _SHARED.get(key)
         if found is None:
-            found = _SHARED[key] = Encoder(model, device, precision=precision, compile=compile)
+            found = _SHARED[key] = Encoder(model, device, **options)
         return found
 
     def _free(self) -> int:
@@ -160,7 +172,7 @@ class Encoder:
         cuda.empty_cache()
         cuda.reset_peak_memory_stats()
         before = cuda.memory_allocated()
-        self.ready_images([self.pixels.one(Image.new("RGB", (256, 256)))] * images)
+        self.ready_images([self.pixels.one(Decoded(image=Image.new("RGB", (256, 256))))] * images)
         return int(cuda.max_memory_allocated() - before)
 
     def _load(self, model: str, device: str) -> tuple[Any, Any, Any]:

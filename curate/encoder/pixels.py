@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from curate.decoded import Decoded
+from curate.encoder.resize import fast_resize
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -27,21 +30,28 @@ class Pixels:
     """What a model sees of images: `one` makes it of a single image, in any thread; `batch` puts those together on the
     device.
 
-    On a CPU `one` is open_clip's preprocess. For a GPU it stops at bytes (a quarter of what would have to be copied)
-    and the GPU computes the rest, by the same float32 operations.
+    `one` stops at bytes (a quarter of what would have to be copied) and the device computes the rest, by the same
+    float32 operations as open_clip's preprocess; a preprocess of another kind is left whole.
+
+    fast: resize by torch, not by Pillow, where the preprocess is one of the usual two kinds.
     """
 
-    def __init__(self, preprocess: Any, device: str):
-        self.device = device
-        self._cpu = device == "cpu"
-        self._split = None if self._cpu else split(preprocess)
-        self.one: Callable[[Image.Image], Any] = preprocess if self._split is None else self._split[0]
-        self.piece = CPU_PIECE if self._cpu else CUDA_PIECE
-        self._threads = ThreadPoolExecutor(2 if self._cpu else min(16, os.cpu_count() or 2))
+    def __init__(self, preprocess: Any, device: str, fast: bool = False):
+        self.device, self._preprocess = device, preprocess
+        self._split = split(preprocess)
+        self._fast = fast_resize(self._split[0].steps) if fast and self._split else None
+        self.piece = CPU_PIECE if device == "cpu" else CUDA_PIECE
+        self._threads = ThreadPoolExecutor(2 if device == "cpu" else min(16, os.cpu_count() or 2))
+
+    def one(self, decoded: Decoded) -> Any:
+        """uint8, height x width x 3; or whatever a preprocess of another kind gives."""
+        if self._fast is not None:
+            return self._fast(decoded.pixels)
+        return (self._preprocess if self._split is None else self._split[0])(decoded.image)
 
     def ahead(self, pictures: Sequence[Image.Image]) -> Iterator[list[Any]]:
         """`one` of each, piece after piece, made in threads while the pieces before are used."""
-        pieces = pieces_of(pictures, self.piece)
+        pieces = pieces_of([Decoded(image=picture) for picture in pictures], self.piece)
         coming: list[list[Future[Any]]] = []
         try:
             for number in range(len(pieces)):
@@ -56,10 +66,10 @@ class Pixels:
         import torch
 
         batch = torch.stack(list(made))
-        if self._cpu:
-            return batch
-        # Pinned, the copy runs while the model is at work on the piece before.
-        batch = (batch.pin_memory() if self.device.startswith("cuda") else batch).to(self.device, non_blocking=True)
+        if self.device != "cpu":
+            # Pinned, the copy runs while the model is at work on the piece before.
+            batch = batch.pin_memory() if self.device.startswith("cuda") else batch
+            batch = batch.to(self.device, non_blocking=True)
         return batch if self._split is None else normalised(batch, *self._split[1:])
 
 
@@ -67,23 +77,29 @@ def pieces_of(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
     return [items[i : i + size] for i in range(0, len(items), size)]
 
 
-def split(preprocess: Any) -> tuple[Any, Any, Any] | None:
-    """open_clip's preprocess up to the bytes (height x width x 3), and the mean and deviation that follow.
+class ToBytes:
+    """The steps of a preprocess that end in an image, and its bytes: height x width x 3."""
 
-    None for one that does not end in ToTensor (open_clip's own is called MaybeToTensor) and Normalize.
-    """
-    import torch
+    def __init__(self, steps: Sequence[Any]):
+        self.steps = steps
 
-    steps = list(getattr(preprocess, "transforms", []))
-    if [type(step).__name__.removeprefix("Maybe") for step in steps[-2:]] != ["ToTensor", "Normalize"]:
-        return None
+    def __call__(self, picture: Image.Image) -> Any:
+        import torch
 
-    def to_bytes(picture: Image.Image) -> Any:
-        for step in steps[:-2]:
+        for step in self.steps:
             picture = step(picture)
         return torch.from_numpy(np.array(picture))
 
-    return to_bytes, steps[-1].mean, steps[-1].std
+
+def split(preprocess: Any) -> tuple[ToBytes, Any, Any] | None:
+    """open_clip's preprocess up to the bytes, and the mean and deviation that follow.
+
+    None for one that does not end in ToTensor (open_clip's own is called MaybeToTensor) and Normalize.
+    """
+    steps = list(getattr(preprocess, "transforms", []))
+    if [type(step).__name__.removeprefix("Maybe") for step in steps[-2:]] != ["ToTensor", "Normalize"]:
+        return None
+    return ToBytes(steps[:-2]), steps[-1].mean, steps[-1].std
 
 
 def normalised(batch: Any, mean: Sequence[float], std: Sequence[float]) -> Any:

@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
 
+from curate.decoded import Decoded
 from curate.encoder.encoder_score import EncoderScore
-from curate.encoder.model import Encoder, Precision, column_name
+from curate.encoder.model import Encoder, Precision, Resize, column_name
 from curate.op import Rows
 from curate.vectors import vectors_array
 
@@ -25,6 +25,9 @@ class Clip(EncoderScore):
     windows: what becomes of a caption that is longer than the model's context: `cut` as the tokenizer cuts it, which
         `<name>_cut` says; `average` of the vectors of its consecutive windows (ours, after ClipMD), and nothing is cut.
     precision: auto is fp16 on CUDA and fp32 on a CPU; bf16 moves cosines ten times as far as fp16.
+    resize: `pillow` is open_clip's own preprocess to the byte; `torch` does it in a quarter of the time, with bytes that
+        differ by 1 or 2 of 255 at 0.2 % of the places: on 300 real images cosines of lite0-minilm moved by 0.00012
+        (median) and 0.0018 (99 %). auto is torch on CUDA, where cores that feed it are scarce, and pillow on a CPU.
     compile: torch.compile the image tower, which pays over long runs.
     batch_size: 64 on a CPU; on a GPU as many as its memory takes, found when the model is loaded.
 
@@ -37,6 +40,7 @@ class Clip(EncoderScore):
     cite: ClassVar[str] = "Radford et al., CLIP, 2021; Ilharco et al., OpenCLIP; cosine as in LAION and DataComp"
     precision: Precision = "auto"
     windows: Literal["cut", "average"] = "cut"
+    resize: Resize = "auto"
     compile: bool = False
 
     def table(self) -> str:
@@ -48,10 +52,12 @@ class Clip(EncoderScore):
         return {self.table(): pa.float32(), **vectors, f"{self.table()}_cut": pa.bool_()}
 
     def setup(self) -> None:
-        self._encoder = Encoder.shared(self.model, self.device, precision=self.precision, compile=self.compile)
+        self._encoder = Encoder.shared(
+            self.model, self.device, precision=self.precision, resize=self.resize, compile=self.compile
+        )
 
-    def prepare_image(self, image: Image.Image) -> Any:
-        return self._encoder.pixels.one(image)
+    def prepare_image(self, decoded: Decoded) -> Any:
+        return self._encoder.pixels.one(decoded)
 
     def prepare_texts(self, texts: Sequence[str]) -> Sequence[Any]:
         return self._encoder.tokens.ready(texts)  # type: ignore[no-any-return]

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
 
+from curate.decoded import Decoded
 from curate.op import Rows, Score
 
 
@@ -52,8 +52,8 @@ class ImageQuality(Score):
     def makes(self) -> dict[str, pa.DataType]:
         return dict.fromkeys(("pixel_std", "laplacian_variance", "image_entropy"), pa.float32())
 
-    def prepare_image(self, image: Image.Image) -> tuple[float, float, float]:
-        grey = np.asarray(image.convert("L"))
+    def prepare_image(self, decoded: Decoded) -> tuple[float, float, float]:
+        grey = np.asarray(decoded.image.convert("L"))
         return float(grey.std(dtype=np.float64)), laplacian_variance(grey), entropy(grey)
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:

@@ -6,10 +6,11 @@ import struct
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 import pyarrow as pa
 import xxhash
-from PIL import Image
 
+from curate.decoded import Decoded
 from curate.op import Rows, Score
 
 
@@ -27,9 +28,10 @@ class PixelHash(Score):
     def makes(self) -> dict[str, pa.DataType]:
         return {"pixel_hash": pa.string()}
 
-    def prepare_image(self, image: Image.Image) -> str:
-        digest = xxhash.xxh3_128(struct.pack("<II", *image.size))
-        digest.update(image.tobytes())
+    def prepare_image(self, decoded: Decoded) -> str:
+        height, width = decoded.pixels.shape[:2]
+        digest = xxhash.xxh3_128(struct.pack("<II", width, height))
+        digest.update(np.ascontiguousarray(decoded.pixels))
         return digest.hexdigest()
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:

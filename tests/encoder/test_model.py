@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from curate.decoded import Decoded
 from curate.demo import scenes
 from curate.encoder.model import Encoder, check_model
 from curate.encoder.open_clip_import import open_clip
@@ -45,35 +46,33 @@ def test_a_preprocess_of_another_kind_is_left_whole():
     assert split(open_clip().image_transform(32, is_train=False)) is not None
 
 
-def test_the_way_of_a_gpu_gives_the_same_batches(small):
-    """As on a GPU, but for the copy: bytes out of the threads, normalised where they lie."""
-    as_gpu = Pixels(small.preprocess, "cpu")
-    as_gpu._cpu, as_gpu._split = False, split(small.preprocess)
-    as_gpu.one = as_gpu._split[0]
+def test_a_preprocess_that_is_left_whole_gives_the_same_batches(small):
+    whole = Pixels(lambda picture: small.preprocess(picture), "cpu")
+    assert whole._split is None
     pictures = drawn(11)
-    ours, theirs = (torch.cat([p.batch(made) for made in p.ahead(pictures)]) for p in (as_gpu, small.pixels))
+    ours, theirs = (torch.cat([p.batch(made) for made in p.ahead(pictures)]) for p in (whole, small.pixels))
     assert torch.equal(ours, theirs)
 
 
 def test_pieces_keep_their_order_and_no_more_than_two_are_ahead():
     started: list[int] = []
 
-    def slow(number: int):
-        started.append(number)
-        return torch.tensor([number])
+    def slow(picture: Image.Image):
+        started.append(picture.width)
+        return torch.tensor([picture.width])
 
     pixels = Pixels(slow, "cpu")
-    pieces = pixels.ahead(range(10 * CPU_PIECE))
+    pieces = pixels.ahead([Image.new("RGB", (1 + n, 1)) for n in range(10 * CPU_PIECE)])
     seen = [next(pieces)]
     assert len(started) <= (1 + AHEAD) * CPU_PIECE
     seen += list(pieces)
-    assert torch.cat([pixels.batch(made) for made in seen]).ravel().tolist() == list(range(10 * CPU_PIECE))
+    assert torch.cat([pixels.batch(made) for made in seen]).ravel().tolist() == list(range(1, 1 + 10 * CPU_PIECE))
     assert [len(made) for made in seen] == [CPU_PIECE] * 10
 
 
 def test_images_made_ready_ahead_give_the_same_vectors(small):
     pictures = drawn(CPU_PIECE + 3)
-    made = [small.pixels.one(picture) for picture in pictures]
+    made = [small.pixels.one(Decoded(image=picture)) for picture in pictures]
     assert np.array_equal(small.ready_images(made), small.images(pictures))
 
 

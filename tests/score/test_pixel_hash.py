@@ -4,7 +4,7 @@ import numpy as np
 import xxhash
 from PIL import Image
 
-from curate.images import decode
+from curate.decoded import decode
 from curate.op import load
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8))
@@ -18,7 +18,7 @@ def hashes(*images):
 def saved(image, kind, **options):
     file = io.BytesIO()
     image.save(file, kind, **options)
-    return decode(file.getvalue())
+    return decode(file.getvalue()).image
 
 
 def test_definition():
