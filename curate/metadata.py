@@ -1,8 +1,8 @@
 """Entry lists for MetaCLIP balancing: read a published metadata.json or a text file, or build a small English one.
 
 The published list (500,000 entries: WordNet, Wikipedia words, word pairs and titles) is a JSON list in the MetaCLIP
-repository, under its own licence (CC-BY-NC 4.0); it is not part of this package. Order gives the entry ids and capitals
-count, so neither is ever changed.
+repository, under its own licence (CC-BY-NC 4.0); it is not part of this package: `curate metadata` builds one of that
+kind. Order gives the entry ids and capitals count, so neither is ever changed.
 """
 
 from __future__ import annotations
@@ -12,18 +12,15 @@ import logging
 import re
 import string
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 import fsspec
 
 from curate.errors import CurateError
 from curate.matching import unmatchable_ids
+from curate.wordnet import WORDNET, synset_names
 
 log = logging.getLogger(__name__)
-
-WORDNET = "/usr/share/wordnet"  # Debian and Ubuntu: apt install wordnet-base
-PARTS_OF_SPEECH = ("adj", "adv", "noun", "verb")
 
 
 def load(path: str) -> list[str]:
@@ -70,25 +67,6 @@ def build_small(*, words: int = 50_000, capitalised: bool = False, wordnet: str 
 def is_entry(text: str) -> bool:
     """Not empty, and not one ASCII punctuation mark alone."""
     return text != "" and not (len(text) == 1 and text in string.punctuation)
-
-
-def synset_names(folder: str = WORDNET) -> Iterator[str]:
-    """The name of every WordNet synset in file order: its first word, lower case, up to the first ".", "_" as blank.
-
-    That is `synset.name()` of NLTK, which the published list was built with. Nothing when the folder has no WordNet.
-    """
-    for part in PARTS_OF_SPEECH:
-        path = Path(folder) / f"data.{part}"
-        if not path.is_file():
-            continue
-        with path.open(encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                if line.startswith(" "):  # the licence, at the head of every file
-                    continue
-                word = re.sub(r"\(\w+\)$", "", line.split(" ", 5)[4])  # adjectives: "galore(ip)"
-                name = word.lower().split(".", 1)[0].replace("_", " ")
-                if name:
-                    yield name
 
 
 def describe(entries: Sequence[str]) -> dict[str, int]:
