@@ -36,6 +36,7 @@ REQUIRED = {
     "score.aesthetic": HEAD,
     "score.nsfw": HEAD,
     "score.q16": HEAD,
+    "score.watermark": HEAD,
     "score.hub": {"bank": str(EVALUATION)},
 }
 

@@ -6,7 +6,6 @@ import struct
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import numpy as np
 import pyarrow as pa
 import xxhash
 
@@ -31,7 +30,7 @@ class PixelHash(Score):
     def prepare_image(self, decoded: Decoded) -> str:
         height, width = decoded.pixels.shape[:2]
         digest = xxhash.xxh3_128(struct.pack("<II", width, height))
-        digest.update(np.ascontiguousarray(decoded.pixels))
+        digest.update(decoded.pixels.tobytes())
         return digest.hexdigest()
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
