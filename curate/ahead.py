@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -63,6 +65,9 @@ class Ahead:
     ):
         self.todo, self.reader, self.texts = todo, reader, texts
         self.threads, self.suspects = max(1, threads), suspects
+        #: Seconds of processor time that preparing took, by key.
+        self.seconds = dict.fromkeys(ops, 0.0)
+        self._lock = threading.Lock()
         self._seeing = {key: op for key, op in ops.items() if reader and "image" in op.needs()}
         self._reading = {key: op for key, op in ops.items() if texts is not None and op.prepare_texts}
 
@@ -86,7 +91,7 @@ class Ahead:
 
     def _start(self, pool: ThreadPoolExecutor, rows: np.ndarray) -> _Started:
         # Captions first: they are one task, the images of a chunk hundreds.
-        texts = {key: pool.submit(self._read, op, rows) for key, op in self._reading.items()}
+        texts = {key: pool.submit(self._read, key, op, rows) for key, op in self._reading.items()}
         images = [pool.submit(self._see, row, *self._bytes(row)) for row in rows.tolist()] if self._seeing else []
         return images, texts
 
@@ -107,20 +112,28 @@ class Ahead:
             return f"undecodable: {type(error).__name__}", values
         for number, (key, op) in enumerate(self._seeing.items()):
             if self.todo[key][row]:
+                began = time.thread_time()
                 try:
                     values[number] = op.prepare_image(image)
                 except Exception as error:  # noqa: BLE001 - a fault of this row in this op
                     values[number] = Fault(error)
+                self._spent(key, began)
         return status, values
 
-    def _read(self, op: Score, rows: np.ndarray) -> Sequence[Any] | None:
+    def _read(self, key: str, op: Score, rows: np.ndarray) -> Sequence[Any] | None:
         assert self.texts is not None
         given = self.texts.take(pa.array(rows)).to_pylist()
+        began = time.thread_time()
         try:
-            made: Sequence[Any] = op.prepare_texts([text or "" for text in given])
+            made: Sequence[Any] | None = op.prepare_texts([text or "" for text in given])
         except Exception:  # noqa: BLE001 - which caption it was is found when they are prepared in halves
-            return None
+            made = None
+        self._spent(key, began)
         return made
+
+    def _spent(self, key: str, began: float) -> None:
+        with self._lock:
+            self.seconds[key] += time.thread_time() - began
 
     def _finished(self, rows: np.ndarray, started: _Started) -> Chunk:
         images, texts = started

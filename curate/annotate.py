@@ -158,6 +158,8 @@ class Pass:
                 for name, new in values.items():
                     old = None if part is None else flat(part[name].take(pa.array(rows)))
                     columns[name] = new if old is None else _choose(mine, new, old)
+        for key, seconds in ahead.seconds.items():
+            made[key].seconds += seconds
         return made
 
 

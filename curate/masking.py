@@ -43,6 +43,11 @@ def boxes_mask(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
     return mask
 
 
+def text_area(polygons: np.ndarray, image: Image.Image) -> float:
+    """Share of the image's pixels in the boxes of polygons, each counted once."""
+    return float(boxes_mask(boxes_of(polygons, *image.size), *image.size).mean())
+
+
 def fill_boxes(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Each box filled with the mean colour of the ring around it in the original image.
 

@@ -1,4 +1,4 @@
-"""OcrEngine: RapidOCR's text detector and recogniser on one CPU thread, for the ops that look for text in images."""
+"""OcrEngine: RapidOCR's text detector and recogniser on CPU threads, for the ops that look for text in images."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import threading
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
@@ -27,7 +28,7 @@ class Line(NamedTuple):
 
 
 class OcrEngine:
-    """Finds and reads lines of text; what it gives depends on the image alone.
+    """Finds and reads lines of text, in any thread; what it gives depends on the image alone.
 
     The wheel of rapidocr carries the models (PP-OCRv6 small, Apache-2.0; Latin letters, Chinese and Japanese). Its
     defaults enlarge every image; here none is, and those with a longer side than `limit_side_px` are reduced to it.
@@ -51,8 +52,8 @@ class OcrEngine:
         max_height_frac: float,
     ):
         check_ocr(detector, recognizer)
-        importlib.import_module("cv2").setNumThreads(1)  # one worker per CPU, as for onnxruntime below
-        options = {
+        importlib.import_module("cv2").setNumThreads(1)  # as for onnxruntime below: images are spread over threads
+        self._options = {
             "Global.log_level": "critical",
             "Global.use_cls": False,  # asks only whether a line stands on its head
             "Global.use_rec": False,  # called below, so that lines it cannot read keep their polygon
@@ -66,7 +67,15 @@ class OcrEngine:
             "Rec.model_path": recognizer or None,
         }
         self._max_height_frac = max_height_frac
-        self._rapidocr: Any = importlib.import_module("rapidocr").RapidOCR(params=options)
+        self._own = threading.local()
+        self._rapidocr  # noqa: B018 - a model that cannot be loaded is found here, not at the first image
+
+    @property
+    def _rapidocr(self) -> Any:
+        """This thread's: a RapidOCR keeps what it was last asked, so two threads cannot share one."""
+        if not hasattr(self._own, "engine"):
+            self._own.engine = importlib.import_module("rapidocr").RapidOCR(params=dict(self._options))
+        return self._own.engine
 
     def find(self, image: Image.Image) -> np.ndarray:
         """Polygons of the lines of text, float32, n x 4 x 2 (x, y), in pixels of the image; top to bottom."""

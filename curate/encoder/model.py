@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
@@ -42,11 +43,13 @@ COLUMN_NAMES = {
 
 
 def column_name(model: str) -> str:
-    """The column that holds a model's cosine.
+    """The column that holds a model's cosine; a folder's is called as the folder, wherever that lies.
 
-    >>> column_name("ViT-L-14/openai"), column_name("ViT-B-32/laion2b_s34b_b79k")
-    ('clip_l14', 'vit_b_32_laion2b_s34b_b79k')
+    >>> column_name("ViT-L-14/openai"), column_name("ViT-B-32/laion2b_s34b_b79k"), column_name("local-dir:/m/Our-B32/")
+    ('clip_l14', 'vit_b_32_laion2b_s34b_b79k', 'our_b32')
     """
+    if model.startswith("local-dir:"):
+        model = Path(model.removeprefix("local-dir:")).name
     return COLUMN_NAMES.get(model) or re.sub(r"\W+", "_", model.split("//", maxsplit=1)[0].lower()).strip("_")
 
 
@@ -104,6 +107,29 @@ def model_weights(model: str) -> str:
     if tag and Path(tag).is_file():
         return f"{model}@{_file_sha256(tag)}"
     return model
+
+
+def _tokenizer_elsewhere(model: str) -> Any:
+    """The tokenizer of a `local-dir:` whose config names one and that holds no files of it; None in all other cases.
+
+    open_clip itself looks for it in the folder only.
+    """
+    folder = Path(model.removeprefix("local-dir:"))
+    if not model.startswith("local-dir:") or any(folder.glob("tokenizer*")) or any(folder.glob("vocab*")):
+        return None
+    config = json.loads((folder / "open_clip_config.json").read_text())
+    text = config.get("model_cfg", config).get("text_cfg", {})
+    source = text.get("hf_tokenizer_name")
+    if not source:
+        return None
+    from curate.encoder.open_clip_import import open_clip
+
+    return open_clip().tokenizer.HFTokenizer(
+        source,
+        context_length=text.get("context_length", 77),
+        tokenizer_mode=text.get("tokenizer_mode"),
+        **text.get("tokenizer_kwargs", {}),
+    )
 
 
 _DEFAULTS = {"threads": 1, "precision": "auto", "resize": "auto", "compile": False}
@@ -188,7 +214,7 @@ class Encoder:
             self._torch.manual_seed(0)
         pretrained = None if tag in ("", "random") else tag
         loaded, _, preprocess = clip.create_model_and_transforms(name, pretrained=pretrained, device=device)
-        return loaded.eval(), preprocess, clip.get_tokenizer(name)
+        return loaded.eval(), preprocess, _tokenizer_elsewhere(name) or clip.get_tokenizer(name)
 
     def images(self, pictures: Sequence[Image.Image]) -> np.ndarray:
         return self._vectors(self._image_tower, lambda: map(self.pixels.batch, self.pixels.ahead(pictures)))

@@ -25,7 +25,7 @@ class Clip(EncoderScore):
     windows: what becomes of a caption that is longer than the model's context: `cut` as the tokenizer cuts it, which
         `<name>_cut` says; `average` of the vectors of its consecutive windows (ours, after ClipMD), and nothing is cut.
     precision: auto is fp16 on CUDA and fp32 on a CPU; bf16 moves cosines ten times as far as fp16.
-    resize: `pillow` is open_clip's own preprocess to the byte; `torch` does it in a quarter of the time, with bytes that
+    resize: `pillow` is open_clip's own preprocess to the byte; `torch` takes a quarter of the time, and its bytes
         differ by 1 or 2 of 255 at 0.2 % of the places: on 300 real images cosines of lite0-minilm moved by 0.00012
         (median) and 0.0018 (99 %). auto is torch on CUDA, where cores that feed it are scarce, and pillow on a CPU.
     compile: torch.compile the image tower, which pays over long runs.

@@ -10,7 +10,8 @@ import pyarrow as pa
 from PIL import Image
 from pydantic import Field, PrivateAttr
 
-from curate.masking import boxes_mask, boxes_of
+from curate.decoded import Decoded
+from curate.masking import text_area
 from curate.ocr_engine import OcrEngine, check_ocr, flat_polygons, ocr_weights
 from curate.op import Rows, Score
 
@@ -29,7 +30,7 @@ class Ocr(Score):
     recogniser with its characters inside; by default PP-OCRv6 small, which reads Latin letters, Chinese and Japanese.
 
     Licence of the default models: Apache-2.0 (PaddleOCR), as rapidocr's. The parrot-caption paper used DeepSolo.
-    Runs on the CPU.
+    Runs on CPU cores: a worker's own, or those that feed a GPU while its models work.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("image",)
@@ -70,19 +71,21 @@ class Ocr(Score):
             max_height_frac=self.max_height_frac,
         )
 
+    def prepare_image(self, decoded: Decoded) -> dict[str, Any]:
+        polygons = self._engine.find(decoded.image)
+        words = self._words(decoded.image, polygons)
+        return {
+            "n_text_boxes": len(polygons),
+            "text_area_frac": text_area(polygons, decoded.image),
+            "text_polygons": flat_polygons([polygons])[0],
+            "n_ocr_words": len(words),
+            "ocr_words": [word for word, _, _ in words],
+            "ocr_word_scores": [score for _, score, _ in words],
+            "ocr_word_boxes": [number for _, _, number in words],
+        }
+
     def batch(self, rows: Rows) -> Mapping[str, Any]:
-        made: dict[str, list[Any]] = {name: [] for name in self.makes()}
-        for image in rows.images:
-            polygons = self._engine.find(image)
-            words = self._words(image, polygons)
-            made["n_text_boxes"].append(len(polygons))
-            made["text_area_frac"].append(boxes_mask(boxes_of(polygons, *image.size), *image.size).mean())
-            made["text_polygons"] += flat_polygons([polygons])
-            made["n_ocr_words"].append(len(words))
-            made["ocr_words"].append([word for word, _, _ in words])
-            made["ocr_word_scores"].append([score for _, score, _ in words])
-            made["ocr_word_boxes"].append([number for _, _, number in words])
-        return made
+        return {name: [found[name] for found in rows.images] for name in self.makes()}
 
     def _words(self, image: Image.Image, polygons: np.ndarray) -> list[tuple[str, float, int]]:
         return [

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 import pyarrow as pa
 from pydantic import Field, PrivateAttr
 
-from curate.masking import boxes_mask, boxes_of
+from curate.decoded import Decoded
+from curate.masking import text_area
 from curate.ocr_engine import OcrEngine, check_ocr, flat_polygons, ocr_weights
 from curate.op import Rows, Score
 
@@ -29,7 +31,7 @@ class TextBoxes(Score):
         for one line of text. A letter or short word that fills the image goes with those; 1 keeps them all.
 
     Licence of the default models: Apache-2.0 (PaddleOCR), as rapidocr's. T-MARS used FAST, the parrot-caption
-    paper DeepSolo. Runs on the CPU.
+    paper DeepSolo. Runs on CPU cores: a worker's own, or those that feed a GPU while its models work.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("image",)
@@ -59,13 +61,13 @@ class TextBoxes(Score):
             max_height_frac=self.max_height_frac,
         )
 
+    def prepare_image(self, decoded: Decoded) -> tuple[int, float, np.ndarray]:
+        polygons = self._engine.find(decoded.image)
+        return len(polygons), text_area(polygons, decoded.image), polygons
+
     def batch(self, rows: Rows) -> Mapping[str, Any]:
-        found = [self._engine.find(image) for image in rows.images]
         return {
-            "n_text_boxes": [len(polygons) for polygons in found],
-            "text_area_frac": [
-                boxes_mask(boxes_of(polygons, *image.size), *image.size).mean()
-                for polygons, image in zip(found, rows.images, strict=True)
-            ],
-            "text_polygons": flat_polygons(found),
+            "n_text_boxes": [number for number, _, _ in rows.images],
+            "text_area_frac": [area for _, area, _ in rows.images],
+            "text_polygons": flat_polygons([polygons for _, _, polygons in rows.images]),
         }

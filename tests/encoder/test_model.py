@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import random
 
 import numpy as np
@@ -11,7 +12,8 @@ from PIL import Image
 
 from curate.decoded import Decoded
 from curate.demo import scenes
-from curate.encoder.model import Encoder, check_model
+from curate.encoder import lite
+from curate.encoder.model import EMBEDDED, Encoder, check_model
 from curate.encoder.open_clip_import import open_clip
 from curate.encoder.pixels import AHEAD, CPU_PIECE, Pixels, normalised, split
 from curate.encoder.tokens import Tokens
@@ -47,7 +49,7 @@ def test_a_preprocess_of_another_kind_is_left_whole():
 
 
 def test_a_preprocess_that_is_left_whole_gives_the_same_batches(small):
-    whole = Pixels(lambda picture: small.preprocess(picture), "cpu")
+    whole = Pixels(small.preprocess.__call__, "cpu")
     assert whole._split is None
     pictures = drawn(11)
     ours, theirs = (torch.cat([p.batch(made) for made in p.ahead(pictures)]) for p in (whole, small.pixels))
@@ -148,3 +150,19 @@ def test_windows_of_a_short_caption_are_its_tokens(small):
 def test_an_unknown_model_is_named_with_the_nearest():
     with pytest.raises(CurateError, match="ViT-B-32"):
         check_model("ViT-B-33/openai")
+
+
+def test_a_folder_whose_tokenizer_lies_elsewhere(tmp_path):
+    """As a model is written whose text tower names a folder of its own."""
+    lite.write_folder(tmp_path / "whole")
+    model, elsewhere = tmp_path / "model", tmp_path / "text"
+    model.mkdir()
+    for name in ("open_clip_model.safetensors", "open_clip_config.json"):
+        (tmp_path / "whole" / name).rename(model / name)
+    (tmp_path / "whole").rename(elsewhere)
+    config = json.loads((model / "open_clip_config.json").read_text())
+    config["model_cfg"]["text_cfg"] |= {"hf_model_name": str(elsewhere), "hf_tokenizer_name": str(elsewhere)}
+    (model / "open_clip_config.json").write_text(json.dumps(config))
+    found = Encoder(f"local-dir:{model}", "cpu")
+    texts = ["a red bus", "two dogs on a beach"]
+    np.testing.assert_allclose(found.texts(texts), Encoder(EMBEDDED, "cpu").texts(texts), atol=1e-5)

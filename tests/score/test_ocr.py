@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from curate.op import Rows, load
+from curate.op import load
 from curate.scoring import annotate
 from tests.conftest import HERE, column, picture
 
@@ -22,7 +22,7 @@ def op():
 
 
 def read(op, *images):
-    return op.batch(Rows({}, images))
+    return op.apply({}, images)
 
 
 def test_reads_words_line_by_line(op):
@@ -44,7 +44,7 @@ def test_boxes_are_those_of_text_boxes(op):
     boxes = load("score.text_boxes")
     boxes.setup()
     images = [sign("one"), sign("two", "three"), sign()]
-    ours, theirs = read(op, *images), boxes.batch(Rows({}, images))
+    ours, theirs = read(op, *images), boxes.apply({}, images)
     assert all((a == b).all() for a, b in zip(ours["text_polygons"], theirs["text_polygons"], strict=True))
     assert ours["text_area_frac"] == theirs["text_area_frac"]
 
@@ -70,11 +70,11 @@ def test_colours_are_not_swapped(op):
             return type("Read", (), {"txts": (), "scores": ()})
 
     engine = op._engine
-    inner, engine._rapidocr = engine._rapidocr, Spy()
+    inner, engine._own.engine = engine._own.engine, Spy()
     try:
         engine.read(Image.new("RGB", (9, 9), (1, 2, 3)), np.zeros((1, 4, 2), np.float32))
     finally:
-        engine._rapidocr = inner
+        engine._own.engine = inner
     assert seen == [[3, 2, 1]]
 
 

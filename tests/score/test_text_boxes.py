@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from curate.errors import CurateError
 from curate.masking import boxes_of, polygons_of
 from curate.ocr_engine import check_ocr, ocr_weights
-from curate.op import Rows, load
+from curate.op import load
 from curate.scoring import annotate
 from tests.conftest import HERE, column, picture
 
@@ -39,7 +39,7 @@ def op():
 
 
 def boxes(op, *images):
-    return op.batch(Rows({}, images))
+    return op.apply({}, images)
 
 
 def test_a_line_of_text(op):
