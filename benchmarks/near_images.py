@@ -70,7 +70,7 @@ def grouped(a: np.ndarray, b: np.ndarray, rows: int) -> np.ndarray:
 
 
 def ours(hashes: np.ndarray, radius: int) -> np.ndarray:
-    op = Perceptual(radius=radius)
+    op = Perceptual(radius=radius, colours=None)
     keys = op.keys(Rows({"phash": pa.array(hashes)}))
     found: list[Any] = []
     nodes = np.arange(len(hashes))

@@ -1,4 +1,4 @@
-"""The command line: curate run | submit | score | filter | write | list | show | report | verify."""
+"""The command line: curate run | submit | score | filter | write | list | show | report | metadata | verify."""
 
 from __future__ import annotations
 
@@ -34,12 +34,17 @@ WorkersOption = Annotated[
     Optional[int],
     typer.Option(help="Size of each pool; 0 works in this process, without Ray. Default: all CPUs or GPUs."),
 ]
+MemoryOption = Annotated[
+    Optional[str],
+    typer.Option(help="Memory that one worker of a whole-dataset step may use, e.g. 8GB. Default: its CPUs' share."),
+]
 
 
-def _cluster(address: str | None, workers: int | None) -> Cluster:
+def _cluster(address: str | None, workers: int | None, memory: str | None = None) -> Cluster:
     from curate.cluster import Cluster
+    from curate.memory import memory_size
 
-    return Cluster(address, workers)
+    return Cluster(address, workers, memory_size(memory, "--memory") if memory else None)
 
 
 def _pairs(given: list[str]) -> dict[str, str]:
@@ -58,6 +63,7 @@ def run(
     set_: Annotated[list[str], typer.Option("--set", help="A variable of the pipeline: name=value.")] = [],  # noqa: B006
     address: AddressOption = None,
     workers: WorkersOption = None,
+    memory: MemoryOption = None,
     check: Annotated[bool, typer.Option(help="Check everything, do nothing.")] = False,
 ) -> None:
     """Run a pipeline, or what is left of it: the same command after a crash goes on where it stopped."""
@@ -66,10 +72,10 @@ def run(
     from curate.show import print_funnel
 
     loaded = load_pipeline(pipeline, _pairs(set_))
+    cluster = _cluster(address, workers, memory)
     if check:
         typer.echo(f"{loaded.name}: {len(loaded.steps)} steps, nothing wrong found")
         return
-    cluster = _cluster(address, workers)
     try:
         result = run_pipeline(loaded, cluster)
     finally:
@@ -88,12 +94,16 @@ def submit(
     address: Annotated[str, typer.Option(help="The cluster's dashboard, e.g. http://head:8265.")],
     set_: Annotated[list[str], typer.Option("--set", help="A variable of the pipeline: name=value.")] = [],  # noqa: B006
     workers: WorkersOption = None,
+    memory: MemoryOption = None,
     follow: Annotated[bool, typer.Option(help="Stay and print the job's log until it ends.")] = True,
 ) -> None:
     """Run a pipeline as a Ray job on a cluster; a job of the same run that is still going is followed, not doubled."""
+    from curate.memory import memory_size
     from curate.submit import submit as submit_job
 
-    raise typer.Exit(submit_job(pipeline, address, _pairs(set_), workers, follow))
+    if memory:
+        memory_size(memory, "--memory")
+    raise typer.Exit(submit_job(pipeline, address, _pairs(set_), workers, memory, follow))
 
 
 @app.command()
@@ -104,6 +114,7 @@ def score(
     after: Annotated[Optional[str], typer.Option(help="Only rows kept by this keep table, e.g. download.")] = None,
     address: AddressOption = None,
     workers: WorkersOption = None,
+    memory: MemoryOption = None,
 ) -> None:
     """Compute columns of a store; rows and tables that are there already are not computed again."""
     import yaml
@@ -121,7 +132,7 @@ def score(
     view = View.of(Store(store), f"keep_{after.removeprefix('keep_')}" if after else None)
     for op in loaded:
         op.check()
-    cluster = _cluster(address, workers)
+    cluster = _cluster(address, workers, memory)
     began = time.monotonic()
     try:
         after_view = annotate(view, loaded, cluster)
@@ -290,6 +301,49 @@ def probe_text(
     from curate.probe_text import probe
 
     typer.echo(json.dumps(probe(model, top_n_list("en", 2000)[200:], words, seed, device).as_dict(), indent=1))
+
+
+@app.command()
+def metadata(
+    to: Annotated[str, typer.Argument(metavar="OUT", help="A .json file, or a folder for <language>.json files.")],
+    text: Annotated[
+        list[str],
+        typer.Option(
+            help="A Wikipedia dump (.xml.bz2), .txt, .jsonl or .parquet; a folder or glob; {language} is filled in."
+        ),
+    ] = [],  # noqa: B006
+    titles: Annotated[list[str], typer.Option(help="Wikimedia's hourly page-view files.")] = [],  # noqa: B006
+    language: Annotated[list[str], typer.Option(help="Wikipedia's code; may be given several times.")] = ["en"],  # noqa: B006
+    wordnet: Annotated[
+        Optional[str], typer.Option(help="WordNet's folder, or an Open Multilingual WordNet .tab file.")
+    ] = None,
+    column: Annotated[Optional[str], typer.Option(help="Column of the texts; default: by the usual names.")] = None,
+    tokenizer: Annotated[Optional[str], typer.Option(help="package.module:function, a line to its words.")] = None,
+    size: Annotated[Optional[int], typer.Option(min=1, help="Most entries; published: 500000.")] = None,
+    min_count: Annotated[
+        Optional[int], typer.Option(min=1, help="Least count of a word; published: 100 in English.")
+    ] = None,
+    pmi: Annotated[Optional[float], typer.Option(help="Least PMI of a pair of words; published: 30.")] = None,
+    min_pair: Annotated[Optional[int], typer.Option(min=1, help="Least count of a pair; published: none.")] = None,
+    min_views: Annotated[
+        Optional[int], typer.Option(min=1, help="Least views of a title; published: 70 in English.")
+    ] = None,
+    most_words: Annotated[Optional[int], typer.Option(min=0, help="Most new entries from words.")] = None,
+    most_pairs: Annotated[
+        Optional[int], typer.Option(min=0, help="Most new entries from pairs; default: 100646.")
+    ] = None,
+    most_titles: Annotated[Optional[int], typer.Option(min=0, help="Most new entries from titles.")] = None,
+    temp: Annotated[Optional[str], typer.Option(help="Folder for the plain text and counts on the way.")] = None,
+    workers: Annotated[Optional[int], typer.Option(min=1, help="Files read at a time; default: all CPUs.")] = None,
+) -> None:
+    """Build a MetaCLIP entry list from your own text: numbers, WordNet, words, word pairs and page titles. No Ray."""
+    from curate.metadata_command import make_metadata
+
+    make_metadata(
+        to, text, titles, language, wordnet, column, tokenizer, temp, workers,
+        size=size, min_count=min_count, pmi=pmi, min_pair=min_pair, min_views=min_views,
+        most_words=most_words, most_pairs=most_pairs, most_titles=most_titles,
+    )  # fmt: skip
 
 
 @app.command()

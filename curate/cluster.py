@@ -14,13 +14,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from pydantic import ByteSize, TypeAdapter, ValidationError
 from rich.markup import escape
 
 from curate.errors import CurateError
+from curate.memory import machine_memory
 from curate.progress import StepProgress, console
 
 #: A shard that failed this often is set aside; the run goes on and ends with an error that names it.
@@ -28,9 +27,6 @@ ATTEMPTS = 3
 
 #: The same where the work looks for the rows to blame: each that kills its worker takes two attempts to be found.
 CAREFUL_ATTEMPTS = 12
-
-#: The least memory that a worker can be held to: it takes 300 MB before it has any rows.
-LEAST_MEMORY = 400_000_000
 
 #: A task for one shard; made once per worker, then called per shard. Returns a small report, never rows. Where it has a
 #: method `careful`, that is called from the second attempt on: it may look for the row that kills its worker.
@@ -52,29 +48,6 @@ class _Shards:
             self.work = _made(self.make, self.arguments)
         careful = getattr(self.work, "careful", None)
         return careful(shard) if attempt and careful else self.work(shard)
-
-
-def memory_size(text: str | int, where: str) -> int:
-    """Bytes of `8GB`, `500 MB`, `2GiB` or a number.
-
-    Raises:
-        CurateError: for what is no size, or one that leaves a worker no room for rows.
-    """
-    try:
-        size = int(TypeAdapter(ByteSize).validate_python(text))
-    except ValidationError as error:
-        raise CurateError(f"{where}: {text!r} is no size of memory: write it as 8GB or 500MB") from error
-    if size < LEAST_MEMORY:
-        raise CurateError(f"{where}: {text} is too little for a worker, expected {LEAST_MEMORY // 10**6}MB or more")
-    return size
-
-
-def _machine_memory() -> int:
-    """Bytes of this machine, or of the container that this process is in."""
-    limit = Path("/sys/fs/cgroup/memory.max")
-    words = limit.read_text().strip() if limit.exists() else "max"
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min(machine, int(words)) if words.isdigit() else machine
 
 
 def _check_answers(address: str) -> None:
@@ -297,12 +270,12 @@ class Cluster:
         if self.memory:
             return self.memory
         if self.workers == 0:
-            return _machine_memory() // 2
+            return machine_memory() // 2
         import ray
 
         self.start()
         have = ray.cluster_resources()
-        return int(have.get("memory", _machine_memory() // 2) * cpus / max(1, have.get("CPU", 1)))
+        return int(have.get("memory", machine_memory() // 2) * cpus / max(1, have.get("CPU", 1)))
 
     def start(self) -> None:
         """Join the cluster, or start Ray here; Ray that runs already in this process is used as it is."""

@@ -55,7 +55,7 @@ def _find(parent: Any, node: Any) -> Any:
 
 
 @inlined
-def _union(parent: Any, a: Any, b: Any) -> Any:
+def union(parent: Any, a: Any, b: Any) -> Any:
     """True where the two were apart; the smaller root stays."""
     a, b = _find(parent, a), _find(parent, b)
     if a < b:
@@ -70,7 +70,7 @@ def _kruskal(left: Any, right: Any, count: Any) -> Any:
     parent = np.arange(count)
     kept = np.zeros(len(left), np.bool_)
     for i in range(len(left)):
-        kept[i] = _union(parent, left[i], right[i])
+        kept[i] = union(parent, left[i], right[i])
     return kept
 
 
@@ -84,13 +84,13 @@ def _cut(left: Any, right: Any, closeness: Any, count: Any, cap: Any) -> Any:
         stop = start
         while stop < len(left) and closeness[stop] == closeness[start]:
             a, b = _find(whole, left[stop]), _find(whole, right[stop])
-            if _union(whole, a, b):
+            if union(whole, a, b):
                 size[min(a, b)] = size[a] + size[b]
             stop += 1
         # A group that is over the cap at this level stays in the pieces that it had above it.
         for i in range(start, stop):
             if closeness[i] >= SAME or size[_find(whole, left[i])] <= cap:
-                _union(piece, left[i], right[i])
+                union(piece, left[i], right[i])
         start = stop
     for node in range(count):
         whole[node], piece[node] = _find(whole, node), _find(piece, node)

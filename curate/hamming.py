@@ -60,7 +60,7 @@ def nearest_hash(hashes: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np
 
 
 @inlined
-def _count(x: Any) -> Any:
+def count_bits(x: Any) -> Any:
     """Number of set bits; the compiler knows this idiom as one instruction."""
     x = x - ((x >> np.uint64(1)) & np.uint64(0x5555555555555555))
     x = (x & np.uint64(0x3333333333333333)) + ((x >> np.uint64(2)) & np.uint64(0x3333333333333333))
@@ -84,7 +84,7 @@ def _forest(hashes: Any, groups: Any, radius: Any) -> Any:
             value = hashes[current]
             closest, place = far + 1, 0
             for i in range(count):
-                distance = _count(values[i] ^ value)
+                distance = count_bits(values[i] ^ value)
                 if distance <= radius and distance < best[i]:
                     best[i], link[i] = distance, current
                 if best[i] < closest:
@@ -104,7 +104,7 @@ def _nearest(hashes: Any, others: Any) -> Any:
     bits, place = np.full(len(hashes), BITS + 1, np.int64), np.zeros(len(hashes), np.int64)
     for i in range(len(hashes)):
         for j in range(len(others)):
-            distance = _count(hashes[i] ^ others[j])
+            distance = count_bits(hashes[i] ^ others[j])
             if distance < bits[i]:
                 bits[i], place[i] = distance, j
     return bits, place

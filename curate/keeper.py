@@ -28,12 +28,17 @@ def keep_columns(keep: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(("uid", *more)))
 
 
+def in_order(rows: pl.DataFrame, keep: str) -> pl.DataFrame:
+    """By `key`, and in each group the row that stays first."""
+    order = ["key", "shard", "row"] if keep == "first" else ["key", "rank", "uid", "shard", "row"]
+    ranked = rows.with_columns(rank=_rank(keep, rows.schema))
+    return ranked.sort(order, descending=[name == "rank" for name in order], nulls_last=True).drop("rank")
+
+
 def keepers(rows: pl.DataFrame, keep: str, of: str, size: str) -> pl.DataFrame:
     """From `key`, `shard`, `row` and the columns of the rule: per row the uid of the row that stays in its group (null
     for that row itself) and the group's size. A null ranks last; equals go by smallest uid, then by input."""
-    order = ["key", "shard", "row"] if keep == "first" else ["key", "rank", "uid", "shard", "row"]
-    ranked = rows.with_columns(rank=_rank(keep, rows.schema))
-    ranked = ranked.sort(order, descending=[name == "rank" for name in order], nulls_last=True)
+    ranked = in_order(rows, keep)
     keeper = pl.col("uid").first().over("key")
     return ranked.select(
         "shard",

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 
 from curate.annotate import flat
 from curate.forest import components, spanning_forest
+from curate.spill import by_key, read_spilled, spill
 from curate.view import View
-from curate.whole import _as_rows, _spill, pool_rows, runs_of
+from curate.whole import _as_rows, pool_rows
 
 if TYPE_CHECKING:
     from curate.linked import Linked
@@ -43,12 +44,6 @@ def _mixed(keys: np.ndarray, band: int) -> np.ndarray:
     return mixed
 
 
-def _by_partition(high: np.ndarray, partitions: int) -> np.ndarray:
-    """The partition of the upper 32 bits of a mixed key."""
-    parts: np.ndarray = high.astype(np.uint64) * np.uint64(partitions) >> np.uint64(32)
-    return parts
-
-
 @dataclass
 class SpillBands:
     """Work for a run of shards: the keys of their rows, split by partition."""
@@ -64,12 +59,8 @@ class SpillBands:
 
     def __call__(self, run: int) -> dict[str, Any]:
         frame = pl.concat([band for shard in self.runs[run] for band in self._bands(shard)])
-        parts = _by_partition(frame["key"].to_numpy() >> np.uint64(32), self.partitions)
-        frame = frame[np.argsort(parts, kind="stable")]
-        ends = np.cumsum(np.bincount(parts.astype(np.int64), minlength=self.partitions))
-        for partition, end in enumerate(ends.tolist()):
-            start = int(ends[partition - 1]) if partition else 0
-            _write(self.view, work_file(self.folder, f"keys/{partition:05d}/{run:05d}.parquet"), frame[start:end])
+        partition = by_key(frame["key"].to_numpy() >> np.uint64(32), self.partitions)
+        spill(self.view.store, work_file(self.folder, "keys"), run, frame, partition, self.partitions)
         return {"rows": len(frame)}
 
     def _bands(self, shard: int) -> list[pl.DataFrame]:
@@ -109,10 +100,9 @@ class LinkPartition:
         self.op.setup()
 
     def __call__(self, partition: int) -> dict[str, Any]:
-        names = [work_file(self.folder, f"keys/{partition:05d}/{run:05d}.parquet") for run in range(self.runs)]
+        frame = read_spilled(self.view.store, work_file(self.folder, "keys"), self.runs, partition)
         # A row alone with its key goes at once: most do.
-        frame = pl.concat([_read(self.view, name) for name in names]).filter(pl.col("key").is_duplicated())
-        frame = frame.sort("key", "node")
+        frame = frame.filter(pl.col("key").is_duplicated()).sort("key", "node")
         a, b, closeness = self.op.links(frame)
         nodes = frame["node"].to_numpy()
         links = pl.DataFrame({"a": nodes[a], "b": nodes[b], "closeness": np.asarray(closeness, np.float64)})
@@ -133,12 +123,19 @@ class MergeLinks:
     def __call__(self, group: int) -> dict[str, Any]:
         start, stop = group * self.merged, min(self.files, (group + 1) * self.merged)
         links = _links(self.view, self.folder, self.level - 1, start, stop)
-        _write(self.view, work_file(self.folder, f"links-{self.level}/{group:05d}.parquet"), _forest(links))
+        _write(self.view, work_file(self.folder, f"links-{self.level}/{group:05d}.parquet"), links)
         return {"rows": len(links)}
 
 
 def _links(view: View, folder: str, level: int, start: int, stop: int) -> pl.DataFrame:
-    return pl.concat([_read(view, work_file(folder, f"links-{level}/{i:05d}.parquet")) for i in range(start, stop)])
+    """The spanning forest of several files. They are put together as they are read: of links that say the same again,
+    no more are held than of those that stay, and one file."""
+    kept, waiting = _read(view, work_file(folder, f"links-{level}/{start:05d}.parquet")), []
+    for number in range(start + 1, stop):
+        waiting.append(_read(view, work_file(folder, f"links-{level}/{number:05d}.parquet")))
+        if number == stop - 1 or sum(map(len, waiting)) > len(kept):
+            kept, waiting = _forest(pl.concat([kept, *waiting])), []
+    return kept
 
 
 @dataclass
@@ -184,13 +181,12 @@ class SpillLabels:
     op: Linked
     folder: str
     partitions: int
-    shards: list[int]
+    runs: list[list[int]]
 
     def __call__(self, run: int) -> dict[str, Any]:
-        frame = pl.concat([self._labelled(shard) for shard in runs_of(self.shards)[run]])
-        for partition in range(self.partitions):
-            piece = frame.filter(pl.col("part") == partition).drop("part")
-            _write(self.view, f"{_spill(self.folder, partition)}/{run:05d}.parquet", piece)
+        frame = pl.concat([self._labelled(shard) for shard in self.runs[run]])
+        partition = by_key(frame["mixed"].to_numpy() >> np.uint64(32), self.partitions)
+        spill(self.view.store, work_file(self.folder, "groups"), run, frame.drop("mixed"), partition, self.partitions)
         return {"rows": len(frame)}
 
     def _labelled(self, shard: int) -> pl.DataFrame:
@@ -205,5 +201,5 @@ class SpillLabels:
         keys = pa.Array.from_buffers(pa.binary(16), len(rows), [None, pa.py_buffer(joined)]).cast(pa.binary())
         table = self.view.read(shard, self.op.carries()).take(pa.array(rows))
         places = {"shard": pa.array(np.full(len(rows), shard, np.int32)), "row": pa.array(rows, pa.int32())}
-        frame = pl.DataFrame(pa.table({"key": keys, **places, **{n: flat(table[n]) for n in table.column_names}}))
-        return frame.with_columns(part=pl.Series(_by_partition(mixed >> np.uint64(32), self.partitions)))
+        carried = {name: flat(table[name]) for name in table.column_names}
+        return pl.DataFrame(pa.table({"mixed": mixed, "key": keys, **places, **carried}))

@@ -4,15 +4,17 @@ A row has several keys. Rows that share one are compared, those found alike are 
 the links are the groups. The work lies in small files under `<table>/.work`, each written whole under a name that only
 its content decides, so a retried task replaces its own file:
 
-    keys/<partition>/<run>.parquet   keys of a run of shards, by partition of the key space
+    plan.json                        how many rows a partition may have, see curate.partitions
+    keys/<run>.spill                 keys of a run of shards, cut by partition of the key space
     keyed/<shard>.parquet            rows of a shard that have a key
     links-0/<partition>.parquet      links found in a partition: a spanning forest, at most one per row
     links-1/<group>.parquet ...      the same of 64 files of the level below, until 64 or fewer are left
     labels.parquet, report.json      row -> its group, for rows with a link; sizes of the groups
 
 Then each group is judged whole, as those of a Grouped op are. The result is a pure function of rows and options: row
-order, cut into shards and partitions and retries have no part in it. A partition is in memory at a time, and once the
-links of all rows (24 bytes for each row that has one).
+order, cut into shards and partitions and retries have no part in it. A partition is in memory at a time, fitted to
+the worker; but the links that stay of all rows are in one worker at the end, whatever its memory: 24 bytes each, and
+some 200 at the peak.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import polars as pl
@@ -28,21 +30,24 @@ import pyarrow as pa
 
 from curate.cluster import Cluster
 from curate.link_tasks import Label, LinkPartition, MergeLinks, SpillBands, SpillLabels, work_file
-from curate.op import Grouped, Op, Rows
+from curate.op import Op, Rows
+from curate.partitions import forget, partitions_for, planned, rows_that_fit, runs_of, warn_of_skew
+from curate.spill import spilled, spilled_rows
 from curate.view import View
-from curate.whole import ROWS_PER_PARTITION, CollectVerdicts, JudgePartition, _drain, _spill, runs_of
+from curate.whole import _drain, fill_by_groups
 
 #: Files of links that one task puts together.
 MERGED = 64
-#: Tasks that write keys; with more shards than this, a task writes those of several.
-RUNS = 256
-
 #: Places of two rows in a frame, and how close they are: 1 for rows that are the same to the rule, less for others.
 Links = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Linked(Op):
     """An op that links rows which are alike, and judges together all that are linked, directly or through others."""
+
+    #: As Grouped.copies, while groups are judged; and the same of key, node and compared columns while `links` runs.
+    copies: ClassVar[float] = 8
+    link_copies: ClassVar[float] = 8
 
     #: Rows that a group has at most: a larger one falls apart at its weakest links, see curate.forest.
     cap: int = 10_000
@@ -77,63 +82,49 @@ class Linked(Op):
 
 def run_linked(view: View, op: Linked, folder: str, cluster: Cluster) -> dict[str, Any]:
     """Fill the table of a Linked op; each phase goes on where it was stopped. Returns what goes into the manifest."""
-    store, rows = view.store, view.store.shard_rows()
-    shards, label = sorted(rows), op.table()
-    missing = [s for s in shards if s not in store.parts(folder)]
-    shared: dict[str, Any] = {"view": view, "op": op, "folder": folder}
-    if not missing:
-        # Stopped after its last part, maybe while the work was being removed.
-        names = store.names(f"{folder}/.work")
-        report = json.loads(store.read_bytes(work_file(folder, "report.json"))) if "report.json" in names else {}
-        store.remove(f"{folder}/.work")
-        return cast("dict[str, Any]", report)
-    if "labels.parquet" not in store.names(f"{folder}/.work"):
-        level, files = _find_links(view, op, folder, cluster)
-        work = {**shared, "level": level, "files": files}
-        _drain(cluster.each(f"{label}: groups", Label, work, [0], {}, cpus=op.cpus))
-    report = json.loads(store.read_bytes(work_file(folder, "report.json")))
-    partitions = max(1, -(-sum(rows.values()) // ROWS_PER_PARTITION))
-    judged = store.names(f"{folder}/.work")
-    to_judge = [p for p in range(partitions) if f"{p:05d}.verdict.parquet" not in judged]
-    if to_judge:
-        spilled = store.parts(_spill(folder, partitions - 1))
-        runs = list(enumerate(runs_of(shards)))
-        spill = {**shared, "partitions": partitions, "shards": shards}
-        sizes = {i: sum(rows[s] for s in run) for i, run in runs}
-        todo = [i for i, _ in runs if i not in spilled]
-        _drain(cluster.each(f"{label}: rows", SpillLabels, spill, todo, sizes, cpus=op.cpus))
-        judge = {**shared, "op": cast(Grouped, op), "files": list(range(len(runs)))}
-        _drain(cluster.each(f"{label}: verdicts", JudgePartition, judge, to_judge, {}, cpus=op.cpus))
-    lacking = set(missing)
-    groups = [i for i, run in enumerate(runs_of(shards)) if lacking & set(run)]
-    collect = {**shared, "partitions": partitions, "shards": shards}
-    _drain(cluster.each(f"{label}: columns", CollectVerdicts, collect, groups, {}, cpus=op.cpus))
-    store.remove(f"{folder}/.work")
-    return cast("dict[str, Any]", report)
+    store, report = view.store, work_file(folder, "report.json")
+    if set(store.shard_rows()) - store.parts(folder):
+        keys = rows_that_fit(view, op.compares(), op.link_copies, cluster, op.cpus)
+        groups = rows_that_fit(view, op.carries(), op.copies, cluster, op.cpus)
+        fit = planned(store, folder, {"keys": keys, "groups": groups})
+        if "labels.parquet" not in store.names(f"{folder}/.work"):
+            level, files = _find_links(view, op, folder, fit["keys"], cluster)
+            work = {"view": view, "op": op, "folder": folder, "level": level, "files": files}
+            use: dict[str, Any] = {"cpus": op.cpus, "memory": cluster.memory or 0}
+            _drain(cluster.each(f"{op.table()}: groups", Label, work, [0], {}, **use))
+        fill_by_groups(view, op, folder, fit["groups"], cluster, SpillLabels, ("rows", "verdicts", "columns"))
+    # It is not there when the step was stopped after its last part, while the work was being removed.
+    found = json.loads(store.read_bytes(report)) if "report.json" in store.names(f"{folder}/.work") else {}
+    forget(store, folder)
+    return cast("dict[str, Any]", found)
 
 
-def _find_links(view: View, op: Linked, folder: str, cluster: Cluster) -> tuple[int, int]:
-    """Compare all rows that share a key; (level, number of files) of the links that are left to put together."""
-    store, rows = view.store, view.store.shard_rows()
-    shards, label = sorted(rows), op.table()
+def _find_links(view: View, op: Linked, folder: str, fit: int, cluster: Cluster) -> tuple[int, int]:
+    """Compare all rows that share a key; (level, number of files) of the links that are left to put together.
+
+    fit: keys that a worker can hold with what is compared.
+    """
+    store, rows, label = view.store, view.store.shard_rows(), op.table()
     shared: dict[str, Any] = {"view": view, "op": op, "folder": folder}
-    partitions = max(1, -(-sum(rows.values()) * op.bands() // ROWS_PER_PARTITION))
-    size = -(-len(shards) // RUNS)
-    runs = [shards[i : i + size] for i in range(0, len(shards), size)]
+    use: dict[str, Any] = {"cpus": op.cpus, "memory": cluster.memory or 0}
+    keys = {shard: number * op.bands() for shard, number in rows.items()}
+    partitions, runs = partitions_for(sum(keys.values()), fit), runs_of(sorted(rows), keys, fit)
     done = store.parts(work_file(folder, "links-0"))
     if todo := [p for p in range(partitions) if p not in done]:
-        spilled = store.parts(work_file(folder, f"keys/{partitions - 1:05d}"))
-        spill = {**shared, "partitions": partitions, "runs": runs}
-        waiting = [i for i in range(len(runs)) if i not in spilled]
+        base = work_file(folder, "keys")
+        done = spilled(store, base)
+        work = {**shared, "partitions": partitions, "runs": runs}
         sizes = {i: sum(rows[s] for s in run) for i, run in enumerate(runs)}
-        _drain(cluster.each(f"{label}: keys", SpillBands, spill, waiting, sizes, cpus=op.cpus))
-        work = {**shared, "runs": len(runs)}
-        _drain(cluster.each(f"{label}: pairs", LinkPartition, work, todo, {}, cpus=op.cpus))
+        _drain(cluster.each(f"{label}: keys", SpillBands, work, [i for i in sizes if i not in done], sizes, **use))
+        found = spilled_rows(store, base, partitions)
+        warn_of_skew(found, fit, f"{label}: pairs")
+        held = dict(enumerate(found.tolist()))
+        _drain(cluster.each(f"{label}: pairs", LinkPartition, {**shared, "runs": len(runs)}, todo, held, **use))
     level, files = 0, partitions
     while files > MERGED:
         level, below, files = level + 1, files, -(-files // MERGED)
         done = store.parts(work_file(folder, f"links-{level}"))
         merge = {"view": view, "folder": folder, "level": level, "files": below, "merged": MERGED}
         todo = [g for g in range(files) if g not in done]
-        _drain(cluster.each(f"{label}: links", MergeLinks, merge, todo, {}, cpus=op.cpus))
+        _drain(cluster.each(f"{label}: links", MergeLinks, merge, todo, {}, **use))
     return level, files

@@ -10,7 +10,7 @@ with probability p[e] = t / max(count[e], t), independently; a caption stays whe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,6 @@ import pyarrow as pa
 
 from curate.errors import CurateError
 from curate.matching_kernels import compiled
-
-POINTS_PER_PASS = 15  # thresholds tried in one pass over the pool
 
 
 def entry_counts(matched: pa.ListArray | pa.ChunkedArray, n_entries: int) -> np.ndarray:
@@ -71,35 +69,20 @@ def threshold_for_tail_share(counts: np.ndarray, share: float) -> int:
     >>> threshold_for_tail_share(np.array([10, 1, 2, 3, 4]), 0.3)
     3
     """
-    if not 0 <= share <= 1:
-        raise CurateError(f"tail share is {share}, expected 0 to 1 (0.06 is the published one)")
+    return thresholds_for_tail_shares(counts, [share])[0]
+
+
+def thresholds_for_tail_shares(counts: np.ndarray, shares: Sequence[float]) -> list[int]:
+    """`threshold_for_tail_share` for several shares; the counts are sorted once."""
+    for share in shares:
+        if not 0 <= share <= 1:
+            raise CurateError(f"tail share is {share}, expected 0 to 1 (0.06 is the published one)")
     ordered = np.sort(counts)
     cumulative = np.cumsum(ordered.astype(np.float64)) / _total(counts)
-    return max(1, int(ordered[np.argmin(np.abs(cumulative - share))]))
-
-
-def threshold_for_size(matched: Iterable[pa.ListArray | pa.ChunkedArray], counts: np.ndarray, rows: float) -> int:
-    """The whole t whose expected number of kept captions is nearest to `rows`.
-
-    `matched` is gone through several times (about 7 for 100 M captions), so it must be a list or an object that starts
-    anew with each `for`, not a generator. Raises CurateError when fewer captions than `rows` match anything.
-    """
-    if isinstance(matched, Iterator):
-        raise CurateError("`matched` is read several times: pass a list or a re-iterable object, not a generator")
-    low, high = 0, int(_total(counts) and counts.max())
-    expected = {low: 0.0, high: float(expected_rows(matched, counts, [high])[0])}
-    if not 0 < rows <= expected[high]:
-        raise CurateError(f"{rows:,} rows wanted, but {expected[high]:,.0f} match an entry: no t gives that many")
-    while high - low > 1:
-        points = list(range(low + 1, high))
-        if len(points) > POINTS_PER_PASS:
-            inner = np.geomspace(max(low, 1), high, POINTS_PER_PASS + 2)[1:-1]
-            points = sorted({min(max(int(t), low + 1), high - 1) for t in inner})
-        sizes = expected_rows(matched, counts, points)
-        expected.update(zip(points, sizes.tolist(), strict=True))
-        high = min([t for t in points if expected[t] >= rows], default=high)
-        low = max([t for t in points if t < high], default=low)
-    return low if low > 0 and rows - expected[low] < expected[high] - rows else high
+    above = np.minimum(np.searchsorted(cumulative, shares), len(ordered) - 1)
+    below = np.maximum(above - 1, 0)
+    nearest = np.where(np.abs(cumulative[below] - shares) <= np.abs(cumulative[above] - shares), below, above)
+    return [max(1, int(count)) for count in ordered[nearest]]
 
 
 def expected_rows(
@@ -111,6 +94,21 @@ def expected_rows(
     for batch in matched:
         ids, bounds, valid = id_lists(batch, len(counts))
         sums += _expected(ids, bounds, valid, counts.astype(np.float64), wanted)
+    return sums
+
+
+def expected_matches(matched: pa.ListArray | pa.ChunkedArray, counts: np.ndarray, t: float) -> np.ndarray:
+    """float64[n_entries]: how many of each entry's captions stay in expectation, the sum of their P.
+
+    More than min(count, t), what the entry keeps by itself: other entries of its captions keep some of them too.
+
+    >>> matched = pa.array([[0, 1], [0], []], pa.list_(pa.uint32()))
+    >>> expected_matches(matched, np.array([2, 1]), 1).tolist()
+    [1.5, 1.0]
+    """
+    ids, bounds, valid = id_lists(matched, len(counts))
+    sums = np.zeros(len(counts), np.float64)
+    _add_probabilities(ids, bounds, _probabilities(ids, bounds, valid, entry_probability(counts, t)), sums)
     return sums
 
 
@@ -153,6 +151,13 @@ def _probabilities(ids: Any, bounds: Any, valid: Any, probability: Any) -> Any:
                 missed *= 1.0 - probability[ids[k]]
             result[row] = 1.0 - missed
     return result
+
+
+@compiled
+def _add_probabilities(ids: Any, bounds: Any, probabilities: Any, sums: Any) -> None:
+    for row in range(len(probabilities)):
+        for k in range(bounds[row], bounds[row + 1]):
+            sums[ids[k]] += probabilities[row]
 
 
 @compiled

@@ -58,6 +58,11 @@ def hash_strings(strings: pa.Array | pa.ChunkedArray | Sequence[str]) -> np.ndar
     return _xxh64_all(data, offsets)  # type: ignore[no-any-return]
 
 
+def hash_pairs(first: np.ndarray, second: np.ndarray, seed: int) -> np.ndarray:
+    """uint64[n] of (seed, first, second), two uint64[n]: what the draws are made of; its high 53 bits are uniform."""
+    return _pairs(first, second, np.uint64(seed & 0xFFFFFFFFFFFFFFFF))  # type: ignore[no-any-return]
+
+
 _P1, _P2, _P3, _P4, _P5 = (
     np.uint64(p)
     for p in (0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5)
@@ -129,6 +134,15 @@ def _finish(x: Any) -> Any:
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
+
+
+@compiled
+def _pairs(first: Any, second: Any, seed: Any) -> Any:
+    result = np.empty(len(first), np.uint64)
+    start = _finish(seed + _GOLDEN)
+    for i in range(len(first)):
+        result[i] = _finish(_finish(start ^ first[i]) + second[i])
+    return result
 
 
 @compiled

@@ -107,6 +107,12 @@ class Op(BaseModel):
     def check(self) -> None:
         """Raise CurateError for options that can be seen to be wrong before any work."""
 
+    def check_reads(self, made_by: Mapping[str, Mapping[str, Any]]) -> None:
+        """Raise CurateError for columns of the right type that something else made: another model, another rule.
+
+        made_by: for each column it reads, the `spec` of the op that makes it; empty for a column of the input.
+        """
+
     def setup(self) -> None:
         """Load what it needs, once per worker, never on the driver."""
 
@@ -138,6 +144,10 @@ class Score(Op):
     def batch(self, rows: Rows) -> Mapping[str, Any]:
         """One value per row for every column of `makes`: Arrow arrays, numpy arrays or lists; null where there is
         none. The extra key `status` may say why, a word per row (default `ok`)."""
+
+    def summary(self, table: pl.LazyFrame) -> dict[str, Any]:
+        """What of the finished table goes into the manifest and is shown; most have nothing to say."""
+        return {}
 
     def apply(self, columns: Mapping[str, pa.Array], images: Sequence[Image.Image] | None = None) -> Mapping[str, Any]:
         """`batch` of rows at hand, prepared first: to try an op in a notebook, after `setup`."""

@@ -16,6 +16,7 @@ from curate.download import COLUMNS as IMAGE_COLUMNS
 from curate.download import DownloadOptions, download
 from curate.errors import CurateError, reworded, unknown
 from curate.filter import Filter, library, load_filter, read_yaml
+from curate.memory import memory_size
 from curate.op import Op, Score, load_all
 from curate.progress import console
 from curate.read import read
@@ -32,6 +33,9 @@ VERBS: tuple[Verb, ...] = ("read", "download", "annotate", "filter", "write")
 #: Rows whose image could not be had leave here, with their download status as the reason.
 NO_IMAGE = Filter(name="download", where={"no image": "status = 'success'"}, reason="status")
 
+#: What a pipeline file may hold.
+KEYS = ("name", "about", "set", "memory", "steps")
+
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -46,13 +50,14 @@ class Step(BaseModel):
 
 
 class Pipeline(BaseModel):
-    """Steps over one store."""
+    """Steps over one store. memory: bytes that one worker of a whole-dataset step may use."""
 
     model_config = ConfigDict(frozen=True)
 
     name: str
     about: str = ""
     root: str
+    memory: int | None = None
     steps: tuple[Step, ...]
 
 
@@ -71,8 +76,8 @@ def load_pipeline(source: str | Path, variables: Mapping[str, str] | None = None
     data = read_yaml(path)
     where = path.name
     for key in data:
-        if key not in ("name", "about", "set", "steps"):
-            raise unknown("key", str(key), ("name", "about", "set", "steps"), where)
+        if key not in KEYS:
+            raise unknown("key", str(key), KEYS, where)
     values = _variables(data.get("set") or {}, variables or {}, where)
     steps = _filled(data.get("steps"), values, where)
     if not isinstance(steps, list) or not steps:
@@ -82,6 +87,7 @@ def load_pipeline(source: str | Path, variables: Mapping[str, str] | None = None
         name=str(data.get("name", path.stem)),
         about=str(data.get("about", "")),
         root=str(values["root"]),
+        memory=memory_size(data["memory"], f"{where}: memory") if data.get("memory") else None,
         steps=tuple(_named(checked)),
     )
     check(pipeline, where)
@@ -219,6 +225,7 @@ def run(pipeline: Pipeline, cluster: Cluster) -> dict[str, Any]:
     """
     store = Store(pipeline.root)
     view = View(store) if pipeline.steps[0].verb == "read" else View.of(store)
+    cluster.memory = cluster.memory or pipeline.memory
     written: dict[str, Any] = {}
     seconds: dict[str, float] = {}
     for step in pipeline.steps:

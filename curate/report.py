@@ -14,8 +14,11 @@ from PIL import Image
 
 from curate import __version__
 from curate.dataset import Dataset
+from curate.decoded import decode
 from curate.filter import expression
-from curate.images import ImageReader, decode
+from curate.images import ImageReader
+from curate.op_report import sentence
+from curate.op_report import tables as op_tables
 from curate.samples import filled, verdicts
 from curate.store import Folder
 
@@ -119,6 +122,8 @@ def _made(name: str, entry: dict[str, Any]) -> dict[str, Any]:
         "options": "; ".join(k if k == v else f"{k}: {v}" for k, v in options.items()),
         "weights": entry.get("weights", ""),
         "seconds": entry.get("seconds", 0),
+        "said": sentence(entry.get("report") or {}),
+        "about_rows": op_tables(entry.get("report") or {}),
     }
 
 
@@ -250,7 +255,7 @@ def _thumbnail(reader: ImageReader, row: int) -> dict[str, Any] | None:
         data = reader.bytes(row)
         if data is None:
             return None
-        image = decode(data)
+        image = decode(data).image
     except Exception:  # noqa: BLE001 - a damaged image is not shown
         return None
     width, height = image.size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from typing import Any
@@ -46,8 +46,11 @@ def _passes(ops: Iterable[Score]) -> Iterator[list[Score]]:
 
 def _scores(view: View, ops: Sequence[Score], cluster: Cluster) -> View:
     plan, after = [], view
+    specs: dict[str, Any] = {}
     for op in ops:
         folder = after.folder_for(op)
+        op.check_reads(_made_by(after, op, specs))
+        specs[folder] = op.spec()
         plan.append(Planned(op, folder))
         after = after.with_table(folder, op.makes())
     rows = view.store.shard_rows()
@@ -67,8 +70,23 @@ def _scores(view: View, ops: Sequence[Score], cluster: Cluster) -> View:
     for planned in plan:
         known = view.store.manifest()["tables"].get(planned.folder, {}).get("complete", {})
         complete = {**known, view.pool(): _reads(after, planned.op)}
-        _note(view, planned.op, planned.folder, seconds=seconds.get(planned.folder, 0.0), complete=complete)
+        report = _summary(view, planned) if todo[planned.folder] else {}
+        more = {"report": report} if report else {}
+        _note(view, planned.op, planned.folder, seconds=seconds.get(planned.folder, 0.0), complete=complete, **more)
     return after
+
+
+def _made_by(view: View, op: Op, coming: Mapping[str, Any]) -> dict[str, Any]:
+    """For each column that an op reads the spec of what makes it; `coming`: by folder, those of this very pass."""
+    tables = view.store.manifest()["tables"]
+    folders = {name: view.columns[name] for name in op.needs() if name != "image"}
+    return {name: coming.get(folder) or tables.get(folder, {}) for name, folder in folders.items()}
+
+
+def _summary(view: View, planned: Planned) -> dict[str, Any]:
+    if type(planned.op).summary is Score.summary:
+        return {}
+    return planned.op.summary(view.store.scan(planned.folder))
 
 
 def _reads(view: View, op: Score) -> str:
@@ -102,6 +120,7 @@ def _unfinished(view: View, plan: Sequence[Planned], shards: list[int]) -> dict[
 
 def _whole(view: View, op: Op, cluster: Cluster) -> View:
     folder = view.folder_for(op, whole=True)
+    op.check_reads(_made_by(view, op, {}))
     # One that is not in the manifest was stopped before its end, even when all its parts are there.
     if folder in view.store.manifest()["tables"] and set(view.store.shard_rows()) <= view.store.parts(folder):
         _note(view, op, folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -14,6 +13,7 @@ from curate import inputs
 from curate.errors import CurateError
 from curate.filter import library, load_filter, read_yaml
 from curate.op import about, find, names
+from curate.op_report import sentence, tables
 
 if TYPE_CHECKING:
     from curate.probe import Forecast
@@ -88,6 +88,22 @@ def print_store(root: str, step: str = "") -> None:
         seconds = f"{entry['seconds']:,.1f}" if entry.get("seconds") else ""
         table.add_row(name, folder.removeprefix(f"{name}-"), escape(_made(name, entry)), escape(columns), seconds)
     out.print(table)
+    for name, folder in manifest["current"].items():
+        if report := manifest["tables"][folder].get("report"):
+            _print_report(name, report)
+
+
+def _print_report(name: str, report: dict[str, Any]) -> None:
+    out.print(f"[bold]{escape(name)}[/]: {escape(sentence(report))}")
+    for lines in tables(report):
+        table = Table(
+            box=None, pad_edge=False, header_style="bold", title=f"{name}: {lines.title}", title_justify="left"
+        )
+        for heading, numeric in zip(lines.headings, lines.numeric, strict=True):
+            table.add_column(heading, justify="right" if numeric else "left")
+        for row in lines.rows:
+            table.add_row(*map(escape, row))
+        out.print(table)
 
 
 def _made(name: str, entry: dict[str, Any]) -> str:

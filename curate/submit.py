@@ -17,18 +17,23 @@ from curate.store import identity
 
 def job_id(pipeline: Mapping[str, Any], variables: Mapping[str, str]) -> str:
     """The same pipeline with the same variables has the same id: it must not run twice at a time on one store."""
-    return f"curate-{pipeline.get('name', 'pipeline')}-{identity(pipeline=pipeline, variables=dict(variables))}"
+    # Memory is no part of what a run makes.
+    made_of = {key: value for key, value in pipeline.items() if key != "memory"}
+    return f"curate-{pipeline.get('name', 'pipeline')}-{identity(pipeline=made_of, variables=dict(variables))}"
 
 
-def entrypoint(file: str, variables: Mapping[str, str], workers: int | None) -> str:
+def entrypoint(file: str, variables: Mapping[str, str], workers: int | None, memory: str | None = None) -> str:
     """The command that the cluster runs."""
     words = ["curate", "run", file, "--address", "auto"]
     for name, value in variables.items():
         words += ["--set", f"{name}={value}"]
-    return shlex.join(words + (["--workers", str(workers)] if workers is not None else []))
+    words += ["--workers", str(workers)] if workers is not None else []
+    return shlex.join(words + (["--memory", memory] if memory else []))
 
 
-def submit(pipeline: str, address: str, variables: Mapping[str, str], workers: int | None, follow: bool) -> int:
+def submit(
+    pipeline: str, address: str, variables: Mapping[str, str], workers: int | None, memory: str | None, follow: bool
+) -> int:
     """Submit, or attach to the job of the same run that is still going; returns the process's exit code.
 
     The pipeline's inputs are checked by the job, on the cluster, where their paths mean something.
@@ -51,7 +56,7 @@ def submit(pipeline: str, address: str, variables: Mapping[str, str], workers: i
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / path.name).write_bytes(path.read_bytes())
             job = client.submit_job(
-                entrypoint=entrypoint(path.name, variables, workers),
+                entrypoint=entrypoint(path.name, variables, workers, memory),
                 # A submission id cannot be used twice on a cluster; a run that ended may be submitted again.
                 submission_id=f"{stem}-{len(mine) + 1}",
                 runtime_env={"working_dir": folder},

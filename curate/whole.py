@@ -1,9 +1,14 @@
 """Ops that look at all rows at once: by groups that share a key, or through one statistic.
 
-Groups travel as small files, `<table>/.work/<partition>/<shard>.parquet`: a shard writes its keys into one file per
-partition of the key space, a partition is judged whole, and each shard collects its verdicts. Every file is written
-atomically under a name that depends only on (table, partition, shard), so a retried task replaces its own file and the
-result is a pure function of the rows; memory is that of one partition.
+Groups travel as files under `<table>/.work`, see curate.spill:
+
+    plan.json             how many rows a partition may have, see curate.partitions
+    groups/<run>.spill    keys and carried columns of a run of shards, cut by partition of the key space
+    verdicts/<partition>.spill    what was judged of a partition, cut by run
+
+A partition is judged whole, and each run of shards collects its verdicts. Every file is written atomically under a name
+that depends only on (table, run, partition), so a retried task replaces its own file and the result is a pure function
+of the rows; memory is that of one partition.
 """
 
 from __future__ import annotations
@@ -16,17 +21,13 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from curate.annotate import SKIPPED, checked, flat, status_column, status_words
 from curate.cluster import Cluster
 from curate.op import Counted, Grouped, Rows
+from curate.partitions import forget, partitions_for, planned, rows_that_fit, runs_of, warn_of_skew
+from curate.spill import by_key, read_spilled, spill, spilled, spilled_rows
 from curate.view import View
-
-#: Rows per partition: 16-byte keys and a few columns of 4 million rows are about 1 GB while they are judged.
-ROWS_PER_PARTITION = 4_000_000
-#: Shards whose verdicts are collected by one task, so that a partition's file is opened once for all of them.
-SHARDS_PER_COLLECT = 64
 
 
 def pool_rows(view: View, shard: int, columns: tuple[str, ...], nulls: bool) -> tuple[np.ndarray, np.ndarray, pa.Table]:
@@ -64,31 +65,26 @@ def _part(
 # ---- groups ----
 
 
-def _spill(folder: str, partition: int) -> str:
-    return f"{folder}/.work/{partition:05d}"
-
-
 @dataclass
 class SpillKeys:
-    """Work for a run of shards: their keys, split by partition. A run, not a shard: 10^5 shards in 250 partitions are
-    400,000 files instead of 25 million."""
+    """Work for a run of shards: their keys and carried columns, cut by partition."""
 
     view: View
     op: Grouped
     folder: str
     partitions: int
-    shards: list[int]
+    runs: list[list[int]]
 
     def __post_init__(self) -> None:
         self.op.setup()
 
     def __call__(self, run: int) -> dict[str, Any]:
-        pieces = [self._keys(shard) for shard in runs_of(self.shards)[run]]
-        frame = pl.concat(pieces)
-        for partition in range(self.partitions):
-            piece = frame.filter(pl.col("part") == partition).drop("part")
-            with self.view.store.writing(f"{_spill(self.folder, partition)}/{run:05d}.parquet") as file:
-                pq.write_table(piece.to_arrow(), file, compression="zstd")
+        frame = pl.concat([self._keys(shard) for shard in self.runs[run]])
+        joined = b"".join(frame["key"])
+        if len(joined) != 16 * len(frame):
+            raise ValueError(f"{type(self.op).__name__}.keys must give 16 bytes per row")
+        partition = by_key(np.frombuffer(joined, ">u4")[::4], self.partitions)
+        spill(self.view.store, f"{self.folder}/.work/groups", run, frame, partition, self.partitions)
         return {"rows": len(frame)}
 
     def _keys(self, shard: int) -> pl.DataFrame:
@@ -99,17 +95,7 @@ class SpillKeys:
         carried = {name: flat(table[name]) for name in self.op.carries()}
         shards = pa.array(np.full(len(rows), shard, np.int32))
         frame = pl.DataFrame(pa.table({"key": keys, "shard": shards, "row": pa.array(rows, pa.int32()), **carried}))
-        frame = frame.filter(pl.col("key").is_not_null())
-        joined = b"".join(frame["key"])
-        if len(joined) != 16 * len(frame):
-            raise ValueError(f"{type(self.op).__name__}.keys must give 16 bytes per row")
-        high = np.frombuffer(joined, ">u4")[::4].astype(np.uint64)
-        return frame.with_columns(part=pl.Series(high * np.uint64(self.partitions) >> np.uint64(32)))
-
-
-def runs_of(shards: list[int]) -> list[list[int]]:
-    """Shards in runs of SHARDS_PER_COLLECT."""
-    return [shards[i : i + SHARDS_PER_COLLECT] for i in range(0, len(shards), SHARDS_PER_COLLECT)]
+        return frame.filter(pl.col("key").is_not_null())
 
 
 @dataclass
@@ -119,20 +105,17 @@ class JudgePartition:
     view: View
     op: Grouped
     folder: str
-    files: list[int]
+    runs: list[list[int]]
 
     def __call__(self, partition: int) -> dict[str, Any]:
-        store, spill = self.view.store, _spill(self.folder, partition)
-        pieces = []
-        for number in self.files:
-            with store.open(f"{spill}/{number:05d}.parquet") as file:
-                pieces.append(pl.DataFrame(pq.read_table(file, partitioning=None)))
-        frame = pl.concat(pieces).sort("key", "shard", "row")
+        store, work = self.view.store, f"{self.folder}/.work"
+        frame = read_spilled(store, f"{work}/groups", len(self.runs), partition).sort("key", "shard", "row")
         verdict = self.op.judge(frame).select("shard", "row", *self.op.makes()).sort("shard", "row")
         if not verdict.select("shard", "row").equals(frame.select("shard", "row").sort("shard", "row")):
             raise ValueError(f"{type(self.op).__name__}.judge must give one row for every row, with its shard and row")
-        with store.writing(f"{spill}.verdict.parquet") as file:
-            pq.write_table(verdict.to_arrow(), file, compression="zstd", row_group_size=1 << 17)
+        lasts = [run[-1] for run in self.runs]
+        run = np.searchsorted(lasts, verdict["shard"].to_numpy())
+        spill(store, f"{work}/verdicts", partition, verdict, run, len(self.runs))
         return {"rows": len(verdict)}
 
 
@@ -144,19 +127,15 @@ class CollectVerdicts:
     op: Grouped
     folder: str
     partitions: int
-    shards: list[int]
+    runs: list[list[int]]
 
-    def __call__(self, group: int) -> dict[str, Any]:
-        mine = runs_of(self.shards)[group]
-        pieces = []
-        for partition in range(self.partitions):
-            with self.view.store.open(f"{_spill(self.folder, partition)}.verdict.parquet") as file:
-                span = [("shard", ">=", mine[0]), ("shard", "<=", mine[-1])]
-                pieces.append(pl.DataFrame(pq.read_table(file, filters=span, partitioning=None)))
-        found = pl.concat(pieces).sort("shard", "row").partition_by("shard", as_dict=True, include_key=False)
+    def __call__(self, run: int) -> dict[str, Any]:
+        mine = self.runs[run]
+        verdicts = read_spilled(self.view.store, f"{self.folder}/.work/verdicts", self.partitions, run)
+        found = verdicts.sort("shard", "row").partition_by("shard", as_dict=True, include_key=False)
         for shard in mine:
             _, inside, _ = pool_rows(self.view, shard, ("uid",), nulls=True)
-            verdict = found.get((shard,), pieces[0].clear().drop("shard"))
+            verdict = found.get((shard,), verdicts.clear().drop("shard"))
             rows = verdict["row"].to_numpy().astype(np.int64)
             values = {name: verdict[name].to_arrow() for name in self.op.makes()}
             uid = self.view.store.read_part("records", shard, ["uid"])["uid"]
@@ -167,31 +146,39 @@ class CollectVerdicts:
 def run_grouped(view: View, op: Grouped, folder: str, cluster: Cluster) -> None:
     """Fill the table of a Grouped op: spill, judge, collect; each phase goes on where it was stopped."""
     store = view.store
-    rows = store.shard_rows()
-    shards = sorted(rows)
-    missing = [s for s in shards if s not in store.parts(folder)]
-    if not missing:
-        store.remove(f"{folder}/.work")
-        return
-    partitions = max(1, -(-sum(rows.values()) // ROWS_PER_PARTITION))
-    judged = store.names(f"{folder}/.work")
-    last = _spill("", partitions - 1).rsplit("/", 1)[-1]
-    spilled = store.parts(f"{folder}/.work/{last}")
-    to_judge = [p for p in range(partitions) if f"{p:05d}.verdict.parquet" not in judged]
+    if set(store.shard_rows()) - store.parts(folder):
+        fit = rows_that_fit(view, op.carries(), op.copies, cluster, op.cpus)
+        fit = planned(store, folder, {"groups": fit})["groups"]
+        fill_by_groups(view, op, folder, fit, cluster, SpillKeys, ("keys", "groups", "verdicts"))
+    forget(store, folder)
+
+
+def fill_by_groups(
+    view: View, op: Any, folder: str, fit: int, cluster: Cluster, spiller: Any, phases: tuple[str, str, str]
+) -> None:
+    """Spill rows by the partition of their group, judge partitions, collect what a table lacks.
+
+    fit: rows that a worker can hold. spiller: the work that spills a run of shards.
+    """
+    store, rows = view.store, view.store.shard_rows()
+    partitions, runs = partitions_for(sum(rows.values()), fit), runs_of(sorted(rows), rows, fit)
     shared = {"view": view, "op": op, "folder": folder}
-    if to_judge:
-        runs = runs_of(shards)
-        todo = [i for i in range(len(runs)) if i not in spilled]
-        spill = {**shared, "partitions": partitions, "shards": shards}
-        sizes = {i: sum(rows[s] for s in run) for i, run in enumerate(runs)}
-        _drain(cluster.each(f"{op.table()}: keys", SpillKeys, spill, todo, sizes, cpus=op.cpus))
-        judge = {**shared, "files": list(range(len(runs)))}
-        _drain(cluster.each(f"{op.table()}: groups", JudgePartition, judge, to_judge, {}, cpus=op.cpus))
-    lacking = set(missing)
-    groups = [i for i, run in enumerate(runs_of(shards)) if lacking & set(run)]
-    collect = {**shared, "partitions": partitions, "shards": shards}
-    _drain(cluster.each(f"{op.table()}: verdicts", CollectVerdicts, collect, groups, {}, cpus=op.cpus))
-    store.remove(f"{folder}/.work")
+    spilling, judging, collecting = (f"{op.table()}: {phase}" for phase in phases)
+    use: dict[str, Any] = {"cpus": op.cpus, "memory": cluster.memory or 0}
+    sizes = {i: sum(rows[s] for s in run) for i, run in enumerate(runs)}
+    groups, verdicts = f"{folder}/.work/groups", f"{folder}/.work/verdicts"
+    judged = spilled(store, verdicts)
+    if to_judge := [p for p in range(partitions) if p not in judged]:
+        done = spilled(store, groups)
+        work = {**shared, "partitions": partitions, "runs": runs}
+        _drain(cluster.each(spilling, spiller, work, [i for i in sizes if i not in done], sizes, **use))
+        found = spilled_rows(store, groups, partitions)
+        warn_of_skew(found, fit, judging)
+        held = dict(enumerate(found.tolist()))
+        _drain(cluster.each(judging, JudgePartition, {**shared, "runs": runs}, to_judge, held, **use))
+    missing = set(rows) - store.parts(folder)
+    work = {**shared, "partitions": partitions, "runs": runs}
+    _drain(cluster.each(collecting, CollectVerdicts, work, [i for i in sizes if missing & set(runs[i])], sizes, **use))
 
 
 def _drain(reports: Iterator[tuple[int, dict[str, Any]]]) -> None:
@@ -204,11 +191,12 @@ def _drain(reports: Iterator[tuple[int, dict[str, Any]]]) -> None:
 
 @dataclass
 class CountShards:
-    """Work for a run of shards: their part of the statistic."""
+    """Work for a run of shards: their part of the statistic, or of a further one given `total`."""
 
     view: View
     op: Counted
     shards: list[int]
+    total: Any = None
 
     def __post_init__(self) -> None:
         self.op.setup()
@@ -217,7 +205,8 @@ class CountShards:
         total: Any = None
         for shard in runs_of(self.shards)[group]:
             _, _, table = pool_rows(self.view, shard, self.op.needs(), nulls=False)
-            part = self.op.count(_as_rows(table))
+            rows = _as_rows(table)
+            part = self.op.count(rows) if self.total is None else self.op.recount(rows, self.total)
             total = part if total is None else total + part
         return {"total": total}
 
@@ -252,13 +241,20 @@ def run_counted(view: View, op: Counted, folder: str, cluster: Cluster) -> dict[
     store = view.store
     rows = store.shard_rows()
     shards = sorted(rows)
-    groups = list(range(len(runs_of(shards))))
-    total: Any = None
-    count = {"view": view, "op": op, "shards": shards}
-    for _, report in cluster.each(f"{op.table()}: counts", CountShards, count, groups, {}, cpus=op.cpus):
-        total = report["total"] if total is None else total + report["total"]
-    total = op.settle(total)
+
+    def summed(total: Any = None) -> Any:
+        found: Any = None
+        count = {"view": view, "op": op, "shards": shards, "total": total}
+        groups = list(range(len(runs_of(shards))))
+        for _, report in cluster.each(f"{op.table()}: counts", CountShards, count, groups, {}, cpus=op.cpus):
+            found = report["total"] if found is None else found + report["total"]
+        return found
+
+    total = op.settle(summed())
+    while op.unsettled(total):
+        total = op.resettle(total, summed(total))
     missing = [s for s in shards if s not in store.parts(folder)]
     apply = {"view": view, "op": op, "folder": folder, "total": total}
     _drain(cluster.each(op.table(), ApplyTotal, apply, missing, rows, cpus=op.cpus))
-    return op.report(total)
+    tables = store.manifest()["tables"]
+    return op.report_of(total, {name: tables.get(view.columns[name], {}) for name in op.needs()})

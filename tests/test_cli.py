@@ -96,6 +96,8 @@ def test_list_shows_everything_with_its_paper() -> None:
         (["filter", "/no/such/store", "--where", "words > 2"], "holds no records"),
         (["score", "STORE", "score.wrds"], "no op 'score.wrds'"),
         (["score", "STORE"], "name at least one op"),
+        (["score", "STORE", "score.words", "--memory", "8 gigs"], "--memory: '8 gigs' is no size of memory"),
+        (["submit", "demo", "--address", "http://127.0.0.1:1", "--memory", "1MB"], "too little for a worker"),
         (["score", "STORE", "score.phash"], "reads images, and there are none"),
         (["write", "STORE", "--keep", "nope"], "no keep table 'keep_nope'"),
         (["run", "no_such_pipeline", "--set", "root=x"], r"no pipeline 'no_such_pipeline'.*demo"),

@@ -112,6 +112,23 @@ def test_more_workers_than_the_cluster_has_room_for(ray_cluster: Cluster, tmp_pa
     assert squares(crowd, tmp_path, range(60)) == {s: s * s for s in range(60)}
 
 
+def test_more_memory_than_any_node_has_is_not_waited_for(ray_cluster: Cluster, tmp_path: Path) -> None:
+    work = {"folder": str(tmp_path)}
+    done = ray_cluster.each("squares", Square, work, list(range(6)), {}, cpus=0.5, memory=10**15)
+    assert sorted(report["square"] for _, report in done) == [0, 1, 4, 9, 16, 25]
+
+
+def test_a_worker_has_the_memory_of_its_cpus(ray_cluster: Cluster) -> None:
+    import ray
+
+    have = ray.cluster_resources()
+    assert ray_cluster.worker_memory(1) == int(have["memory"] / have["CPU"])
+    assert ray_cluster.worker_memory(0.5) == int(have["memory"] / have["CPU"] / 2)
+    assert Cluster(memory=5).worker_memory(1) == 5
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert 0 < Cluster(workers=0).worker_memory(1) <= machine / 2
+
+
 def test_in_this_process_without_ray(tmp_path: Path) -> None:
     assert squares(Cluster(workers=0), tmp_path, range(3)) == {0: 0, 1: 1, 2: 4}
     with pytest.raises(CurateError, match="shard 0: ValueError"):

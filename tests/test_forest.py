@@ -83,3 +83,13 @@ def test_against_the_book_in_any_order_and_from_forests_of_parts(links, cap, ran
         assert kept.sum() <= max(0, len({n for a, b, _ in part for n in (a, b)}) - 1)
         parts += [link for link, keep in zip(part, kept, strict=True) if keep]
     assert groups(parts, cap) == groups(links, cap)
+
+
+def test_a_component_of_a_million_is_cut_to_the_cap():
+    rows, cap = 2**20, 10_000
+    order = np.random.default_rng(0).permutation(rows - 1)
+    # A chain: link i joins i and i + 1, and is the weaker the more often 2 divides i + 1: all rows in pairs, fours ...
+    often = np.log2((order + 1) & -(order + 1))
+    nodes, labels, whole = components(order, order + 1, 0.9 - often / 100, cap)
+    assert np.array_equal(nodes, np.arange(rows)) and (whole == rows).all()
+    assert np.array_equal(labels, np.arange(rows) // 8192 * 8192)

@@ -1,5 +1,9 @@
 import itertools
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -9,10 +13,13 @@ from conftest import HERE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curate import linked, whole
+from curate import link_tasks, linked, partitions, whole
 from curate.errors import CurateError
 from curate.keeper import keepers
 from curate.linked import Linked, run_linked
+from curate.scoring import annotate
+from curate.store import Store
+from curate.view import View
 
 
 class Close(Linked):
@@ -84,9 +91,9 @@ NUMBERS = [5, 9, None, 6, 5, 20, 10, 7, 20, None, 30, 11]
 @pytest.mark.parametrize("rows_per_shard", [1, 3, 100])
 @pytest.mark.parametrize("rows_per_partition", [1, 7, 1000])
 def test_whatever_the_shards_and_the_partitions(make_store, monkeypatch, rows_per_shard, rows_per_partition):
-    monkeypatch.setattr(linked, "ROWS_PER_PARTITION", rows_per_partition)
+    monkeypatch.setattr(partitions, "ROWS_PER_PARTITION", rows_per_partition)
     monkeypatch.setattr(linked, "MERGED", 3)
-    monkeypatch.setattr(linked, "RUNS", 5)
+    monkeypatch.setattr(partitions, "SHARDS_PER_RUN", 2)
     found, report = columns(make_store(rows_of(NUMBERS), rows_per_shard), Close())
     words = ["no_value" if n is None else "ok" for n in NUMBERS]
     assert list(found.values()) == [[*v, w] for v, w in zip(expected(NUMBERS), words, strict=True)]
@@ -127,11 +134,11 @@ PHASES = ["SpillBands", "LinkPartition", "MergeLinks", "Label", "SpillLabels", "
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_goes_on_where_it_was_stopped(make_store, monkeypatch, phase):
-    for name, value in {"ROWS_PER_PARTITION": 4, "MERGED": 2, "RUNS": 3}.items():
-        monkeypatch.setattr(linked, name, value)
-    monkeypatch.setattr(whole, "SHARDS_PER_COLLECT", 2)
+    monkeypatch.setattr(linked, "MERGED", 2)
+    monkeypatch.setattr(partitions, "ROWS_PER_PARTITION", 4)
+    monkeypatch.setattr(partitions, "SHARDS_PER_RUN", 2)
     view, op = make_store(rows_of(NUMBERS), 2), Close()
-    work = getattr(linked, phase)
+    work = getattr(link_tasks, phase, None) or getattr(whole, phase)
     call, calls = work.__call__, []
 
     def failing(self, item):
@@ -146,6 +153,51 @@ def test_goes_on_where_it_was_stopped(make_store, monkeypatch, phase):
             columns(view, op)
     found, _ = columns(view, op)
     assert [tuple(v[:2]) for v in found.values()] == expected(NUMBERS)
+
+
+KILLED = """
+import os, signal, sys
+from conftest import HERE
+from curate import linked, partitions
+from curate.scoring import annotate
+from curate.store import Store
+from curate.view import View
+from test_linked import Close
+
+linked.MERGED, partitions.ROWS_PER_PARTITION, partitions.SHARDS_PER_RUN = 2, 4, 2
+root, left = sys.argv[1], int(sys.argv[2])
+writing = Store.writing
+
+def killed(self, name):
+    global left
+    left -= 1
+    if left < 0:
+        with open(f"{root}/killed", "a") as file:
+            file.write("x")
+        handle = writing(self, name)
+        handle.__enter__().write(b"torn")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return writing(self, name)
+
+Store.writing = killed
+annotate(View.of(Store(root)), [Close()], HERE)
+"""
+
+
+def test_killed_again_and_again_it_ends_as_if_undisturbed(make_store):
+    def files(view):
+        folder = Path(view.store.url, view.columns["close_of"])
+        return {file.name: file.read_bytes() for file in folder.glob("*.parquet")}
+
+    expected = files(annotate(make_store(rows_of(NUMBERS), 2), [Close()], HERE))
+    root = make_store(rows_of(NUMBERS), 2).store.url
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    codes = []
+    while 0 not in codes and len(codes) < 8:
+        done = subprocess.run([sys.executable, "-c", KILLED, root, "11"], env=environment, check=False)
+        codes.append(done.returncode)
+    assert codes == [*[-9] * Path(root, "killed").stat().st_size, 0] and len(codes) > 3
+    assert files(annotate(View.of(Store(root)), [Close()], HERE)) == expected
 
 
 @pytest.mark.parametrize("left", [["labels.parquet", "report.json"], ["labels.parquet"], []])

@@ -13,11 +13,12 @@ from curate.errors import CurateError
 from curate.match_balance import (
     entry_counts,
     entry_probability,
+    expected_matches,
     expected_rows,
     keep_probability,
     tail_share,
-    threshold_for_size,
     threshold_for_tail_share,
+    thresholds_for_tail_shares,
 )
 from curate.match_draws import draw, hash_strings
 from curate.matching import Matcher
@@ -75,27 +76,34 @@ def test_tail_share() -> None:
     assert threshold_for_tail_share(np.array([0, 0, 50, 50]), 0.01) == 1
 
 
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=40).filter(any), st.lists(st.floats(0, 1), max_size=6))
+def test_thresholds_for_tail_shares_are_those_of_the_definition(counts: list[int], shares: list[float]) -> None:
+    ordered = np.array(sorted(counts))
+    cumulative = np.cumsum(ordered.astype(np.float64)) / ordered.sum()
+    expected = [max(1, int(ordered[np.argmin(np.abs(cumulative - share))])) for share in shares]
+    assert thresholds_for_tail_shares(np.array(counts, np.uint64), shares) == expected
+
+
 @settings(deadline=None, max_examples=50)
-@given(st.lists(st.sets(st.integers(0, 9), max_size=4), min_size=1, max_size=60), st.floats(0.01, 1))
-def test_threshold_for_size_is_the_nearest(sets: list[set[int]], share: float) -> None:
-    matched = pa.array([sorted(ids) for ids in sets], LISTS)
+@given(st.lists(st.none() | st.sets(st.integers(0, 9), max_size=4), max_size=30), st.integers(1, 9))
+def test_expected_matches_are_sums_of_probabilities(sets: list[set[int] | None], t: int) -> None:
+    matched = pa.array([None if ids is None else sorted(ids) for ids in sets], LISTS)
     counts = entry_counts(matched, 10)
-    rows = share * sum(bool(ids) for ids in sets)
-    if rows == 0:
-        return
-    t = threshold_for_size([matched.slice(0, 5), matched.slice(5)], counts, rows)
-    every = expected_rows([matched], counts, range(1, int(counts.max()) + 1))
-    assert abs(every[t - 1] - rows) == pytest.approx(np.abs(every - rows).min())
+    expected = np.zeros(10)
+    for ids in filter(None, sets):
+        stays = 1 - np.prod([1 - t / max(int(counts[i]), t) for i in ids])
+        for i in ids:
+            expected[i] += stays
+    assert expected_matches(matched, counts, t) == pytest.approx(expected)
 
 
-def test_threshold_for_size_errors() -> None:
+def test_faults_are_named() -> None:
     matched, counts = example(ENTRIES)
-    with pytest.raises(CurateError, match="5 rows wanted, but 4 match an entry"):
-        threshold_for_size([matched], counts, 5)
-    with pytest.raises(CurateError, match="not a generator"):
-        threshold_for_size(iter([matched]), counts, 2)
     with pytest.raises(CurateError, match="all entry counts are 0"):
-        threshold_for_size([matched], counts * np.uint64(0), 2)
+        threshold_for_tail_share(counts * np.uint64(0), 0.06)
+    with pytest.raises(CurateError, match=r"tail share is 1.5, expected 0 to 1"):
+        threshold_for_tail_share(counts, 1.5)
     with pytest.raises(CurateError, match="expected a number above 0"):
         keep_probability(matched, counts, 0)
     with pytest.raises(CurateError, match="come from another entry list"):

@@ -131,6 +131,8 @@ def test_no_dashboard_is_one_sentence(job: list[str]) -> None:
 
 def test_the_same_run_has_the_same_id() -> None:
     assert job_id({"name": "a"}, {"x": "1"}) == job_id({"name": "a"}, {"x": "1"}) != job_id({"name": "a"}, {"x": "2"})
+    assert job_id({"name": "a"}, {}) == job_id({"name": "a", "memory": "8GB"}, {}) != job_id({"name": "a", "t": 1}, {})
     assert entrypoint("p.yaml", {"input": "a b"}, 3) == (
         "curate run p.yaml --address auto --set 'input=a b' --workers 3"
     )
+    assert entrypoint("p.yaml", {}, None, "8 GB") == "curate run p.yaml --address auto --memory '8 GB'"

@@ -18,7 +18,7 @@ from conftest import HERE, column
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curate import whole
+from curate import partitions
 from curate.filter import Filter
 from curate.op import Counted, Grouped, Rows
 from curate.scoring import annotate
@@ -99,13 +99,13 @@ def shares(rows, inside=None) -> list[float | None]:
 @pytest.fixture(params=[1, 3, 10, 1000])
 def partitioned(request, monkeypatch) -> int:
     """Rows per partition: from a partition per row to one for all."""
-    monkeypatch.setattr(whole, "ROWS_PER_PARTITION", request.param)
+    monkeypatch.setattr(partitions, "ROWS_PER_PARTITION", request.param)
     return request.param
 
 
 @pytest.mark.parametrize("per_shard", [1, 4, 100])
 def test_groups_are_as_found_by_comparing_all_pairs(make_store, partitioned, per_shard, monkeypatch):
-    monkeypatch.setattr(whole, "SHARDS_PER_COLLECT", 3)
+    monkeypatch.setattr(partitions, "SHARDS_PER_RUN", 3)
     rows = rows_of(NUMBERS)
     view = annotate(make_store(rows, per_shard), [Same()], HERE)
     assert column(view, "same_size", "same_first") == same(rows)
@@ -116,7 +116,7 @@ def test_groups_are_as_found_by_comparing_all_pairs(make_store, partitioned, per
 
 @pytest.mark.parametrize("per_shard", [1, 4, 100])
 def test_a_statistic_of_all_rows(make_store, per_shard, monkeypatch):
-    monkeypatch.setattr(whole, "SHARDS_PER_COLLECT", 3)
+    monkeypatch.setattr(partitions, "SHARDS_PER_RUN", 3)
     rows = rows_of(NUMBERS)
     view = annotate(make_store(rows, per_shard), [Share()], HERE)
     assert column(view, "share") == shares(rows)
@@ -135,7 +135,7 @@ def test_any_rows_in_any_cut(make_store, numbers, per_shard, per_partition):
     rows = [{"n": n, "uid": f"{i:032x}"} for i, n in enumerate(numbers)]
     rows[0]["n"] = 1
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(whole, "ROWS_PER_PARTITION", per_partition)
+        patch.setattr(partitions, "ROWS_PER_PARTITION", per_partition)
         view = annotate(make_store(rows, per_shard), [Same(), Share()], HERE)
     assert column(view, "same_size", "same_first") == same(rows)
     assert column(view, "share") == shares(rows)
@@ -210,8 +210,8 @@ def files_of(view: View, *columns: str) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("share", [0, 0.05, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9])
 def test_stopped_after_any_write_it_ends_as_if_undisturbed(make_store, monkeypatch, share):
-    monkeypatch.setattr(whole, "ROWS_PER_PARTITION", 6)
-    monkeypatch.setattr(whole, "SHARDS_PER_COLLECT", 3)
+    monkeypatch.setattr(partitions, "ROWS_PER_PARTITION", 6)
+    monkeypatch.setattr(partitions, "SHARDS_PER_RUN", 3)
     writing, counted = Store.writing, []
     with monkeypatch.context() as patch:
         patch.setattr(Store, "writing", lambda self, name: counted.append(name) or writing(self, name))
@@ -250,13 +250,13 @@ def test_stopped_when_all_parts_are_there(make_store, monkeypatch):
 KILLED = """
 import os, signal, sys
 from conftest import HERE
-from curate import whole
+from curate import partitions
 from curate.scoring import annotate
 from curate.store import Store
 from curate.view import View
 from test_whole import Same, Share
 
-whole.ROWS_PER_PARTITION, whole.SHARDS_PER_COLLECT = 6, 3
+partitions.ROWS_PER_PARTITION, partitions.SHARDS_PER_RUN = 6, 3
 root, left = sys.argv[1], int(sys.argv[2])
 writing = Store.writing
 
@@ -277,15 +277,15 @@ annotate(View.of(Store(root)), [Same(), Share()], HERE)
 
 
 def test_killed_again_and_again_it_ends_as_if_undisturbed(make_store, monkeypatch):
-    monkeypatch.setattr(whole, "ROWS_PER_PARTITION", 6)
-    monkeypatch.setattr(whole, "SHARDS_PER_COLLECT", 3)
+    monkeypatch.setattr(partitions, "ROWS_PER_PARTITION", 6)
+    monkeypatch.setattr(partitions, "SHARDS_PER_RUN", 3)
     undisturbed = annotate(make_store(rows_of(NUMBERS), 4), [Same(), Share()], HERE)
     expected = files_of(undisturbed, "same_size", "share")
     root = make_store(rows_of(NUMBERS), 4).store.url
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     codes = Counter()
     while not codes[0]:
-        process = subprocess.run([sys.executable, "-c", KILLED, root, "17"], env=environment, check=False)
+        process = subprocess.run([sys.executable, "-c", KILLED, root, "9"], env=environment, check=False)
         codes[process.returncode] += 1
         assert codes.total() < 6
     assert codes == {-9: Path(root, "killed").stat().st_size, 0: 1}

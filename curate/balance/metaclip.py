@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from curate.errors import CurateError
-from curate.match_balance import entry_counts, keep_probability, tail_share, threshold_for_tail_share
-from curate.match_draws import draw, hash_strings
+from curate.errors import CurateError, unknown
+from curate.match_balance import tail_share, threshold_for_tail_share, thresholds_for_tail_shares
+from curate.match_groups import ALL, Counts, Expected, Group, expected_sizes, split
+from curate.match_report import balance_report
+from curate.match_size import SizeSearch
 from curate.op import Counted, Rows
+from curate.progress import console
 
 #: The threshold of the published 400 M pairs.
 PUBLISHED_T = 20_000
+
+#: A size that is further from the one wanted, as a share of it, is told to the user.
+FAR = 0.01
+
+#: Expected sizes are added up as whole numbers, so that no t depends on which worker is done first.
+PARTS_OF_A_ROW = 2**20
 
 
 class MetaClip(Counted):
@@ -25,71 +35,122 @@ class MetaClip(Counted):
     Reads `entries` (score.entries comes first). A caption without entries has probability 0. Counts are those of the
     rows that are in when it runs: what an earlier filter dropped does not count.
 
+    One of these three says how much is kept; without any, t is 20,000:
     t: rows that one entry keeps by itself in expectation; published 20,000 for 1.6 B pairs, 170,000 for 10.7 B.
-    tail_share: instead of t: the t that leaves this share of all matches to the entries below it; published about 0.06.
+    tail_share: the t that leaves this share of all matches to the entries below it; published about 0.06.
+    rows: the t whose expected number of kept captions is nearest to this.
+
+    by: a column of groups that have counts and thresholds of their own, `entries_lang` of score.entries: MetaCLIP 2.
+        `t` is then that of the `reference` language, and every other gets the t with the same share of tail matches;
+        `rows` are those of all together. Rows without a group get no value.
+
+    Balancing in the loader instead (section 3.4 of the paper): filter by `metaclip_p > 0`; `metaclip_p` is in the json
+    of every sample of the written shards, and each epoch keeps a sample when a new uniform number is below it:
+    `dataset.select(lambda sample: random.random() < json.loads(sample["json"])["metaclip_p"])` in webdataset.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("entries", "uid")
-    cite: ClassVar[str] = "Xu et al., Demystifying CLIP Data, 2023"
+    cite: ClassVar[str] = "Xu et al., Demystifying CLIP Data, 2023; MetaCLIP 2, 2025"
     t: int | None = Field(None, ge=1)
     tail_share: float | None = Field(None, gt=0, lt=1)
+    rows: int | None = Field(None, ge=1)
+    by: str = ""
+    reference: str = "en"
     seed: int = 0
 
     @model_validator(mode="after")
     def _one_threshold(self) -> MetaClip:
-        if self.t is not None and self.tail_share is not None:
-            raise ValueError("give either `t` or `tail_share`")
+        if sum(wanted is not None for wanted in (self.t, self.tail_share, self.rows)) > 1:
+            raise ValueError("give one of `t`, `tail_share` and `rows`")
         return self
+
+    def needs(self) -> tuple[str, ...]:
+        return (*self.reads, self.by) if self.by else self.reads
 
     def makes(self) -> dict[str, pa.DataType]:
         return {"metaclip_p": pa.float64(), "metaclip_keep": pa.bool_()}
 
-    def count(self, rows: Rows) -> Any:
-        return Counts(entry_counts(rows["entries"], _highest(rows["entries"]) + 1))
+    def count(self, rows: Rows) -> Counts:
+        return Counts.of(rows["entries"], self._names(rows))
+
+    def settle(self, total: Any) -> Balance:
+        """The counts with the thresholds that they are balanced by, or the search for them."""
+        groups = total.groups
+        if not groups:
+            raise CurateError("balance.metaclip: no caption holds an entry of the metadata list, nothing would be kept")
+        if self.by and self.tail_share is None and self.reference not in groups:
+            raise unknown("reference", self.reference, groups, f"balance.metaclip: groups of '{self.by}' with matches")
+        if self.tail_share is not None:
+            ts = {name: threshold_for_tail_share(group.counts, self.tail_share) for name, group in groups.items()}
+            return Balance(total.settled(ts))
+        if self.rows is None:
+            return Balance(total.settled(self._settled(groups, self.t or PUBLISHED_T)))
+        search = SizeSearch(self.rows, int(groups[self._reference()].counts.max()) + 1)
+        return Balance(total, search, self._thresholds(groups, search.points))
+
+    def unsettled(self, total: Any) -> bool:
+        return total.expected is None
+
+    def recount(self, rows: Rows, total: Any) -> Any:
+        """Sizes under the thresholds that are tried; under those that are found, what is expected of each entry."""
+        matched, names, groups = rows["entries"], self._names(rows), total.counts.groups
+        if total.search:
+            return np.rint(expected_sizes(matched, names, groups, total.tried) * PARTS_OF_A_ROW).astype(np.int64)
+        return Expected.of(matched, names, groups)
+
+    def resettle(self, total: Any, again: Any) -> Balance:
+        counts, search = total.counts, total.search
+        if not search:
+            return Balance(counts, expected=again)
+        search.narrow(again / PARTS_OF_A_ROW)
+        if search.points:
+            return Balance(counts, search, self._thresholds(counts.groups, search.points))
+        if abs(search.size - search.rows) > FAR * search.rows:  # counts are small, and whole t are far apart
+            nearest = f"the nearest t, {search.t:,}, keeps {search.size:,.0f}"
+            console.print(f"balance.metaclip: {search.rows:,} rows wanted, {nearest} in expectation")
+        return Balance(counts.settled(self._settled(counts.groups, search.t)))
 
     def batch(self, rows: Rows, total: Any) -> Mapping[str, Any]:
-        counts, t = total.counts, total.t
+        uids, order, judged = rows["uid"], [], []
+        for name, mine, matched in split(rows["entries"], self._names(rows)):
+            group = total.counts.groups.get(name, NOTHING)
+            order.append(mine)
+            judged.append(group.judged(matched, uids.take(pa.array(mine)), self.seed))
+        back = pa.array(np.argsort(np.concatenate(order)))
         return {
-            "metaclip_p": keep_probability(rows["entries"], counts, t),
-            "metaclip_keep": draw(rows["entries"], rows["uid"], counts, t, entry_hashes=total.hashes, seed=self.seed),
+            column: pa.concat_arrays(parts).take(back) for column, *parts in zip(self.makes(), *judged, strict=True)
         }
 
-    def settle(self, total: Any) -> Counts:
-        """The counts with the threshold that they are balanced by."""
-        if not total.counts.any():
-            raise CurateError("balance.metaclip: no caption holds an entry of the metadata list, nothing would be kept")
-        wanted = self.tail_share
-        t = threshold_for_tail_share(total.counts, wanted) if wanted is not None else self.t or PUBLISHED_T
-        # The draw is keyed by an entry's place in the list, which names it within one metadata file.
-        hashes = hash_strings([str(number) for number in range(len(total.counts))])
-        return Counts(total.counts, max(1, int(t)), hashes)
+    def report_of(self, total: Any, made_by: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        return balance_report(total.counts, total.expected, made_by["entries"])
 
-    def report(self, total: Any) -> dict[str, Any]:
-        counts = total.counts
-        head = np.argsort(-counts.astype(np.int64), kind="stable")[:20]
-        return {
-            "t": total.t,
-            "matches": int(counts.sum()),
-            "entries_seen": int((counts > 0).sum()),
-            "entries_over_t": int((counts > total.t).sum()),
-            "tail_share": float(tail_share(counts, total.t)),
-            "head": {int(i): int(counts[i]) for i in head if counts[i]},
-        }
+    def _names(self, rows: Rows) -> pa.Array | None:
+        return rows[self.by] if self.by else None
+
+    def _reference(self) -> str:
+        return self.reference if self.by else ALL
+
+    def _settled(self, groups: Mapping[str, Group], t: int) -> dict[str, int]:
+        return {name: ts[0] for name, ts in self._thresholds(groups, [t]).items()}
+
+    def _thresholds(self, groups: Mapping[str, Group], ts: list[int]) -> dict[str, list[int]]:
+        """For every group the thresholds that go with those of the reference: the same shares of tail matches."""
+        reference = groups[self._reference()]
+        shares = [tail_share(reference.counts, t) for t in ts]
+        others = {n: thresholds_for_tail_shares(g.counts, shares) for n, g in groups.items() if g is not reference}
+        return {self._reference(): ts, **others}
 
 
-class Counts:
-    """Texts per entry, growing with the highest entry seen; adds up in any order."""
+@dataclass
+class Balance:
+    """Where the op stands: counts; while thresholds are searched, those that are tried; and at last what is expected of
+    each entry under those that were found."""
 
-    def __init__(self, counts: np.ndarray, t: int = 0, hashes: np.ndarray | None = None):
-        self.counts, self.t, self.hashes = counts, t, hashes
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(self.dense(len(other.counts)) + other.dense(len(self.counts)))
-
-    def dense(self, at_least: int) -> np.ndarray:
-        return np.pad(self.counts, (0, max(0, at_least - len(self.counts))))
+    counts: Counts
+    search: SizeSearch | None = None
+    tried: dict[str, list[int]] = field(default_factory=dict)
+    expected: Expected | None = None
 
 
-def _highest(entries: pa.Array) -> int:
-    ids = entries.flatten()
-    return int(ids.to_numpy().max()) if len(ids) else -1
+#: A group in which no caption matches.
+NOTHING = Group(0, np.zeros(0, np.uint64), t=1)

@@ -1,35 +1,45 @@
-"""Rows near an evaluation set: by embeddings or perceptual hashes of its images, kept in a file."""
+"""Rows near an evaluation set: by embeddings or perceptual hashes of its images, from a file or a folder of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import fsspec
 import numpy as np
+import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
-import xxhash
 from pydantic import Field, PrivateAttr
 
+from curate import evaluation_set
 from curate.errors import CurateError, unknown
-from curate.hamming import BITS, nearest_hash
-from curate.op import Rows, Score
-from curate.vectors import nearest, normalised, unit_rows
+from curate.hamming import nearest_hash
+from curate.op import Rows, Score, load, op_name
+from curate.vectors import nearest
+from curate.wide_hamming import BITS as WIDE
+from curate.wide_hamming import nearest_wide
+
+#: Evaluation images in the report, those with the most rows near them.
+MOST_MET = 1000
 
 
 class Decontaminate(Score):
     """`near_eval` says whether the row is near an image of the evaluation set; `eval_match` which one is nearest, by
     name or by number in the file, if it is near; `eval_closeness` the cosine, or the bits between the two hashes.
 
-    by: the column to compare: embeddings (`clip_img`) or 64-bit hashes (`phash`).
-    against: .npy or .parquet of the evaluation set: embeddings of the same model, or hashes of the same kind. A .npy is
-        float[n, d] or uint64[n]; a .parquet has them in the column `column` (by default that of `by`).
+    by: the column to compare: embeddings (`clip_img`), or hashes of 64 or 256 bits (`phash`, `pdq`).
+    against: the evaluation set: a .npy or a .parquet of embeddings of the same model or hashes of the same kind, or a
+        folder of its images. A .npy is float[n, d], uint64[n] or uint8[n, 32]; a .parquet has them in the column
+        `column` (by default that of `by`).
     names: a column of the .parquet that names its rows.
+    made_by: the op that makes `column` of the images of a folder, as it made `by`: `{score.clip: {model: ...}}`. Hashes
+        need none. Every worker does it, so let a model do a large set once, into a .parquet. With a file, it says what
+        the file was made by. Where `by` is of another model, the op refuses.
     threshold: near is a cosine of this or more. No default fits two models: DINOv2 takes .45 of SSCD, ISC .604.
     radius: near is so many bits or fewer, for hashes. COYO takes 0, that is equal ones.
 
-    The file's content is part of the table's identity. Time grows with rows times evaluation images.
+    The content of the files is part of the table's identity. Time grows with rows times evaluation images. Its report
+    (`curate show`) says how many rows are near, and which evaluation images they are near to. To drop whole groups of
+    near rows too, as DINOv2 does, see `spread` of dedupe.semantic.
     """
 
     cite: ClassVar[str] = "Oquab et al., DINOv2, 2023; Byeon et al., COYO-700M, 2022"
@@ -38,10 +48,11 @@ class Decontaminate(Score):
     against: str
     column: str = ""
     names: str = ""
+    made_by: str | dict[str, Any] = ""
     threshold: float | None = Field(None, gt=-1, le=1)
-    radius: int | None = Field(None, ge=0, le=BITS)
+    radius: int | None = Field(None, ge=0, le=WIDE)
 
-    _set: tuple[np.ndarray, list[str]] | None = PrivateAttr(None)
+    _set: evaluation_set.Set | None = PrivateAttr(None)
     _digest: str = PrivateAttr("")
 
     def table(self) -> str:
@@ -58,69 +69,107 @@ class Decontaminate(Score):
         if (self.threshold is None) == (self.radius is None):
             raise CurateError("dedupe.decontaminate: give `threshold` for embeddings, or `radius` for hashes")
         if not self.against.endswith((".npy", ".parquet")):
-            raise CurateError(f"dedupe.decontaminate: against is '{self.against}', expected a .npy or a .parquet file")
+            evaluation_set.files_of(self.against)
+            self._maker()
+            return
         self._read()
+
+    def check_reads(self, made_by: Mapping[str, Mapping[str, Any]]) -> None:
+        if not (self.made_by or not self.against.endswith((".npy", ".parquet"))):
+            return
+        ours, theirs = _told_apart(made_by[self.by]), _told_apart(self._maker().spec())
+        if ours and ours != theirs:
+            raise CurateError(
+                f"dedupe.decontaminate: column '{self.by}' was made by {_named(made_by[self.by])}, '{self.against}' by "
+                f"{_named(self._maker().spec())}: their values mean other things"
+            )
+
+    def summary(self, table: pl.LazyFrame) -> dict[str, Any]:
+        near, match, closeness = self.makes()
+        compared = pl.col(near).is_not_null()
+        met = table.filter(near).group_by(evaluation=match).agg(rows=pl.len(), closest=_best(closeness, self.radius))
+        totals = table.select(compared.sum().alias("rows_compared"), pl.col(near).sum().alias("rows_near"))
+        found = met.sort("rows", "evaluation", descending=[True, False]).collect()
+        return {
+            **totals.collect().row(0, named=True),
+            "evaluation_images": len(self._read()[1]),
+            "evaluation_images_met": len(found),
+            "met": found.head(MOST_MET).to_dicts(),
+        }
 
     def weights(self) -> str:
         if not self._digest:
-            with self._opened() as file:
-                self._digest = xxhash.xxh3_128_hexdigest(file.read())
+            made = self._maker().spec() if not self.against.endswith((".npy", ".parquet")) else ""
+            self._digest = f"{evaluation_set.digest(self.against)}{made}"
         return self._digest
 
     def setup(self) -> None:
-        self.check()
+        self._read()
 
-    def _opened(self) -> Any:
-        try:
-            return fsspec.open(self.against, "rb").open()
-        except OSError as error:
-            raise CurateError(f"dedupe.decontaminate: cannot open '{self.against}': {error}") from error
+    def _maker(self) -> Score:
+        """The op for a folder."""
+        known = {"pdq": "score.pdq"} | {kind: {"score.phash": {"kind": kind}} for kind in ("phash", "dhash", "ahash")}
+        spec = self.made_by or known.get(self.by)
+        if not spec:
+            raise CurateError(
+                f"dedupe.decontaminate: '{self.against}' is a folder: say what makes '{self.by}' of its images, as in "
+                "made_by: {score.clip: {model: ViT-L-14/openai}}"
+            )
+        op = load(spec)
+        if not isinstance(op, Score) or self._column() not in op.makes():
+            raise unknown("column", self._column(), sorted(op.makes()), f"what made_by {op_name(type(op))} makes")
+        return op
 
-    def _read(self) -> tuple[np.ndarray, list[str]]:
-        """The evaluation set: unit vectors or uint64 hashes, and a name for each."""
+    def _column(self) -> str:
+        return self.column or self.by
+
+    def _read(self) -> evaluation_set.Set:
+        """The evaluation set, and a name for each of its images."""
         if self._set is None:
-            with self._opened() as file:
-                self._set = self._npy(file) if self.against.endswith(".npy") else self._parquet(file)
+            vectors = self.threshold is not None
+            if self.against.endswith(".npy"):
+                self._set = evaluation_set.from_npy(self.against, vectors)
+            elif self.against.endswith(".parquet"):
+                self._set = evaluation_set.from_parquet(self.against, vectors, self._column(), self.names)
+            else:
+                self._set = evaluation_set.from_folder(self.against, vectors, self._column(), self._maker())
             if not len(self._set[0]):
                 raise CurateError(f"dedupe.decontaminate: '{self.against}' is empty")
         return self._set
 
-    def _npy(self, file: Any) -> tuple[np.ndarray, list[str]]:
-        values = np.load(file, allow_pickle=False)
-        vectors = values.ndim == 2 and values.dtype.kind == "f"
-        if vectors != (self.threshold is not None) or not (vectors or (values.ndim == 1 and values.dtype == np.uint64)):
-            wanted = "float[n, d] for `threshold`" if self.radius is None else "uint64[n] for `radius`"
-            raise CurateError(
-                f"dedupe.decontaminate: '{self.against}' holds {values.dtype}{list(values.shape)}, expected {wanted}"
-            )
-        made = normalised(values.astype(np.float32), self.against) if vectors else values
-        return made, [str(i) for i in range(len(values))]
-
-    def _parquet(self, file: Any) -> tuple[np.ndarray, list[str]]:
-        column, have = self.column or self.by, pq.read_schema(file).names
-        for name in filter(None, (column, self.names)):
-            if name not in have:
-                raise unknown("column", name, have, self.against)
-        file.seek(0)
-        table = pq.read_table(file, columns=list(filter(None, (column, self.names))))
-        table = table.filter(table[column].is_valid())
-        values = table[column].combine_chunks()
-        names = table[self.names].to_pylist() if self.names else range(len(table))
-        made = unit_rows(values, column) if self.radius is None else self._hashes(values, column)
-        return made, [str(name) for name in names]
-
-    def _hashes(self, values: Any, column: str) -> np.ndarray:
-        if values.type not in (pa.uint64(), pa.int64()):
-            raise CurateError(f"dedupe.decontaminate: column '{column}' is {values.type}, expected 64-bit hashes")
-        return values.to_numpy(zero_copy_only=False).astype(np.uint64)  # type: ignore[no-any-return]
-
     def batch(self, rows: Rows) -> Mapping[str, Any]:
         others, names = self._read()
         if self.radius is None:
-            closeness, place = nearest(unit_rows(rows[self.by], self.by, others.shape[1]), others)
+            mine = evaluation_set.numbers(rows[self.by], self.by, True, others.shape[1])
+            closeness, place = nearest(mine, others)
             near = closeness >= self.threshold
         else:
-            closeness, place = nearest_hash(self._hashes(rows[self.by], self.by), others)
+            mine = evaluation_set.numbers(rows[self.by], self.by, False)
+            if mine.ndim != others.ndim:
+                raise CurateError(f"column '{self.by}' and '{self.against}': hashes of 64 bits and of 256")
+            closeness, place = (nearest_hash if mine.ndim == 1 else nearest_wide)(mine, others)
             near = closeness <= self.radius
         match = [names[i] if found else None for i, found in zip(place.tolist(), near.tolist(), strict=True)]
         return dict(zip(self.makes(), (near, match, closeness.astype(np.float32)), strict=True))
+
+
+def _best(closeness: str, radius: int | None) -> pl.Expr:
+    return pl.col(closeness).max() if radius is None else pl.col(closeness).min()
+
+
+def _told_apart(spec: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What of a spec decides what values mean: all but the column's name. Empty for a column of the input."""
+    if not spec.get("op"):
+        return ()
+    options = {name: value for name, value in spec["options"].items() if name != "name"}
+    return spec["op"], options, spec["version"], spec["weights"]
+
+
+def _named(spec: Mapping[str, Any]) -> str:
+    """An op with the options that tell it from another of its kind.
+
+    >>> _named({"op": "score.clip", "options": {"model": "ViT-L-14/openai", "name": "match"}})
+    "score.clip (model 'ViT-L-14/openai')"
+    """
+    options = ", ".join(f"{n} {v!r}" for n, v in spec["options"].items() if n in ("model", "kind", "windows"))
+    return f"{spec['op']} ({options})" if options else str(spec["op"])

@@ -1,37 +1,53 @@
-"""Near-duplicate images by a 64-bit perceptual hash: all pairs within a few bits, none missed, as groups."""
+"""Near-duplicate images by a perceptual hash of 64 or 256 bits: all pairs within a few bits, none missed, as groups."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 from pydantic import Field, field_validator, model_validator
 
-from curate.errors import CurateError
+from curate.colours import BYTES, kinds
 from curate.hamming import BITS, covering_masks, masks_needed, near_hashes
-from curate.keeper import keep_columns, keepers, known_keep
+from curate.hash_columns import hash_words, narrow_hashes
+from curate.keeper import in_order, keep_columns, keepers, known_keep
 from curate.linked import Linked, Links
 from curate.op import Rows
+from curate.wide_hamming import BITS as WIDE
+from curate.wide_hamming import FARTHEST, half_type, near_wide
 
 #: Keys of one row, each stored once while the op runs.
 MOST_KEYS = 400
+#: The largest radius for hashes of 64 bits: random ones are 32 bits apart, and lie within 16 of some by the thousand.
+FARTHEST_NARROW = 16
+#: Radius where none is given.
+USUAL = {"phash": 4, "dhash": 4, "ahash": 5, "pdq": 31}
 
 
 class Perceptual(Linked):
     """`<table>_of` is the uid of the row that stays where this one is in a group with it, null for rows that stay;
-    `<table>_size` how many rows are in the group. Both null for a row without a hash. Table: `near_<by>`.
+    `<table>_size` how many rows are in the group, or of one colour in it. Both null for a row without a hash.
+    Table: `near_<by>`.
 
-    by: a column of 64-bit hashes, as score.phash makes: `phash`, `dhash`, `ahash`.
-    radius: two images are linked when their hashes differ in so many bits or fewer. Usual: 6 to 10 for phash, 5 to 10
-        for dhash, 5 for ahash. Recall is exact; precision is the hash's own: right on photographs and figures, but it
-        sees brightness and layout only, so flags, signs and recoloured icons of one shape fall together.
+    by: a column of hashes: `pdq` of score.pdq, or `phash`, `dhash`, `ahash` of score.phash.
+    bits: 256 or 64; by default 256 for `pdq` and 64 for any other.
+    radius: two images are linked when their hashes differ in so many bits or fewer. Recall is exact; precision is the
+        hash's own.
+    colours: the column of colours that the hash's op makes beside it, `<by>_colours`, or null to look at none. A row
+        goes only with a row that stays if no channel of any of 4 x 4 cells differs by more than `apart`, of 255.
+        Without it, recoloured icons and other flags of one layout are duplicates; with it, grey copies are none.
     keep: `smallest_uid`, the `first` of the input, the `largest_image`, or `best:COLUMN` (highest value).
     cap: a group of more rows is cut at its weakest links; images of equal hash stay together.
-    pieces: how the hash is split to find pairs: `pieces` over `radius` keys per row, of 64 * (1 - radius / pieces) bits
-        each. More pieces suit more rows; the result is the same. By default radius + 2.
+    pieces: how 64 bits are split to find pairs: `pieces` over `radius` keys per row, of 64 * (1 - radius / pieces) bits
+        each. More pieces suit more rows; the result is the same. By default radius + 2. 256 bits make 32 keys of 8.
+
+    Looked at on 3,500 real clip-arts, figures, icons and screenshots, groups of different pixels: pdq made 15 (5 one
+    picture, 9 variants of one, 1 wrong), phash 18 (4, 13, 1), dhash 39 (of 25: 6, 14, 5); with `colours: null` 58, 63
+    and 108. Found of copies at half size 84 %, 99 % and 100 %, as JPEG of quality 50 96 %, 97 % and 100 %, with 5 % cut
+    off 6 %, 29 % and 39 %: no hash of these is for crops.
 
     Groups chain: A may be near B, and B near C, where A is not near C.
     """
@@ -40,15 +56,32 @@ class Perceptual(Linked):
     cite: ClassVar[str] = "Norouzi et al., Fast Search in Hamming Space with Multi-Index Hashing, 2012"
     batch_size: int = 10_000
     by: str = "phash"
-    radius: int = Field(6, ge=0, le=16)
+    bits: Literal[64, 256]
+    radius: int = Field(ge=0, le=FARTHEST)
+    colours: str | None = None
+    apart: int = Field(32, ge=0, le=255)
     keep: str = "smallest_uid"
     cap: int = Field(10_000, ge=2)
     pieces: int | None = Field(None, ge=1, le=BITS)
 
     _known = field_validator("keep")(known_keep)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _usual(cls, options: Any) -> Any:
+        """What goes with the column, where it is not given."""
+        by = options.get("by", "phash")
+        usual = {"bits": WIDE if by == "pdq" else BITS, "radius": USUAL.get(by, USUAL["phash"])}
+        return usual | ({"colours": f"{by}_colours"} if by in USUAL else {}) | options
+
     @model_validator(mode="after")
     def _enough_pieces(self) -> Perceptual:
+        if self.bits == WIDE:
+            if self.pieces is not None:
+                raise ValueError("pieces go with hashes of 64 bits")
+            return self
+        if self.radius > FARTHEST_NARROW:
+            raise ValueError(f"radius must be {FARTHEST_NARROW} or less for hashes of {BITS} bits, got {self.radius}")
         if self._split() <= self.radius:
             raise ValueError(f"pieces must be more than radius {self.radius}, got {self.pieces}")
         if self.bands() > MOST_KEYS:
@@ -70,43 +103,52 @@ class Perceptual(Linked):
         return tuple(dict.fromkeys((self.by, *self.carries())))
 
     def carries(self) -> tuple[str, ...]:
-        return keep_columns(self.keep)
+        return (*keep_columns(self.keep), *([self.colours] if self.colours else []))
 
     def compares(self) -> tuple[str, ...]:
         return (self.by,)
 
     def bands(self) -> int:
+        if self.bits == WIDE:
+            return WIDE // int(8 * half_type(self.radius)().itemsize)
         return masks_needed(self.radius, self._split())
 
     def keys(self, rows: Rows) -> Sequence[pa.Array]:
-        null = rows[self.by].is_null().to_numpy(zero_copy_only=False)
-        hashes = self._hashes(rows[self.by])
+        column = rows[self.by]
+        null = column.is_null().to_numpy(zero_copy_only=False)
+        if self.colours:
+            null |= rows[self.colours].is_null().to_numpy(zero_copy_only=False)
+        if self.bits == WIDE:
+            halves = hash_words(column, self.by).view(half_type(self.radius))
+            return [pa.array(half.astype(np.uint64), mask=null) for half in halves.T]
+        hashes = narrow_hashes(column, self.by)
         return [pa.array(hashes & mask, mask=null) for mask in covering_masks(self.radius, self._split())]
 
     def links(self, rows: pl.DataFrame) -> Links:
-        hashes = self._hashes(rows[self.by].to_arrow())
-        frame = pl.DataFrame({"key": rows["key"], "place": np.arange(len(rows)), "hash": hashes})
+        frame = pl.DataFrame({"key": rows["key"], "place": np.arange(len(rows)), "hash": rows[self.by]})
         # Equal hashes of a key are linked to the first of them; only one of them is compared with others.
         first = frame.with_columns(first=pl.col("place").first().over("key", "hash"))
         equal = first.filter(pl.col("place") != pl.col("first"))
         single = first.filter(pl.col("place") == pl.col("first")).filter(pl.col("key").is_duplicated())
         single = single.sort("key", "hash")
         bounds = np.append(np.flatnonzero(~single["key"].is_first_distinct().not_().to_numpy()), len(single))
-        a, b, bits = near_hashes(single["hash"].to_numpy(), bounds, self.radius)
+        a, b, bits = self._near(single["hash"].to_arrow(), bounds)
         places = single["place"].to_numpy()
         return (
             np.concatenate([equal["first"].to_numpy(), places[a]]),
             np.concatenate([equal["place"].to_numpy(), places[b]]),
-            np.concatenate([np.ones(len(equal)), 1 - bits / BITS]),
+            np.concatenate([np.ones(len(equal)), 1 - bits / self.bits]),
         )
 
-    def judge(self, rows: pl.DataFrame) -> pl.DataFrame:
-        return keepers(rows, self.keep, *self.makes())
+    def _near(self, column: pa.Array, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if self.bits == WIDE:
+            return near_wide(hash_words(column, self.by), bounds, self.radius)
+        return near_hashes(narrow_hashes(column, self.by), bounds, self.radius)
 
-    def _hashes(self, column: pa.Array) -> np.ndarray:
-        """As uint64, 0 for null; a column of int64 holds the same bits."""
-        if column.type not in (pa.uint64(), pa.int64()):
-            raise CurateError(
-                f"dedupe.perceptual: column '{self.by}' is {column.type}, expected 64-bit hashes (uint64)"
-            )
-        return column.fill_null(0).to_numpy(zero_copy_only=False).astype(np.uint64)  # type: ignore[no-any-return]
+    def judge(self, rows: pl.DataFrame) -> pl.DataFrame:
+        if self.colours and len(rows):
+            rows = in_order(rows, self.keep)
+            bounds = np.append(np.flatnonzero(rows["key"].is_first_distinct().to_numpy()), len(rows))
+            cells = hash_words(rows[self.colours].to_arrow(), self.colours, BYTES).view(np.uint8)
+            rows = rows.with_columns(key=pl.Series(kinds(cells, bounds, self.apart)))
+        return keepers(rows, self.keep, *self.makes())

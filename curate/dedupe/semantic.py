@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 from pydantic import Field, model_validator
 
+from curate.errors import CurateError
 from curate.forest import components
 from curate.match_draws import hash_strings
 from curate.op import Grouped, Rows
@@ -28,6 +30,8 @@ class Semantic(Grouped):
         nearest; `random` by a seeded hash of uid. Equals go by uid. With `linked` also `middle`.
     rule: `earlier` is SemDeDup; `linked` joins all pairs over 1 - eps into groups, of which one row stays, and makes
         `<table>_of` and `<table>_size`. A group chains: its ends may be far apart.
+    spread: a column of booleans, with `linked`: `<table>_<spread>` is true for all rows of a group where it is true for
+        one. With `near_eval` of dedupe.decontaminate, a filter drops whole groups, as DINOv2 does of cosines over .45.
     largest: a cluster of more rows is halved, by the side of a random direction, until its parts are as small; close
         rows fall on different sides now and then. Time grows with the square of this.
     """
@@ -38,6 +42,7 @@ class Semantic(Grouped):
     eps: float = Field(0.05, gt=0, lt=2)
     which: Literal["hard", "easy", "random", "middle"] = "hard"
     rule: Literal["earlier", "linked"] = "earlier"
+    spread: str = ""
     seed: int = Field(1234, ge=0)
     largest: int = Field(100_000, ge=2)
     cluster: str = ""
@@ -46,13 +51,17 @@ class Semantic(Grouped):
     def _known(self) -> Semantic:
         if self.which == "middle" and self.rule != "linked":
             raise ValueError("which: middle goes with rule: linked only")
+        if self.spread and self.rule != "linked":
+            raise ValueError("spread goes with rule: linked only")
         return self
 
     def table(self) -> str:
         return self.name or f"semantic_{self.by}"
 
     def makes(self) -> dict[str, pa.DataType]:
-        more = {"max": pa.float32()} if self.rule == "earlier" else {"size": pa.uint32()}
+        more: dict[str, pa.DataType] = {"max": pa.float32()} if self.rule == "earlier" else {"size": pa.uint32()}
+        if self.spread:
+            more[self.spread] = pa.bool_()
         return {f"{self.table()}_of": pa.string()} | {f"{self.table()}_{name}": kind for name, kind in more.items()}
 
     def _cluster(self) -> str:
@@ -62,7 +71,16 @@ class Semantic(Grouped):
         return tuple(dict.fromkeys((self._cluster(), *self.carries())))
 
     def carries(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(("uid", self.by, f"{self._cluster()}_cos")))
+        return tuple(dict.fromkeys(("uid", self.by, f"{self._cluster()}_cos", *([self.spread] if self.spread else []))))
+
+    def check_reads(self, made_by: Mapping[str, Mapping[str, Any]]) -> None:
+        clusters = made_by[self._cluster()]
+        of = clusters.get("options", {}).get("by", self.by)
+        if of != self.by:
+            raise CurateError(
+                f"dedupe.semantic: '{self._cluster()}' are clusters of '{of}', not of '{self.by}': rows that one model "
+                f"puts close lie in several; run balance.clusters: {{by: {self.by}}} first"
+            )
 
     def keys(self, rows: Rows) -> pa.Array:
         numbers = pl.Series(rows[self._cluster()]).cast(pl.String)
@@ -88,8 +106,13 @@ class Semantic(Grouped):
                 near = place != np.arange(len(part))
             target[part[near]] = part[place[near]]
         of = rows["uid"].gather(pl.Series(target, dtype=pl.Int64).set(pl.Series(target < 0), None))
-        first, second = self.makes()
-        return rows.select("shard", "row", of.alias(first), pl.Series(second, value))
+        first, second, *spread = self.makes()
+        found = rows.select("shard", "row", of.alias(first), pl.Series(second, value))
+        if not spread:
+            return found
+        group = pl.Series(np.where(target < 0, np.arange(len(rows)), target))
+        marked = rows.select(pl.col(self.spread).fill_null(False).any().over(group))
+        return found.with_columns(marked.to_series().alias(spread[0]))
 
     def _order(self, rows: pl.DataFrame) -> np.ndarray:
         uids = rows["uid"].to_list()

@@ -11,7 +11,7 @@ from curate.op import Grouped, Rows
 from curate.row_key import comparable, row_keys
 
 #: Columns that stand for one thing, and what the count of it is called.
-THINGS = {"text": "text", "url": "url", "sha256": "image", "pixel_hash": "image", "phash": "image", "dhash": "image"}
+THINGS = {"text": "text", "url": "url"} | dict.fromkeys(("sha256", "pixel_hash", "phash", "dhash", "pdq"), "image")
 
 
 class Shared(Grouped):

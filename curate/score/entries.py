@@ -2,71 +2,107 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-import fsspec
+import numpy as np
 import pyarrow as pa
-from pydantic import PrivateAttr
+import pyarrow.compute as pc
+from pydantic import PrivateAttr, model_validator
 
-from curate.errors import CurateError
+from curate.entry_lists import SMALL, EntryLists
 from curate.op import Rows, Score
-
-
-@cache
-def _sha256(path: str) -> str:
-    with fsspec.open(path, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()[:12]
+from curate.progress import console
 
 
 class Entries(Score):
     """`entries`: sorted ids of the entries that stand in the caption, each once; stored, so that another balancing
-    threshold needs no matching.
+    threshold needs no matching. With `by` also `entries_lang`, the language whose list they are from.
 
     metadata: MetaCLIP's metadata.json, or a text file with one entry per line; `small` is a list to try things with:
-        the 50,000 most frequent English words of the package wordfreq, also capitalised, and the numbers 0 to 99.
+        the 50,000 most frequent English words of the package wordfreq, also capitalised, and the numbers 0 to 99. With
+        `by`, a folder of `<language>.json` lists; ids count through all lists in the order of their names.
+    by: column with the caption's language, `lang` of score.language. Its list is the one of that name, else of the part
+        before `_` or `-` (zh-tw: zh), else `other`. Without any, a row has no entries and the status `no_list`.
+    spacing: `metaclip`: entries match between blanks. `metaclip2`, the default with `by`: an end in a script that puts
+        none between words (Chinese, Japanese, Thai, Lao, Burmese, Khmer, Tibetan), or in punctuation, needs none.
     """
 
-    reads: ClassVar[tuple[str, ...]] = ("text",)
-    cite: ClassVar[str] = "Xu et al., Demystifying CLIP Data, 2023"
+    reads_null: ClassVar[bool] = True  # captions of unknown language are matched too
+    cite: ClassVar[str] = "Xu et al., Demystifying CLIP Data, 2023; MetaCLIP 2, 2025"
     batch_size: int = 10_000
-    metadata: str = "small"
+    metadata: str = SMALL
+    by: str = ""
+    spacing: Literal["metaclip", "metaclip2"] | None = None
 
-    _matcher: Any = PrivateAttr(None)
+    _matchers: Any = PrivateAttr(None)
+
+    @model_validator(mode="after")
+    def _folder(self) -> Entries:
+        if self.by and self.metadata == SMALL:
+            raise ValueError("`by` chooses among the lists of a folder: give it as `metadata`")
+        return self
+
+    def needs(self) -> tuple[str, ...]:
+        return ("text", self.by) if self.by else ("text",)
 
     def makes(self) -> dict[str, pa.DataType]:
-        return {"entries": pa.list_(pa.uint32())}
+        return {"entries": pa.list_(pa.uint32())} | ({"entries_lang": pa.string()} if self.by else {})
+
+    def lists(self) -> EntryLists:
+        return EntryLists(self.metadata, bool(self.by))
 
     def weights(self) -> str:
-        return metadata_identity(self.metadata)
+        return self.lists().identity()
 
     def check(self) -> None:
-        if self.metadata != "small":
-            fs, path = fsspec.core.url_to_fs(self.metadata)
-            if not fs.exists(path):
-                raise CurateError(f"score.entries: no metadata file '{self.metadata}'")
+        if self.metadata != SMALL:
+            _say(self.lists())
 
     def setup(self) -> None:
         from curate.matching import Matcher
+        from curate.matching_scripts import ScriptMatcher
 
-        self._matcher = Matcher(load_metadata(self.metadata))
+        lists, starts = self.lists(), self.lists().starts()
+        kind = ScriptMatcher if self.spacing == "metaclip2" or (self.by and not self.spacing) else Matcher
+        # A list is made ready when the first caption of its language comes.
+        self._matchers = cache(lambda name: (kind(lists.load(name)), starts[name]))
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
-        return {"entries": self._matcher.match(rows["text"])}
+        texts = rows["text"]
+        silent = texts.is_null().to_numpy(zero_copy_only=False)
+        if not self.by:
+            matcher, _ = self._matchers("")
+            return {"entries": matcher.match(texts), "status": np.where(silent, "no_text", "ok").tolist()}
+        spoken = rows[self.by].cast(pa.string()).dictionary_encode()
+        names = [self.lists().name_of(language) for language in (*spoken.dictionary.to_pylist(), None)]
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+        indices = spoken.indices.fill_null(len(names) - 1).to_numpy()
+        chosen = np.array([numbers[name] for name in names])[indices]
+        order = [np.flatnonzero(chosen == number) for number in numbers.values()]
+        parts = [self._matched(name, texts.take(pa.array(mine))) for name, mine in zip(numbers, order, strict=True)]
+        unlisted = np.array([name is None for name in names])[indices]
+        unknown = np.where(spoken.is_null().to_numpy(zero_copy_only=False), f"no_{self.by}", "no_list")
+        return {
+            "entries": pa.concat_arrays(parts).take(pa.array(np.argsort(np.concatenate(order)))),
+            "entries_lang": pa.array(list(numbers), pa.string()).take(pa.array(chosen)),
+            "status": np.where(silent, "no_text", np.where(unlisted, unknown, "ok")).tolist(),
+        }
+
+    def _matched(self, name: str | None, texts: pa.Array) -> pa.ListArray:
+        """What of one list stands in texts; nothing where there is no list."""
+        if name is None:
+            offsets, ids = pa.array(np.zeros(len(texts) + 1, np.int32)), pa.array([], pa.uint32())
+        else:
+            matcher, start = self._matchers(name)
+            found = matcher.match(texts)
+            offsets, ids = found.offsets, pc.add(found.values, pa.scalar(start, pa.uint32()))
+        return pa.ListArray.from_arrays(offsets, ids, mask=texts.is_null() if texts.null_count else None)
 
 
-def load_metadata(metadata: str) -> list[str]:
-    """The entries in their order: the ids are their places."""
-    from curate.metadata import build_small, load
-
-    return build_small(words=50_000, capitalised=True, wordnet=None) if metadata == "small" else load(metadata)
-
-
-def metadata_identity(metadata: str) -> str:
-    """A file's name and sha256; the small list's entries decide."""
-    if metadata == "small":
-        return f"small@{hashlib.sha256(chr(10).join(load_metadata('small')).encode()).hexdigest()[:12]}"
-    return f"{Path(metadata).name}@{_sha256(metadata)}"
+@cache
+def _say(lists: EntryLists) -> None:
+    """Once a run, whoever checks."""
+    if notice := lists.notice():
+        console.print(f"score.entries: {notice}", markup=False)

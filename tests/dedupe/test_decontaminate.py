@@ -2,10 +2,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import HERE, column
+from PIL import Image
 
+from curate.annotate import as_array
 from curate.dedupe.decontaminate import Decontaminate
 from curate.errors import CurateError
-from curate.op import Rows
+from curate.op import Rows, Score, load
+from curate.scoring import annotate
 
 
 def run(op, name, values):
@@ -42,6 +46,66 @@ def test_hashes(tmp_path):
     assert run(exact, "phash", hashes)[0] == [False, True, False]
 
 
+def test_hashes_of_256_bits(tmp_path):
+    values = [bytes(32), bytes(31) + b"\x07"]
+    pq.write_table(pa.table({"pdq": pa.array([*values, None], pa.binary(32))}), tmp_path / "eval.parquet")
+    np.save(tmp_path / "eval.npy", np.frombuffer(b"".join(values), np.uint8).reshape(2, 32))
+    mine = pa.array([bytes(31) + b"\x03", bytes(30) + b"\xff\x07"], pa.binary(32))
+    for name in ("eval.parquet", "eval.npy"):
+        op = Decontaminate(by="pdq", against=str(tmp_path / name), radius=7)
+        assert run(op, "pdq", mine) == [[True, False], ["1", None], [1, 8]]
+    with pytest.raises(CurateError, match="hashes of 64 bits and of 256"):
+        run(op, "pdq", pa.array([5], pa.uint64()))
+
+
+def pictures(folder, *seeds):
+    for seed in seeds:
+        noise = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+        file = folder / f"{'val' if seed % 2 else 'test'}/{seed}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise).resize((320, 280), Image.Resampling.BICUBIC).save(file)
+    return [Image.open(path).convert("RGB") for path in sorted(folder.rglob("*.png"))]
+
+
+@pytest.mark.parametrize(("by", "spec"), [("pdq", "score.pdq"), ("dhash", {"score.phash": {"kind": "dhash"}})])
+def test_a_folder_of_images(tmp_path, by, spec):
+    images = pictures(tmp_path / "eval", 0, 1, 2)
+    (tmp_path / "eval/labels.txt").write_text("no image")
+    copy, other = images[2].point(lambda level: level * 0.9), pictures(tmp_path / "else", 9)[0]
+    hashes = load(spec).apply({}, [copy, other])[by]
+    column = as_array(hashes, load(spec).makes()[by])
+    op = Decontaminate(by=by, against=str(tmp_path / "eval"), radius=31 if by == "pdq" else 6)
+    near, match, _ = run(op, by, column)
+    assert near == [True, False] and match == ["val/1.png", None]
+    digests = [op.spec()["weights"]]
+    for seed in (2, 4):
+        pictures(tmp_path / "eval", seed)
+        digests.append(
+            Decontaminate(by=by, against=str(tmp_path / "eval"), radius=31 if by == "pdq" else 6).spec()["weights"]
+        )
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_folder_with_a_model(tmp_path):
+    images = pictures(tmp_path / "eval", 0, 1)
+    clip = load("score.clip")
+    clip.setup()
+    mine = clip.apply({"text": pa.array(["a", "b"])}, images[::-1])["lite_img"]
+    op = Decontaminate(by="lite_img", against=str(tmp_path / "eval"), made_by="score.clip", threshold=0.99)
+    assert run(op, "lite_img", as_array(mine, clip.makes()["lite_img"]))[1] == ["val/1.png", "test/0.png"]
+
+
+def test_wrong_folders(tmp_path):
+    pictures(tmp_path, 0)
+    with pytest.raises(CurateError, match=r"say what makes 'clip_img' of its images, as in made_by"):
+        Decontaminate(by="clip_img", against=str(tmp_path), threshold=0.5).check()
+    with pytest.raises(CurateError, match=r"score.pdq makes: no column 'phash'"):
+        Decontaminate(by="phash", against=str(tmp_path), made_by="score.pdq", radius=3).check()
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    with pytest.raises(CurateError, match=r"broken.jpg' is no image that can be read"):
+        Decontaminate(by="phash", against=str(tmp_path), radius=3).setup()
+
+
 def test_the_content_of_the_file_is_part_of_the_identity(tmp_path):
     specs = []
     for value in (0, 1):
@@ -69,7 +133,7 @@ def test_wrong_sets(tmp_path, saved, options, message):
 def test_wrong_files(tmp_path):
     with pytest.raises(CurateError, match="cannot open"):
         Decontaminate(by="v", against=str(tmp_path / "none.npy"), radius=1).check()
-    with pytest.raises(CurateError, match=r"expected a \.npy or a \.parquet"):
+    with pytest.raises(CurateError, match=r"'eval.csv' is neither a \.npy nor a \.parquet file, and no folder"):
         Decontaminate(by="v", against="eval.csv", radius=1).check()
     pq.write_table(pa.table({"vector": [[1.0]]}), tmp_path / "eval.parquet")
     with pytest.raises(CurateError, match=r"no column 'vektor' \(did you mean 'vector'"):
@@ -81,3 +145,52 @@ def test_another_model_is_refused_by_name(tmp_path):
     op = Decontaminate(by="clip_img", against=str(tmp_path / "eval.npy"), threshold=0.9)
     with pytest.raises(CurateError, match="'clip_img' has vectors of 2 numbers, expected 3"):
         run(op, "clip_img", VECTORS)
+
+
+RED, BLUE = ([[1.0, 0.0]] * 3, [[0.0, 1.0]] * 2)
+
+
+def store_with_vectors(make_store, tmp_path):
+    np.save(tmp_path / "eval.npy", np.array([[1, 0], [0, 1], [-1, 0]], np.float32))
+    return make_store([{"text": str(i), "v": v} for i, v in enumerate([*RED, *BLUE, [0.7, -0.8], None])])
+
+
+def test_its_report_says_which_evaluation_images_are_met(make_store, tmp_path):
+    view = store_with_vectors(make_store, tmp_path)
+    annotate(view, [Decontaminate(by="v", against=str(tmp_path / "eval.npy"), threshold=0.9)], HERE)
+    (entry,) = [e for e in view.store.manifest()["tables"].values() if e.get("op") == "dedupe.decontaminate"]
+    assert entry["report"] == {
+        "rows_compared": 6,
+        "rows_near": 5,
+        "evaluation_images": 3,
+        "evaluation_images_met": 2,
+        "met": [{"evaluation": "0", "rows": 3, "closest": 1.0}, {"evaluation": "1", "rows": 2, "closest": 1.0}],
+    }
+
+
+def test_a_column_of_another_model_is_refused_though_it_has_as_many_numbers(make_store, tmp_path):
+    class Embed(Score):
+        """Two numbers of a caption, as `model` has them."""
+
+        model: str = "b32"
+
+        def makes(self):
+            return {"clip_img": pa.list_(pa.float32())}
+
+        def needs(self):
+            return ("text",)
+
+        def batch(self, rows):
+            return {"clip_img": np.tile([[1.0, 0.0]], (len(rows), 1))}
+
+    globals()["Embed"] = Embed  # made_by names it by module
+    view = store_with_vectors(make_store, tmp_path)
+    made_by = {f"{__name__}:Embed": {"model": "l14"}}
+    op = Decontaminate(by="clip_img", against=str(tmp_path / "eval.npy"), threshold=0.9, made_by=made_by)
+    words = r"column 'clip_img' was made by .*Embed \(model 'b32'\), .*eval.npy' by .*Embed \(model 'l14'\)"
+    with pytest.raises(CurateError, match=words):
+        annotate(view, [Embed(), op], HERE)
+    with pytest.raises(CurateError, match=words):
+        annotate(annotate(view, [Embed()], HERE), [op], HERE)
+    same = Decontaminate(**{**op.model_dump(), "made_by": {f"{__name__}:Embed": {"model": "b32"}}})
+    assert column(annotate(view, [Embed(), same], HERE), "eval_match") == ["0"] * 7

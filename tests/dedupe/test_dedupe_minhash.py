@@ -6,7 +6,7 @@ from conftest import HERE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curate import linked
+from curate import partitions
 from curate.dedupe import minhash
 from curate.dedupe.minhash import MinHash
 from curate.errors import CurateError
@@ -143,7 +143,7 @@ def test_same_groups_whatever_the_order_the_shards_and_the_partitions(make_store
     rows = rows_of(texts)
     rows = pl.DataFrame([rows[i] for i in order], schema={"uid": pl.String, "text": pl.String}).to_dicts()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(linked, "ROWS_PER_PARTITION", data.draw(st.sampled_from([100, 10**6])))
+        patch.setattr(partitions, "ROWS_PER_PARTITION", data.draw(st.sampled_from([100, 10**6])))
         found = verdicts(make_store(rows, data.draw(st.sampled_from([2, 5, 50]))), op)
     wanted = expected(texts, threshold)
     assert [found[f"{i:032x}"] for i in range(len(texts))] == [

@@ -1,3 +1,4 @@
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -5,7 +6,7 @@ from conftest import HERE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curate import linked
+from curate import partitions
 from curate.dedupe.perceptual import Perceptual
 from curate.errors import CurateError
 from curate.linked import run_linked
@@ -14,14 +15,16 @@ from curate.read import ReadOptions, read
 from curate.store import Store
 
 
-def verdicts(folder, op, hashes, rows_per_shard=100, order=None):
+def verdicts(folder, op, hashes, rows_per_shard=100, order=None, colours=None):
     """(row that stays or None, size) per row of `hashes`; rows stand in the store in `order`."""
+    colours = colours or [bytes(48)] * len(hashes)
     order = list(order or range(len(hashes)))
     table = {
         "uid": [f"{i:032x}" for i in order],
         "url": [f"http://x/{i}" for i in order],
         "text": ["t"] * len(order),
-        op.by: pa.array([hashes[i] for i in order], pa.uint64()),
+        op.by: pa.array([hashes[i] for i in order], pa.uint64() if op.bits == 64 else pa.binary(32)),
+        "colours": pa.array([colours[i] for i in order], pa.binary(48)),
     }
     folder.mkdir(exist_ok=True, parents=True)
     pq.write_table(pa.table(table), folder / "in.parquet")
@@ -30,7 +33,7 @@ def verdicts(folder, op, hashes, rows_per_shard=100, order=None):
         ReadOptions(input=str(folder / "in.parquet"), rows_per_shard=rows_per_shard),
         HERE,
     )
-    run_linked(view, op, "out", HERE)
+    run_linked(view, op.model_copy(update={"colours": op.colours and "colours"}), "out", HERE)
     found = {uid: (of, size) for uid, of, size in view.store.scan("out").collect().select("uid", *op.makes()).rows()}
     rows = [found[f"{i:032x}"] for i in range(len(hashes))]
     return [(None if of is None else int(of, 16), size) for of, size in rows]
@@ -38,7 +41,7 @@ def verdicts(folder, op, hashes, rows_per_shard=100, order=None):
 
 def test_within_the_radius(tmp_path):
     hashes = [0, 0b111111, 0b1111111_0000000, None, 2**64 - 1, 2**64 - 1, 0]
-    assert verdicts(tmp_path / "a", Perceptual(), hashes) == [
+    assert verdicts(tmp_path / "a", Perceptual(radius=6), hashes) == [
         (None, 3),
         (0, 3),
         (None, 1),
@@ -66,7 +69,9 @@ def test_equal_hashes_are_not_cut(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"radius": 17}, "radius"),
+        ({"radius": 17}, "radius must be 16 or less for hashes of 64 bits, got 17"),
+        ({"by": "pdq", "radius": 32}, "radius"),
+        ({"by": "pdq", "pieces": 33}, "pieces go with hashes of 64 bits"),
         ({"radius": 6, "pieces": 6}, "pieces must be more than radius 6"),
         ({"radius": 16, "pieces": 32}, "keys per row, at most 400"),
         ({"keep": "any"}, "no keep"),
@@ -79,12 +84,46 @@ def test_wrong_options(options, message):
 
 def test_pieces_are_no_part_of_the_identity():
     assert Perceptual(pieces=9).spec() == Perceptual().spec() != Perceptual(radius=5).spec()
-    assert Perceptual().bands() == 28 and Perceptual(by="dhash").table() == "near_dhash"
+    assert Perceptual(radius=6).bands() == 28 and Perceptual(by="dhash").table() == "near_dhash"
 
 
 def test_a_column_that_holds_no_hashes():
     with pytest.raises(CurateError, match="'phash' is string, expected 64-bit hashes"):
-        Perceptual().keys(Rows({"phash": pa.array(["ff"])}))
+        Perceptual(colours=None).keys(Rows({"phash": pa.array(["ff"])}))
+    with pytest.raises(CurateError, match="'pdq' is uint64, expected 256-bit hashes"):
+        Perceptual(by="pdq", colours=None).keys(Rows({"pdq": pa.array([1], pa.uint64())}))
+
+
+def test_what_goes_with_a_column():
+    assert [Perceptual(by=by).radius for by in ("phash", "dhash", "ahash", "pdq")] == [4, 4, 5, 31]
+    assert (Perceptual(by="pdq").bits, Perceptual(by="mine").bits, Perceptual(by="mine", bits=256).bands()) == (
+        256,
+        64,
+        8,
+    )
+    assert Perceptual(by="pdq").bands() == 32 and Perceptual(by="pdq", radius=3).bands() == 4
+    assert Perceptual(by="pdq").needs() == ("pdq", "uid", "pdq_colours")
+    assert Perceptual(by="mine").colours is Perceptual(colours=None).colours is None
+
+
+def grey(level, *more):
+    return bytes([level] * (48 - len(more)) + list(more))
+
+
+def test_only_rows_of_one_colour_are_duplicates(tmp_path):
+    # Equal hashes; 32 apart in one channel of one cell is near enough, 33 is not. Row 3 is near 0, not near 2.
+    colours = [grey(100), grey(100, 132), grey(100, 133), grey(100, 110), None, grey(100, 150)]
+    found = verdicts(tmp_path / "a", Perceptual(), [7] * 6, colours=colours)
+    assert found == [(None, 3), (0, 3), (None, 2), (0, 3), (None, None), (2, 2)]
+    assert verdicts(tmp_path / "b", Perceptual(colours=None), [7] * 6, colours=colours)[5] == (0, 6)
+    assert verdicts(tmp_path / "c", Perceptual(apart=50), [7] * 6, colours=colours)[5] == (0, 5)
+
+
+def test_256_bits(tmp_path):
+    value, near, far = 2**255 + 12345, sum(1 << i for i in range(1, 256, 8)[:31]), sum(1 << i for i in range(0, 256, 8))
+    hashes = [value, value ^ near, value ^ far, None, value ^ (2**256 - 1), value]
+    found = verdicts(tmp_path / "a", Perceptual(by="pdq"), [h and h.to_bytes(32, "big") for h in hashes])
+    assert found == [(None, 3), (0, 3), (None, 1), (None, None), (None, 1), (0, 3)]
 
 
 @st.composite
@@ -120,7 +159,26 @@ def test_every_pair_is_found_whatever_the_order_the_shards_and_the_pieces(tmp_pa
     op = Perceptual(radius=radius, pieces=radius + more)
     order = data.draw(st.permutations(range(len(values))))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(linked, "ROWS_PER_PARTITION", data.draw(st.sampled_from([50, 10**6])))
+        patch.setattr(partitions, "ROWS_PER_PARTITION", data.draw(st.sampled_from([50, 10**6])))
         rows_per_shard = data.draw(st.sampled_from([2, 5, 50]))
         found = verdicts(tmp_path_factory.mktemp("p"), op, values, rows_per_shard, order)
+    assert found == expected(values, radius)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0, 3, 5, 15, 24, 31]), st.sampled_from([7, 100]))
+def test_every_pair_of_256_bits_is_found(tmp_path_factory, seed, radius, rows_per_shard):
+    rng = np.random.default_rng(seed)
+    values = []
+    for _ in range(60):
+        value = (
+            int.from_bytes(rng.bytes(32), "big")
+            if not values or rng.random() < 0.3
+            else values[rng.integers(len(values))]
+        )
+        for bit in rng.choice(256, rng.integers(0, radius + 3), replace=False).tolist():
+            value ^= 1 << bit
+        values.append(value)
+    op = Perceptual(by="pdq", radius=radius)
+    found = verdicts(tmp_path_factory.mktemp("w"), op, [v.to_bytes(32, "big") for v in values], rows_per_shard)
     assert found == expected(values, radius)

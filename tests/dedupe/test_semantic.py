@@ -63,6 +63,15 @@ def test_linked_groups(which, stays):
     assert found == [*[(None if n == stays else stays, 3) for n in "abc"], (None, 1), (None, 1)]
 
 
+def test_what_is_true_of_one_is_true_of_its_group():
+    rows = frame([0, 14, 28, 90, 0], [0.9, 0.8, 0.7, 0.6, 0.9], list("abcde"), [0, 0, 0, 0, 1])
+    rows = rows.with_columns(near_eval=pl.Series([None, True, False, False, False]))
+    op = Semantic(by="v", rule="linked", spread="near_eval")
+    assert list(op.makes()) == ["semantic_v_of", "semantic_v_size", "semantic_v_near_eval"]
+    assert [marked for *_, marked in verdicts(op, rows)] == [True, True, True, False, False]
+    assert "near_eval" in op.needs()
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 8), st.integers(0, 2), st.sampled_from([0.1, 0.2])), min_size=1, max_size=14),
@@ -104,6 +113,7 @@ def test_a_cluster_over_the_largest_is_halved():
     [
         ({}, "option 'by' is required"),
         ({"by": "v", "which": "middle"}, "goes with rule: linked"),
+        ({"by": "v", "spread": "near_eval"}, "goes with rule: linked"),
         ({"by": "v", "eps": 0}, "eps"),
     ],
 )
@@ -185,3 +195,10 @@ def test_vectors_of_two_models_are_refused():
         one + two
     with pytest.raises(CurateError, match="2 numbers, expected 1"):
         op.batch(Rows({"v": pa.array([[1.0, 2.0]]), "uid": pa.array(["a"])}), op.settle(one))
+
+
+def test_clusters_of_another_column_are_refused_by_name(make_store):
+    view = make_store([{"text": str(i), "v": [1.0, i], "w": [float(i), 1.0]} for i in range(6)])
+    view = annotate(view, [load({"balance.clusters": {"by": "v", "k": 2}})], HERE)
+    with pytest.raises(CurateError, match=r"'v_cluster' are clusters of 'v', not of 'w'"):
+        annotate(view, [Semantic(by="w", cluster="v_cluster")], HERE)

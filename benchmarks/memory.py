@@ -1,0 +1,153 @@
+"""What the workers of whole-dataset steps hold: peak memory by phase, and copies of a row's bytes, at memory limits.
+
+    python benchmarks/memory.py [--rows 2000000] [--limits 0.5 1 4] [--ops dedupe.exact dedupe.minhash]
+
+Rows are those of benchmarks/growth.py, with hashes and embeddings of chance; `--alike` makes every caption and hash
+near another's, the most that a near-duplicate rule can have to do. Each phase runs in a process of its own, as a Ray
+worker does, one task after the other; the system tells its peak. Limits are GB. Copies are reckoned after
+partitions.IMPORTS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from growth import build, vocabulary
+
+from curate.cluster import Cluster
+from curate.op import load
+from curate.partitions import IMPORTS
+from curate.read import read
+from curate.scoring import annotate
+from curate.source import ReadOptions
+from curate.store import Store
+from curate.view import View
+
+DIMENSIONS, CLUSTERS = 512, 20
+OPS: dict[str, dict[str, Any]] = {
+    "dedupe.exact": {"by": "url_text"},
+    "dedupe.shared": {"by": "text", "distinct": "sha256"},
+    "dedupe.semantic": {"by": "vector", "largest": 5_000},
+    "dedupe.minhash": {},
+    "dedupe.perceptual": {"colours": None},
+}
+
+
+def peak() -> int:
+    """Bytes. Not ru_maxrss, which a process inherits from the one that started it."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def work(make: Any, arguments: dict[str, Any], tasks: list[int], answers: Any) -> None:
+    made = make(**arguments)
+    before = peak()
+    for task in tasks:
+        made(task)
+    answers.put((before, peak()))
+
+
+class Measured(Cluster):
+    """Each phase in one fresh process; its peak is noted."""
+
+    peaks: dict[str, tuple[int, int, int]]
+
+    def each(self, label: str, make: Any, arguments: Any, shards: Any, *rest: Any, **use: Any) -> Iterator[Any]:
+        context = multiprocessing.get_context("spawn")
+        answers = context.Queue()
+        process = context.Process(target=work, args=(make, arguments, list(shards), answers))
+        process.start()
+        self.peaks[make.__name__] = (*answers.get(), len(shards))
+        process.join()
+        yield from ()
+
+
+def store_of(folder: Path, rows: int, alike: bool) -> View:
+    build(folder / "pairs.parquet", rows, vocabulary(20_000))
+    rng = np.random.default_rng(2)
+    frame = pl.read_parquet(folder / "pairs.parquet")
+    if alike:
+        texts = frame["text"].str.pad_start(40, "x")[: (rows + 1) // 2]
+        frame = frame.with_columns(text=pl.concat([texts, texts + "!"])[:rows])
+    hashes = rng.integers(0, 2**63, rows).astype(np.uint64)
+    if alike:
+        hashes = np.concatenate([hashes[: (rows + 1) // 2], hashes[: (rows + 1) // 2] ^ np.uint64(1)])[:rows]
+    digests = pl.Series(hashes).cast(pl.String).str.pad_start(64, "0")
+    frame.with_columns(phash=hashes, sha256=digests).write_parquet(folder / "pairs.parquet")
+    options = ReadOptions(input=str(folder / "pairs.parquet"), rows_per_shard=10_000)
+    view = read(Store(str(folder / "store")), options, Cluster(workers=0))
+    return view
+
+
+def with_vectors(view: View) -> View:
+    rng = np.random.default_rng(3)
+    kind = pa.list_(pa.float16())
+    for shard, rows in view.store.shard_rows().items():
+        values = pa.array(rng.standard_normal(rows * DIMENSIONS, np.float32).astype(np.float16))
+        lists = pa.ListArray.from_arrays(np.arange(0, rows * DIMENSIONS + 1, DIMENSIONS, np.int32), values).cast(kind)
+        columns = {
+            "uid": view.store.read_part("records", shard, ["uid"])["uid"],
+            "vector": lists,
+            "vector_cluster": pa.array(rng.integers(0, CLUSTERS, rows), pa.int32()),
+            "vector_cluster_cos": pa.array(rng.random(rows), pa.float32()),
+        }
+        view.store.write_part("vectors-0", shard, pa.table(columns))
+    return view.with_table("vectors-0", ["vector", "vector_cluster", "vector_cluster_cos"])
+
+
+def mean_bytes(view: View, columns: tuple[str, ...]) -> float:
+    table = view.read(0, columns)
+    return float(table.nbytes / table.num_rows + 24)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--limits", type=float, nargs="+", default=[0.5, 1, 4])
+    parser.add_argument("--ops", nargs="+", default=["dedupe.exact", "dedupe.minhash"], choices=OPS)
+    parser.add_argument("--alike", action="store_true")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="curate-memory-"))
+    try:
+        view = store_of(folder, options.rows, options.alike)
+        if "dedupe.semantic" in options.ops:
+            view = with_vectors(view)
+        for name in options.ops:
+            op: Any = load({name: OPS[name]})
+            per_row = dict.fromkeys(("SpillKeys", "SpillLabels", "JudgePartition"), mean_bytes(view, op.carries()))
+            if hasattr(op, "compares"):
+                per_row |= dict.fromkeys(("SpillBands", "LinkPartition"), mean_bytes(view, op.compares()))
+            for limit in options.limits:
+                cluster = Measured(workers=0, memory=int(limit * 1e9))
+                cluster.peaks, began = {}, time.perf_counter()
+                annotate(view, [op], cluster)
+                print(f"{name} at {limit:g} GB, {options.rows:,} rows, {time.perf_counter() - began:.0f} s")
+                for phase, (before, most, tasks) in cluster.peaks.items():
+                    line = f"  {phase:<16} {tasks:>4} tasks   {before / 1e6:5,.0f} -> {most / 1e6:6,.0f} MB"
+                    if bytes_of := per_row.get(phase):
+                        held = options.rows * (op.bands() if phase in ("SpillBands", "LinkPartition") else 1) / tasks
+                        copies = (most - IMPORTS) / held / bytes_of
+                        line += f"   {bytes_of:.0f} bytes a row, {held:,.0f} rows: {copies:.1f} copies"
+                    print(line, flush=True)
+                manifest = view.store.manifest()
+                made = next(f for f in manifest["tables"] if f.startswith(f"{op.table()}-"))
+                manifest["tables"].pop(made)
+                manifest["current"].pop(op.table())
+                view.store.save(manifest)
+                shutil.rmtree(folder / "store" / made)
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()

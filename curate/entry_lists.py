@@ -1,0 +1,151 @@
+"""The metadata lists that captions are matched against: one list, or a folder with one for each language.
+
+A folder holds `<language>.json` files (published are those of Wikipedia's codes: `en.json`, `zh.json`), and if there is
+one for everything else, `other.json`. All lists share one space of ids: in the order of their names, each begins where
+the one before it ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import fsspec
+import numpy as np
+
+from curate.errors import CurateError
+from curate.matching import unmatchable_ids
+from curate.metadata import build_small, load
+from curate.store import Folder
+
+#: The list for languages without one of their own, and for captions of unknown language.
+OTHER = "other"
+
+SMALL = "small"
+
+#: Entries that can never match, quoted in the notice.
+QUOTED = 5
+
+
+@dataclass(frozen=True)
+class EntryLists:
+    """The lists of one `metadata` option. Nothing is read before it is asked for, and one list at a time."""
+
+    metadata: str
+    by_language: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Languages in sorted order; one empty name for a single list.
+
+        Raises:
+            CurateError: for a folder without lists.
+        """
+        return _languages(self.metadata) if self.by_language else ("",)
+
+    def load(self, name: str) -> list[str]:
+        """The entries of one list in their order."""
+        if self.metadata == SMALL:
+            return _small()
+        if not self.by_language and _is_folder(self.metadata):
+            raise CurateError(f"'{self.metadata}' is a folder: choose among its lists by a column, {{by: lang}}")
+        return load(self._path(name))
+
+    def starts(self) -> dict[str, int]:
+        """The id of the first entry of each list."""
+        ends = np.cumsum([0, *(_size(self, name) for name in self.names)]).tolist()
+        return dict(zip(self.names, ends, strict=False))
+
+    def size(self) -> int:
+        """Entries of all lists together."""
+        return sum(_size(self, name) for name in self.names)
+
+    def name_of(self, language: str | None) -> str | None:
+        """The list for a language: its own, that of the code before `_`, `-` or `@`, else `other`, or None."""
+        for name in (language or "", re.split("[-_@]", language or "", maxsplit=1)[0], OTHER):
+            if name in self.names:
+                return name
+        return None
+
+    def strings(self, ids: Iterable[int]) -> dict[int, str]:
+        """Entries by id; those of several lists as `language: entry`."""
+        wanted = np.unique(np.fromiter(ids, np.int64))
+        found: dict[int, str] = {}
+        for name, start in self.starts().items():
+            mine = wanted[(wanted >= start) & (wanted < start + _size(self, name))]
+            entries = self.load(name) if len(mine) else []
+            prefix = f"{name}: " if self.by_language else ""
+            found |= {int(i): prefix + entries[i - start] for i in mine}
+        return found
+
+    def identity(self) -> str:
+        """A file's or folder's name and sha256; the small list's entries decide."""
+        if self.metadata == SMALL:
+            return f"{SMALL}@{hashlib.sha256(chr(10).join(self.load('')).encode()).hexdigest()[:12]}"
+        hashes = [_sha256(self._path(name)) for name in self.names]
+        joined = hashlib.sha256(repr([*zip(self.names, hashes, strict=True)]).encode()).hexdigest()
+        return f"{Path(self.metadata.rstrip('/')).name}@{(joined if self.by_language else hashes[0])[:12]}"
+
+    def notice(self) -> str:
+        """What the user should know of entries that match nothing; empty where there are none.
+
+        Raises:
+            CurateError: for a file that is missing or no list, or when no entry can match at all.
+        """
+        total = never = blanks = 0
+        quoted: list[str] = []
+        for name in self.names:
+            entries = self.load(name)
+            ids = unmatchable_ids(entries)
+            total, never = total + len(entries), never + len(ids)
+            quoted += [entries[i] for i in ids[: QUOTED - len(quoted)]]
+            blanks += sum(entry != entry.strip(" ") or "  " in entry for entry in entries)
+        if never == total:
+            raise CurateError(f"{self.metadata}: none of its {total:,} entries can ever match, e.g. {quoted[0]!r}")
+        said = []
+        if never:
+            examples = ", ".join(map(repr, quoted)) + (", …" if never > len(quoted) else "")
+            why = "they hold one of , . ; : ? ! ` beside another character, or a line end or tab"
+            said.append(f"{never:,} of {total:,} entries can never match ({why}), e.g. {examples}")
+        if blanks:
+            said.append(f"{blanks:,} can match only where a text has several blanks (they begin or end with one, ...)")
+        return f"{self.metadata}: {'; '.join(said)}" if said else ""
+
+    def _path(self, name: str) -> str:
+        return f"{self.metadata.rstrip('/')}/{name}.json" if self.by_language else self.metadata
+
+
+@cache
+def _small() -> list[str]:
+    return build_small(words=50_000, capitalised=True, wordnet=None)
+
+
+def _is_folder(path: str) -> bool:
+    fs, place = fsspec.core.url_to_fs(path)
+    return bool(fs.isdir(place))
+
+
+@cache
+def _languages(folder: str) -> tuple[str, ...]:
+    found = sorted(name[:-5] for name in Folder(folder).names() if name.endswith(".json"))
+    if not found:
+        raise CurateError(f"'{folder}' holds no <language>.json: expected a folder with one list for each language")
+    return tuple(found)
+
+
+@cache
+def _size(lists: EntryLists, name: str) -> int:
+    return len(lists.load(name))
+
+
+@cache
+def _sha256(path: str) -> str:
+    try:
+        with fsspec.open(path, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()[:12]
+    except FileNotFoundError:
+        raise CurateError(f"no metadata file '{path}'") from None
