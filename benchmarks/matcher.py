@@ -23,7 +23,7 @@ import polars as pl
 import pyarrow as pa
 import wordfreq
 
-from curate.matching import Matcher
+from curate.metaclip.matching import Matcher
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ import polars as pl
 import pyarrow as pa
 
 from curate.dedupe.perceptual import Perceptual
-from curate.forest import components
+from curate.near.forest import components
 from curate.op import Rows
 
 BITS = 64

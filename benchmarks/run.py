@@ -33,8 +33,8 @@ import pyarrow as pa
 from curate import scoring
 from curate.annotate import Pass
 from curate.cluster import Cluster
-from curate.demo.pool import build
 from curate.decoded import decode
+from curate.demo.pool import build
 from curate.op import Op, Score, load
 from curate.pipeline import Pipeline, load_pipeline, run
 from curate.read import read

@@ -3,8 +3,9 @@
     python benchmarks/score.py [--model lite0-minilm] [--rows 400] [--device cpu] [--size-px 512] [--rounds 3]
     python benchmarks/score.py --model tiny --resize torch --rows 2000 --size-px 1024
 
-The second has a model so small that pictures are the limit, as they are for a fast GPU. Pictures are drawn and stored as JPEG in WebDataset tars. All ways read these tars, encode image and caption with the
-same loaded model on the same number of threads, and run in turn in one process; cosines are compared first.
+The second has a model so small that pictures are the limit, as they are for a fast GPU. Pictures are drawn and stored
+as JPEG in WebDataset tars. All ways read these tars, encode image and caption with the same loaded model on the same
+number of threads, and run in turn in one process; cosines are compared first.
 
 - the model alone: pixels and tokens are tensors on the device already. Nothing can be faster than this,
 - nor than the pictures alone: read, decoded and prepared by as many threads, and no model.

@@ -337,7 +337,7 @@ def metadata(
     workers: Annotated[Optional[int], typer.Option(min=1, help="Files read at a time; default: all CPUs.")] = None,
 ) -> None:
     """Build a MetaCLIP entry list from your own text: numbers, WordNet, words, word pairs and page titles. No Ray."""
-    from curate.metadata_command import make_metadata
+    from curate.metadata.command import make_metadata
 
     make_metadata(
         to, text, titles, language, wordnet, column, tokenizer, temp, workers,

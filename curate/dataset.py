@@ -11,9 +11,9 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
+from curate.decoded import decode
 from curate.errors import CurateError, unknown
 from curate.filter import conjuncts, expression
-from curate.decoded import decode
 from curate.images import ImageReader
 from curate.samples import VERDICT, filled, verdicts
 from curate.select import funnel

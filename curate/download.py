@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 
 from curate.cluster import Cluster
-from curate.fetch import FetchOptions, fetch
 from curate.images import ImageReader
 from curate.inputs.webdataset import IMAGE_FIELDS
 from curate.picture import Resize, ResizeOptions
@@ -22,6 +21,7 @@ from curate.record import sample_key
 from curate.store import identity, shard_name
 from curate.tar import TarFile
 from curate.view import View
+from curate.web.fetch import FetchOptions, fetch
 
 #: Status of a row that was out already when its shard was downloaded.
 SKIPPED = "skipped"

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.annotate import flat
-from curate.forest import components, spanning_forest
+from curate.near.forest import components, spanning_forest
 from curate.spill import by_key, read_spilled, spill
 from curate.view import View
 from curate.whole import _as_rows, pool_rows

@@ -49,7 +49,7 @@ class Linked(Op):
     copies: ClassVar[float] = 8
     link_copies: ClassVar[float] = 8
 
-    #: Rows that a group has at most: a larger one falls apart at its weakest links, see curate.forest.
+    #: Rows that a group has at most: a larger one falls apart at its weakest links, see curate.near.forest.
     cap: int = 10_000
 
     @abstractmethod

@@ -14,8 +14,8 @@ import pyarrow as pa
 from curate.ahead import Chunk
 from curate.annotate import Planned, _Made, flat
 from curate.cluster import feeding_threads
-from curate.errors import CurateError
 from curate.decoded import decode
+from curate.errors import CurateError
 from curate.images import ImageReader
 from curate.op import Op, Score
 from curate.view import View

@@ -82,7 +82,7 @@ def earlier_max(unit: np.ndarray, tile: int = TILE) -> tuple[np.ndarray, np.ndar
 
 def close_pairs(unit: np.ndarray, over: float, tile: int = TILE) -> tuple[np.ndarray, np.ndarray]:
     """Places (a, b), a < b, of rows with a cosine over `over`: a spanning forest of them, so never more than rows."""
-    from curate.forest import spanning_forest
+    from curate.near.forest import spanning_forest
 
     found: list[Any] = [np.empty((2, 0), np.int64)]
     for left in range(0, len(unit), tile):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from curate.entry_lists import EntryLists
 from curate.errors import CurateError
+from curate.metaclip.entry_lists import EntryLists
 
 
 def folder(path: Path, **lists: list[str]) -> EntryLists:

@@ -14,9 +14,9 @@ import pytest
 from aiohttp import web
 from pydantic import ValidationError
 
-from curate.address import is_allowed
-from curate.backoff import seconds_to_wait
-from curate.fetch import STATUS, Fetched, FetchOptions, fetch
+from curate.web.address import is_allowed
+from curate.web.backoff import seconds_to_wait
+from curate.web.fetch import STATUS, Fetched, FetchOptions, fetch
 
 PICTURE = bytes(range(256)) * 40
 LOOPBACK = ("127.0.0.0/8", "::1/128")

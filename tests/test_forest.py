@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.forest import components, spanning_forest
+from curate.near.forest import components, spanning_forest
 
 
 def arrays(links):

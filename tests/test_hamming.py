@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.hamming import covering_masks, masks_needed, near_hashes
+from curate.near.hamming import covering_masks, masks_needed, near_hashes
 
 
 @pytest.mark.parametrize(("radius", "pieces"), [(0, 1), (0, 2), (1, 2), (3, 5), (6, 7), (6, 8), (6, 9), (10, 12)])

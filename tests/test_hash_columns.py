@@ -3,7 +3,7 @@ import pyarrow as pa
 import pytest
 
 from curate.errors import CurateError
-from curate.hash_columns import hash_words, narrow_hashes
+from curate.near.hash_columns import hash_words, narrow_hashes
 
 VALUES = [bytes(range(32)), None, bytes(31) + b"\1"]
 FIRST = [int.from_bytes(bytes(range(i, i + 8)), "little") for i in (0, 8, 16, 24)]

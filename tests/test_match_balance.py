@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.errors import CurateError
-from curate.match_balance import (
+from curate.metaclip.balance import (
     entry_counts,
     entry_probability,
     expected_matches,
@@ -20,8 +20,9 @@ from curate.match_balance import (
     threshold_for_tail_share,
     thresholds_for_tail_shares,
 )
-from curate.match_draws import draw, hash_strings
-from curate.matching import Matcher
+from curate.metaclip.draws import draw
+from curate.metaclip.matching import Matcher
+from curate.string_hash import hash_strings
 
 ENTRIES = ["a", "A", "photo", "dog", "cat", "2019", "of", "dog house"]
 TEXTS = ["A photo of a dog", "photo of cat, 2019", "a dog", "dog-house", "the photo"]

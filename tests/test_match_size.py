@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.errors import CurateError
-from curate.match_balance import entry_counts, expected_rows
-from curate.match_size import POINTS_PER_PASS, SizeSearch
+from curate.metaclip.balance import entry_counts, expected_rows
+from curate.metaclip.size import POINTS_PER_PASS, SizeSearch
 
 
 def found(matched: pa.ListArray, counts: np.ndarray, rows: float) -> SizeSearch:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.matching import Matcher, unmatchable_ids
+from curate.metaclip.matching import Matcher, unmatchable_ids
 
 MARKS = ",.;:?!`"
 

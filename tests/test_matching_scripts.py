@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.matching import Matcher
-from curate.matching_scripts import ScriptMatcher
+from curate.metaclip.matching import Matcher
+from curate.metaclip.scripts import ScriptMatcher
 
 MARKS = ",.;:?!`"
 #: Of the characters used here, those that need no blank at an entry's end.

@@ -17,12 +17,12 @@ import yaml
 import zstandard
 
 from curate.cli import app
-from curate.corpus_text import find
 from curate.errors import CurateError
 from curate.metadata import load
-from curate.metadata_build import build
-from curate.metadata_command import make_metadata
-from curate.metadata_rules import PUBLISHED_PAIRS, Rules
+from curate.metadata.build import build
+from curate.metadata.command import make_metadata
+from curate.metadata.corpus_text import find
+from curate.metadata.rules import PUBLISHED_PAIRS, Rules
 
 
 def parts(rules: Rules, folder: Path, text: str, **more) -> dict[str, list[str]]:  # type: ignore[no-untyped-def]
@@ -215,7 +215,7 @@ def test_errors_come_before_work(tmp_path: Path) -> None:
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curate.metadata_command.WORDNET", str(tmp_path / "none"))
+    monkeypatch.setattr("curate.metadata.command.WORDNET", str(tmp_path / "none"))
     for language, text in (("en", "dog St dog"), ("de", "Hund . Hund")):
         (tmp_path / f"{language}.txt").write_text(text)
     views = tmp_path / "views.gz"

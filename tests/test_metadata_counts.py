@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.word_counts import LONGEST, Runs, count_pairs, count_words
-from curate.word_rules import PUNCTUATION, joined, kinds, tokenized_kinds
+from curate.metadata.word_counts import LONGEST, Runs, count_pairs, count_words
+from curate.metadata.word_rules import PUNCTUATION, joined, kinds, tokenized_kinds
 
 KINDS = kinds()
 

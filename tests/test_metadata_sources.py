@@ -9,13 +9,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from curate.corpus_text import find
 from curate.errors import CurateError
-from curate.metadata_build import build
-from curate.metadata_rules import Rules
-from curate.page_views import views
-from curate.wiki_dump import articles, plain
-from curate.wordnet import names
+from curate.metadata.build import build
+from curate.metadata.corpus_text import find
+from curate.metadata.page_views import views
+from curate.metadata.rules import Rules
+from curate.metadata.wiki_dump import articles, plain
+from curate.metadata.wordnet import names
 
 DUMP = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" xml:lang="de">
   <siteinfo><namespaces>
@@ -114,7 +114,7 @@ def test_views_add_up_over_hours(tmp_path: Path) -> None:
 
 
 def test_many_titles_are_added_up_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curate.page_views.HELD_TITLES", 5)
+    monkeypatch.setattr("curate.metadata.page_views.HELD_TITLES", 5)
     files = [
         pageviews(tmp_path / f"{hour}.gz", b"".join(b"en T%d 60 0\n" % n for n in range(hour, hour + 4)))
         for hour in range(6)

@@ -8,9 +8,9 @@ from datasketch import MinHash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate import minhash
-from curate.minhash import candidate_probability, optimal_bands, plain, shingles, signatures, similar_sets
-from curate.minhash_kernels import sha1_first8
+from curate.near import minhash
+from curate.near.minhash import candidate_probability, optimal_bands, plain, shingles, signatures, similar_sets
+from curate.near.minhash_kernels import sha1_first8
 
 LEGACY = {"scheme": "legacy"} if hasattr(MinHash(1), "scheme") else {}
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.wide_hamming import half_type, near_wide, nearest_wide
+from curate.near.wide_hamming import half_type, near_wide, nearest_wide
 
 
 def groups_of(values, rows):

@@ -10,8 +10,8 @@ import pyarrow as pa
 from pydantic import Field
 
 from curate.errors import CurateError
-from curate.match_draws import hash_strings
 from curate.op import Counted, Rows
+from curate.string_hash import hash_strings
 from curate.vectors import nearest, unit_rows
 
 

@@ -11,10 +11,10 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from curate.errors import CurateError, unknown
-from curate.match_balance import tail_share, threshold_for_tail_share, thresholds_for_tail_shares
-from curate.match_groups import ALL, Counts, Expected, Group, expected_sizes, split
-from curate.match_report import balance_report
-from curate.match_size import SizeSearch
+from curate.metaclip.balance import tail_share, threshold_for_tail_share, thresholds_for_tail_shares
+from curate.metaclip.groups import ALL, Counts, Expected, Group, expected_sizes, split
+from curate.metaclip.report import balance_report
+from curate.metaclip.size import SizeSearch
 from curate.op import Counted, Rows
 from curate.progress import console
 

@@ -10,13 +10,13 @@ import polars as pl
 import pyarrow as pa
 from pydantic import Field, PrivateAttr
 
-from curate import evaluation_set
 from curate.errors import CurateError, unknown
-from curate.hamming import nearest_hash
+from curate.near import evaluation_set
+from curate.near.hamming import nearest_hash
+from curate.near.wide_hamming import BITS as WIDE
+from curate.near.wide_hamming import nearest_wide
 from curate.op import Rows, Score, load, op_name
 from curate.vectors import nearest
-from curate.wide_hamming import BITS as WIDE
-from curate.wide_hamming import nearest_wide
 
 #: Evaluation images in the report, those with the most rows near them.
 MOST_MET = 1000

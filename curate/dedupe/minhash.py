@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 
 from curate.keeper import keep_columns, keepers, known_keep
 from curate.linked import Linked, Links
-from curate.minhash import band_keys, optimal_bands, plain, recalling_bands, shingles, signatures, similar_sets
+from curate.near.minhash import band_keys, optimal_bands, plain, recalling_bands, shingles, signatures, similar_sets
 from curate.op import Rows
 
 #: Distinct captions of one key that are compared all with all; more are compared in runs of so many, in order of the

@@ -11,10 +11,10 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from curate.errors import CurateError
-from curate.forest import components
-from curate.match_draws import hash_strings
+from curate.near.forest import components
 from curate.op import Grouped, Rows
 from curate.row_key import row_keys
+from curate.string_hash import hash_strings
 from curate.vectors import close_pairs, earlier_max, unit_rows
 
 

@@ -167,8 +167,8 @@ class Encoder:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise CurateError(f"device: {device} was asked for, and torch finds no CUDA device here")
-        # One worker per CPU: more threads than that would fight, and change the last bits of the sums. Beside a GPU each
-        # of the threads that resize would start as many again.
+        # One worker per CPU: more threads than that would fight, and change the last bits of the sums. Beside a GPU
+        # each of the threads that resize would start as many again.
         torch.set_num_threads(threads)
         self.device = device
         self.precision = {"auto": "fp32" if device == "cpu" else "fp16"}.get(precision, precision)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import PrivateAttr, model_validator
 
-from curate.entry_lists import SMALL, EntryLists
+from curate.metaclip.entry_lists import SMALL, EntryLists
 from curate.op import Rows, Score
 from curate.progress import console
 
@@ -61,8 +61,8 @@ class Entries(Score):
             _say(self.lists())
 
     def setup(self) -> None:
-        from curate.matching import Matcher
-        from curate.matching_scripts import ScriptMatcher
+        from curate.metaclip.matching import Matcher
+        from curate.metaclip.scripts import ScriptMatcher
 
         lists, starts = self.lists(), self.lists().starts()
         kind = ScriptMatcher if self.spacing == "metaclip2" or (self.by and not self.spacing) else Matcher

@@ -11,9 +11,9 @@ import pyarrow as pa
 from PIL import Image
 from pydantic import Field
 
-from curate.colours import BYTES, cell_colours
+from curate.compiled import compiled
 from curate.decoded import Decoded
-from curate.matching_kernels import compiled
+from curate.near.colours import BYTES, cell_colours
 from curate.op import Rows, Score
 
 #: Sides of the picture that is hashed, and of the block of its frequencies that makes the bits.

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image, ImageStat
 
-from curate.colours import BYTES, cell_colours
 from curate.decoded import Decoded
+from curate.near.colours import BYTES, cell_colours
 from curate.op import Rows, Score
 
 #: Under this standard deviation of its grey levels an image is flat.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from curate.matching_kernels import compiled
+from curate.compiled import compiled
 
 #: Cells along each side; the mean of each is three bytes, red, green and blue.
 CELLS = 4

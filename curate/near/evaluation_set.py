@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from curate.annotate import as_array
 from curate.errors import CurateError, unknown
-from curate.hash_columns import BYTES, hash_words, narrow_hashes
+from curate.near.hash_columns import BYTES, hash_words, narrow_hashes
 from curate.op import Score
 from curate.vectors import normalised, unit_rows
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from curate.compiled import compiled
 from curate.errors import CurateError
-from curate.matching_kernels import compiled
 
 
 def entry_counts(matched: pa.ListArray | pa.ChunkedArray, n_entries: int) -> np.ndarray:

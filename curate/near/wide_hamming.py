@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from curate.forest import union
-from curate.hamming import count_bits
-from curate.matching_kernels import compiled, inlined
+from curate.compiled import compiled, inlined
+from curate.near.forest import union
+from curate.near.hamming import count_bits
 
 BITS = 256
 #: The largest radius: 16 pieces, whose halves are single bytes.

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from curate import word_kernels as kernels
+from curate.metadata import word_kernels as kernels
 
 #: Distinct words, and bytes of them, counted in memory before a run is written: 130 MB in all.
 TABLE_WORDS = 1 << 21
@@ -100,7 +100,7 @@ def count_words(
 ) -> int:
     """Count the words of valid UTF-8 blocks into `runs` (key: hash, `word`, `count`); returns how many there are.
 
-    `kinds`: what each character does, as `curate.word_rules.kinds` makes it.
+    `kinds`: what each character does, as `curate.metadata.word_rules.kinds` makes it.
     """
     scanner, total = _Scanner(kinds), 0
     slots = np.zeros(1 << (2 * table_words - 1).bit_length(), np.int32)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.matching_kernels import compiled, inlined
+from curate.compiled import compiled, inlined
 
 #: Closeness of two rows that are the same to the rule that linked them.
 SAME = 1.0

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from curate.entry_lists import EntryLists
 from curate.errors import CurateError
-from curate.match_balance import tail_share
-from curate.match_groups import ALL, Counts, Expected
+from curate.metaclip.balance import tail_share
+from curate.metaclip.entry_lists import EntryLists
+from curate.metaclip.groups import ALL, Counts, Expected
 from curate.progress import console
 
 HEAD = 20

@@ -12,7 +12,7 @@ import string
 
 import numpy as np
 
-from curate.word_kernels import ALONE, BLANK, BREAK
+from curate.metadata.word_kernels import ALONE, BLANK, BREAK
 
 #: Punctuation of the published rule: ASCII's, and these.
 PUNCTUATION = string.punctuation + "，。、；：？¿！“”‘’（）【】《》〈〉「」『』～—"
@@ -42,7 +42,7 @@ SEPARATOR = "\x1f"
 
 
 def kinds() -> np.ndarray:
-    """uint8[code points]: what each character does, for `curate.word_kernels.scan`."""
+    """uint8[code points]: what each character does, for `curate.metadata.word_kernels.scan`."""
     table = np.zeros(_ALONE[-1][1] + 1, np.uint8)
     for first, last in _ALONE:
         table[first : last + 1] = ALONE

@@ -1,6 +1,6 @@
 """Matching for scripts that put no blanks between words: MetaCLIP 2's spacing of entries, exact.
 
-The published rule (MetaCLIP 2, arXiv:2507.22062): texts are spaced as in `curate.matching`; an entry gets a blank
+The published rule (MetaCLIP 2, arXiv:2507.22062): texts are spaced as by `Matcher`; an entry gets a blank
 before it only when its first character, and one after it only when its last, is not of an unspaced script (Han, Thai,
 Lao, Burmese, Khmer, Tibetan) and not punctuation. So Chinese entries match anywhere, English ones between blanks, mixed
 ones one-sided. One difference: kana count as unspaced too. The published ranges leave them out, so that an entry that
@@ -17,7 +17,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from curate.matching import Matcher, string_array, unmatchable_ids
+from curate.metaclip.matching import Matcher, unmatchable_ids
+from curate.string_buffers import string_array
 
 #: The seven marks that spacing sets between blanks.
 MARKS = ",.;:?!`"
@@ -41,7 +42,7 @@ _OPEN = re.compile(f"{_UNIT}|[{MARKS}]")
 
 
 class ScriptMatcher:
-    """As `curate.matching.Matcher`, by the rule above. Costs a second look at texts when an entry is open at an end.
+    """As `Matcher`, by the rule above. Costs a second look at texts when an entry is open at an end.
 
     How: the spaced text is a row of units, each blank, each open character and each run of others being one. An entry
     matches where its units stand next to each other, which is what `Matcher` finds between blanks. So blanks are put

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from curate.word_rules import PUNCTUATION, UNSPACED
+from curate.metadata.word_rules import PUNCTUATION, UNSPACED
 
 #: Entries that the published English list has from pairs; its rule for them has no limit.
 PUBLISHED_PAIRS = 100_646

@@ -1,9 +1,4 @@
-"""The seeded draw of MetaCLIP balancing: which captions stay, the same on every machine and in every order.
-
-The draw of an entry for a caption is a hash of (seed, the entry's string, the caption's uid), not the next number of a
-generator. So it does not depend on row order, partitions or retries; it is nested in t (a higher t only adds captions);
-and a longer entry list leaves the draws of the old entries as they were.
-"""
+"""Hashes that decisions are made of: XXH64 of strings, and of pairs of hashes with a seed; compiled, over Arrow."""
 
 from __future__ import annotations
 
@@ -13,35 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate.errors import CurateError
-from curate.match_balance import entry_probability, id_lists
-from curate.matching import string_array, string_buffers
-from curate.matching_kernels import compiled, inlined
-
-
-def draw(
-    matched: pa.ListArray | pa.ChunkedArray,
-    uids: pa.Array | pa.ChunkedArray,
-    counts: np.ndarray,
-    t: float,
-    *,
-    entry_hashes: np.ndarray,
-    seed: int,
-) -> pa.BooleanArray:
-    """True where a matched entry e has u(seed, e, uid) < t / max(count[e], t); null where `matched` is null.
-
-    u is uniform on [0, 1) with 53 bits, so p = 1 always keeps. `entry_hashes` is `hash_strings(pa.array(entries))`.
-    The share of True is `keep_probability` in expectation. Raises CurateError for a null uid or unequal lengths.
-    """
-    ids, bounds, valid = id_lists(matched, len(counts))
-    if len(entry_hashes) != len(counts):
-        raise CurateError(f"{len(entry_hashes):,} entry hashes for {len(counts):,} entry counts: expected one each")
-    if len(uids) != len(valid) or uids.null_count:
-        found = f"{len(uids):,} uids, {uids.null_count:,} null, for {len(valid):,} rows"
-        raise CurateError(f"{found}: every row needs a uid")
-    start = np.uint64(seed & 0xFFFFFFFFFFFFFFFF)
-    kept = _draw(ids, bounds, valid, hash_strings(uids), entry_probability(counts, t), entry_hashes, start)
-    return pa.array(kept, pa.bool_(), mask=~valid)
+from curate.compiled import compiled, inlined
+from curate.string_buffers import string_array, string_buffers
 
 
 def hash_strings(strings: pa.Array | pa.ChunkedArray | Sequence[str]) -> np.ndarray:
@@ -67,7 +35,7 @@ _P1, _P2, _P3, _P4, _P5 = (
     np.uint64(p)
     for p in (0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5)
 )
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 @inlined
@@ -129,7 +97,7 @@ def _xxh64_all(data: Any, offsets: Any) -> Any:
 
 
 @inlined
-def _finish(x: Any) -> Any:
+def finish(x: Any) -> Any:
     """The finaliser of splitmix64: every bit of x moves every bit of the result."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -139,22 +107,7 @@ def _finish(x: Any) -> Any:
 @compiled
 def _pairs(first: Any, second: Any, seed: Any) -> Any:
     result = np.empty(len(first), np.uint64)
-    start = _finish(seed + _GOLDEN)
+    start = finish(seed + GOLDEN)
     for i in range(len(first)):
-        result[i] = _finish(_finish(start ^ first[i]) + second[i])
+        result[i] = finish(finish(start ^ first[i]) + second[i])
     return result
-
-
-@compiled
-def _draw(ids: Any, bounds: Any, valid: Any, uids: Any, probability: Any, entries: Any, seed: Any) -> Any:
-    kept = np.zeros(len(valid), np.bool_)
-    start = _finish(seed + _GOLDEN)
-    for row in range(len(valid)):
-        if not valid[row]:
-            continue
-        for k in range(bounds[row], bounds[row + 1]):
-            bits = _finish(_finish(start ^ entries[ids[k]]) + uids[row])
-            if np.float64(bits >> np.uint64(11)) * 2.0**-53 < probability[ids[k]]:
-                kept[row] = True
-                break
-    return kept

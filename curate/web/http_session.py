@@ -10,7 +10,7 @@ from functools import partial
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from curate.address import Network, guarded_socket
+from curate.web.address import Network, guarded_socket
 
 
 class _Resolver(AbstractResolver):

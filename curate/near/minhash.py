@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from curate import minhash_kernels as kernels
-from curate.matching import string_array, string_buffers
+from curate.near import minhash_kernels as kernels
+from curate.string_buffers import string_array, string_buffers
 
 #: Where the letters, marks and digits of a caption end, for word shingles.
 _NOT_WORD = r"[^\p{L}\p{M}\p{N}]+"

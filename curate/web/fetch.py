@@ -16,12 +16,12 @@ import aiohttp
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, field_validator
 from yarl import URL
 
-from curate.address import AddressRefused
-from curate.backoff import seconds_to_wait
-from curate.host_turns import HostTurns
-from curate.http_session import http_session
-from curate.robots_tag import is_disallowed
-from curate.web_url import BadURL, host_of, parse_url
+from curate.web.address import AddressRefused
+from curate.web.backoff import seconds_to_wait
+from curate.web.host_turns import HostTurns
+from curate.web.http_session import http_session
+from curate.web.robots_tag import is_disallowed
+from curate.web.web_url import BadURL, host_of, parse_url
 
 STATUS = {
     "success": "the whole body arrived",

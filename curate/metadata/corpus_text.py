@@ -22,9 +22,9 @@ import pyarrow as pa
 
 from curate import inputs, record
 from curate.errors import CurateError, unknown
+from curate.metadata.wiki_dump import articles
+from curate.metadata.word_rules import joined
 from curate.progress import StepProgress
-from curate.wiki_dump import articles
-from curate.word_rules import joined
 
 BLOCK_BYTES = 8 << 20
 
@@ -168,7 +168,7 @@ def tokenizer(name: str) -> Callable[[str], list[str]]:
 def prepared(files: Sequence[TextFile], folder: Path, cut: str | None = None, workers: int = 1) -> list[TextFile]:
     """The same text as `.txt` files: those given where they are that already, else written below `folder`.
 
-    cut: a tokenizer, `package.module:function`; then the words are as `curate.word_rules.joined` leaves them.
+    cut: a tokenizer, `package.module:function`; then the words are as `curate.metadata.word_rules.joined` leaves them.
     """
     todo = [(number, file) for number, file in enumerate(files) if cut or file.kind != "txt"]
     made = {number: TextFile(str(folder / f"{number:05}.txt.zst"), "txt") for number, _ in todo}

@@ -22,50 +22,17 @@ One file, though a long one: numba's disk cache does not see a change in a compi
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def compiled(function: F) -> F:
-    """numba nopython without the GIL, cached on disk where a cache directory can be written (else compiled again)."""
-    try:
-        return numba.njit(cache=True, nogil=True)(function)  # type: ignore[no-any-return]
-    except RuntimeError:  # "no locator available": read-only install and no home directory
-        return numba.njit(nogil=True)(function)  # type: ignore[no-any-return]
+from curate.compiled import compiled, inlined, intrinsic, load64
 
 
-def inlined(function: F) -> F:
-    """Part of a compiled loop: a call that passes array structures costs more than these bodies."""
-    return numba.njit(forceinline=True)(function)  # type: ignore[no-any-return]
-
-
-def _intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Typed for mypy: callers do not pass the typing context."""
-    return intrinsic(function)  # type: ignore[no-any-return]
-
-
-@_intrinsic
-def _load64(typingctx: Any, array: Any, index: Any) -> Any:
-    """Eight bytes of a uint8 array at any alignment, little end first."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, value=args[0]).data
-        at = builder.gep(data, [args[1]])
-        return builder.load(builder.bitcast(at, ir.IntType(64).as_pointer()), align=1)
-
-    return types.uint64(array, types.int64), codegen
-
-
-@_intrinsic
+@intrinsic
 def _trailing_zeros(typingctx: Any, word: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
@@ -73,7 +40,7 @@ def _trailing_zeros(typingctx: Any, word: Any) -> Any:
     return types.int64(types.uint64), codegen
 
 
-@_intrinsic
+@intrinsic
 def _prefetch(typingctx: Any, array: Any, index: Any) -> Any:
     """Ask for row `index` of a C-contiguous 2-D array without waiting for it."""
 
@@ -92,7 +59,7 @@ def _prefetch(typingctx: Any, array: Any, index: Any) -> Any:
     return types.void(array, types.int64), codegen
 
 
-@_intrinsic
+@intrinsic
 def _copy(typingctx: Any, to: Any, source: Any, at: Any, size: Any) -> Any:
     """to[:size] = source[at : at + size] of uint8 arrays as one memcpy; numba's own loop takes five times as long."""
 
@@ -164,14 +131,14 @@ def _may_hold(filters: Any, key: Any) -> Any:
 def _token_key(data: Any, start: Any, length: Any) -> Any:
     """(low, high, hash): the token itself up to 16 bytes, else a hash of it. `data` has 16 bytes to spare."""
     if length <= 16:
-        low = _load64(data, start) & _MASKS[length]
-        high = _load64(data, start + 8) & _MASKS_HIGH[length]
+        low = load64(data, start) & _MASKS[length]
+        high = load64(data, start + 8) & _MASKS_HIGH[length]
         return low, high, _mix(low, high, length)
     h = np.uint64(length) * _C
     for at in range(start, start + length - 8, 8):
-        h = (h ^ _load64(data, at)) * _A
+        h = (h ^ load64(data, at)) * _A
         h ^= h >> _32
-    h = (h ^ _load64(data, start + length - 8)) * _A
+    h = (h ^ load64(data, start + length - 8)) * _A
     h ^= h >> _32
     return h, _0, h * _D
 
@@ -180,9 +147,9 @@ def _token_key(data: Any, start: Any, length: Any) -> Any:
 def _same_bytes(a: Any, at: Any, b: Any, bt: Any, length: Any) -> Any:
     """Equality of two runs longer than 16 bytes."""
     for k in range(0, length - 8, 8):
-        if _load64(a, at + k) != _load64(b, bt + k):
+        if load64(a, at + k) != load64(b, bt + k):
             return False
-    return _load64(a, at + length - 8) == _load64(b, bt + length - 8)
+    return load64(a, at + length - 8) == load64(b, bt + length - 8)
 
 
 @inlined
@@ -322,7 +289,7 @@ def _classify(text: Any, size: Any, marks: Any) -> None:
 def _separator(marks: Any, at: Any, stop: Any) -> Any:
     """First separator in [at, stop), or stop; `marks` has eight bytes to spare."""
     while at < stop:
-        word = _load64(marks, at) & _HIGH_BITS
+        word = load64(marks, at) & _HIGH_BITS
         if word != _0:
             return min(stop, at + (_trailing_zeros(word) >> 3))
         at += 8

@@ -12,8 +12,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pc
 
-from curate.corpus_text import TextFile, blocks
 from curate.errors import CurateError
+from curate.metadata.corpus_text import TextFile, blocks
 from curate.progress import StepProgress
 
 #: Titles gathered before they are added up.

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.matching_kernels import compiled, inlined
+from curate.compiled import compiled, inlined
 
 BITS = 64
 

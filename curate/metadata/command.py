@@ -19,14 +19,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from curate import __version__
-from curate.corpus_text import TextFile, expand, find, tokenizer
 from curate.errors import CurateError, reworded
-from curate.matching import unmatchable_ids
+from curate.metaclip.matching import unmatchable_ids
 from curate.metadata import describe
-from curate.metadata_build import Built, build
-from curate.metadata_rules import Rules
+from curate.metadata.build import Built, build
+from curate.metadata.corpus_text import TextFile, expand, find, tokenizer
+from curate.metadata.rules import Rules
+from curate.metadata.wordnet import WORDNET, names
 from curate.source import ends
-from curate.wordnet import WORDNET, names
 
 out = Console(highlight=False)
 

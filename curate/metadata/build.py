@@ -13,10 +13,10 @@ from pathlib import Path
 
 import polars as pl
 
-from curate.corpus_text import TextFile
-from curate.metadata_rules import Candidates, Rules
-from curate.page_views import views
-from curate.text_entries import text_entries
+from curate.metadata.corpus_text import TextFile
+from curate.metadata.page_views import views
+from curate.metadata.rules import Candidates, Rules
+from curate.metadata.text_entries import text_entries
 
 NUMBERS = tuple(str(number) for number in range(100))
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.matching_kernels import _load64, compiled, inlined
+from curate.compiled import compiled, inlined, load64
 
 #: Slots of the shingle cache: 1 MB, so that it stays in the second cache.
 CACHE_SLOTS = 1 << 15
@@ -100,8 +100,8 @@ def sha1_first8(data: Any, at: Any, size: Any, w: Any) -> Any:
 def _shingle_id(data: Any, at: Any, size: Any, cache: Any, w: Any) -> Any:
     if size > CACHED_BYTES:
         return sha1_first8(data, at, size, w)
-    low = _load64(data, at) & _MASKS[size]
-    high = _load64(data, at + 8) & _MASKS_HIGH[size]
+    low = load64(data, at) & _MASKS[size]
+    high = load64(data, at + 8) & _MASKS_HIGH[size]
     mixed = (low * _A + high * _B + np.uint64(size)) * _C
     slot = np.int64((mixed ^ (mixed >> _32)) & np.uint64(CACHE_SLOTS - 1))
     if cache[slot, 0] == low and cache[slot, 1] == high and cache[slot, 2] == np.uint64(size):

@@ -18,7 +18,7 @@ import fsspec
 import numpy as np
 
 from curate.errors import CurateError
-from curate.matching import unmatchable_ids
+from curate.metaclip.matching import unmatchable_ids
 from curate.metadata import build_small, load
 from curate.store import Folder
 

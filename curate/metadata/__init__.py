@@ -17,8 +17,8 @@ from collections.abc import Iterable, Sequence
 import fsspec
 
 from curate.errors import CurateError
-from curate.matching import unmatchable_ids
-from curate.wordnet import WORDNET, synset_names
+from curate.metaclip.matching import unmatchable_ids
+from curate.metadata.wordnet import WORDNET, synset_names
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import re
 
 from yarl import URL
 
-from curate.address import numeric_host
+from curate.web.address import numeric_host
 
 # Already a URI: sent as it is, since re-quoting would break signed URLs. Anything else is quoted as a browser does.
 _URI = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+")

@@ -1,0 +1,1 @@
+"""MetaCLIP: matching captions with entry lists, and balancing them."""
