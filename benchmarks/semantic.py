@@ -6,8 +6,8 @@ Needs `pip install semhash`, in an environment of its own: it wants another hugg
 SemHash gets the vectors as they are (`from_embeddings`), so that no model is timed: its nearest neighbours by usearch,
 then its choice of what stays. Ours is k-means and the assignment of balance.clusters, then each cluster by the
 published rule. Vectors are made up: 256 numbers around one of 2,000 directions, a fifth of them close to an earlier
-one. The rules differ: SemHash drops a row near one that stays, SemDeDup a row near any before it. So what is compared is
-how many of the pairs over the threshold, which are counted exactly, still have both rows, and whether a row without
+one. The rules differ: SemHash drops a row near one that stays, SemDeDup a row near any before it. So what is compared
+is how many of the pairs over the threshold, which are counted exactly, still have both rows, and whether a row without
 such a twin was dropped. Time is processor time, of all threads.
 """
 

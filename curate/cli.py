@@ -80,7 +80,7 @@ def run(
         result = run_pipeline(loaded, cluster)
     finally:
         cluster.stop()
-    print_funnel(result["funnel"], result["written"])
+    print_funnel(result["funnel"], result["written"], result["rows"])
     if result["written"]:
         from curate.report import write_report
 

@@ -218,7 +218,7 @@ def lacking_ops(rule: Filter, columns: set[str]) -> list[Op]:
 
 
 def run(pipeline: Pipeline, cluster: Cluster) -> dict[str, Any]:
-    """Do every step, or what is left of it; returns {"funnel", "written", "seconds"}.
+    """Do every step, or what is left of it; returns {"rows", "funnel", "written", "seconds"}.
 
     Raises:
         CurateError: when a step cannot end; all that was done is kept, and the same call goes on from there.
@@ -250,7 +250,8 @@ def run(pipeline: Pipeline, cluster: Cluster) -> dict[str, Any]:
     manifest["runs"].pop(pipeline.name, None)
     manifest["runs"][pipeline.name] = {"keep": view.keep, "written": written, "seconds": seconds}
     store.save(manifest)
-    return {"funnel": funnel(manifest, view.keep), "written": written, "seconds": seconds}
+    rows = sum(group["rows"] for group in manifest["inputs"])
+    return {"rows": rows, "funnel": funnel(manifest, view.keep), "written": written, "seconds": seconds}
 
 
 def _say(counts: dict[str, Any], name: str) -> None:

@@ -25,13 +25,16 @@ out = Console(highlight=False)
 REASONS = 12
 
 
-def print_funnel(steps: list[dict[str, Any]], written: dict[str, Any]) -> None:
-    """How many rows came in, how many each step dropped and why, what was written, and that the sum is exact."""
+def print_funnel(steps: list[dict[str, Any]], written: dict[str, Any], rows: int = 0) -> None:
+    """How many rows came in, how many each step dropped and why, what was written, and that the sum is exact.
+
+    rows: that came in, where no step dropped any.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("step")
     table.add_column("rows", justify="right")
     table.add_column("why", overflow="fold")
-    total = steps[0]["entered"] if steps else 0
+    total = steps[0]["entered"] if steps else rows
     table.add_row("in", f"{total:,}", "")
     dropped = 0
     for step in steps:
@@ -44,7 +47,7 @@ def print_funnel(steps: list[dict[str, Any]], written: dict[str, Any]) -> None:
         if reasons[REASONS:]:
             rest = sum(rows for _, rows in reasons[REASONS:])
             table.add_row("", f"[dim]{rest:,}[/]", f"[dim]{len(reasons) - REASONS} other reasons[/]")
-    kept = steps[-1]["kept"] if steps else 0
+    kept = steps[-1]["kept"] if steps else rows
     table.add_row("[bold]kept[/]", f"[bold]{kept:,}[/]", f"{kept / total:.1%}" if total else "")
     out.print(table)
     check = "exact" if kept + dropped == total else "NOT EXACT, please report this"

@@ -62,8 +62,8 @@ def test_a_sum_that_is_not_exact_says_so(printed) -> None:
 
 
 def test_no_steps_at_all(printed) -> None:
-    show.print_funnel([], {})
-    assert "0 kept + 0 dropped = 0 in: exact" in printed()
+    show.print_funnel([], {}, rows=1234)
+    assert "1,234 kept + 0 dropped = 1,234 in: exact" in printed()
 
 
 def test_what_was_written(printed) -> None:
