@@ -42,10 +42,10 @@ def print_funnel(steps: list[dict[str, Any]], written: dict[str, Any], rows: int
         dropped += lost
         table.add_row(escape(step["step"]), f"-{lost:,}" if lost else "0", "")
         reasons = list(step["dropped"].items())
-        for reason, rows in reasons[:REASONS]:
-            table.add_row("", f"[dim]{rows:,}[/]", f"[dim]{escape(reason)}[/]")
+        for reason, count in reasons[:REASONS]:
+            table.add_row("", f"[dim]{count:,}[/]", f"[dim]{escape(reason)}[/]")
         if reasons[REASONS:]:
-            rest = sum(rows for _, rows in reasons[REASONS:])
+            rest = sum(count for _, count in reasons[REASONS:])
             table.add_row("", f"[dim]{rest:,}[/]", f"[dim]{len(reasons) - REASONS} other reasons[/]")
     kept = steps[-1]["kept"] if steps else rows
     table.add_row("[bold]kept[/]", f"[bold]{kept:,}[/]", f"{kept / total:.1%}" if total else "")
