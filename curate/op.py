@@ -133,6 +133,11 @@ class Score(Op):
         """
         return decoded.image
 
+    @classmethod
+    def keeps_images(cls) -> bool:
+        """Whether `batch` wants images at their full size."""
+        return cls.prepare_image is Score.prepare_image
+
     #: The same for captions, all of a batch at once: `prepare_texts(texts) -> one value per caption`, in `rows.texts`.
     prepare_texts: ClassVar[Any] = None
 
