@@ -43,7 +43,7 @@ _Started = tuple[list[Future[Any]], dict[str, Future[Any]]]
 
 
 class Ahead:
-    """Chunks in their order, made while those before are worked on: the next two, or one where an op keeps the images.
+    """Chunks in their order, each made while the one before it is worked on.
 
     todo: by key, the rows of the shard that an op has to do. texts: captions of the shard; None prepares none.
     suspects: looking for the row that kills the worker, each chunk is noted, and made only when it is its turn: the
@@ -69,7 +69,6 @@ class Ahead:
         self.seconds = dict.fromkeys(ops, 0.0)
         self._lock = threading.Lock()
         self._seeing = {key: op for key, op in ops.items() if reader and "image" in op.needs()}
-        self._ahead = 0 if suspects else 1 if any(op.keeps_images() for op in self._seeing.values()) else 2
         self._reading = {key: op for key, op in ops.items() if texts is not None and op.prepare_texts}
 
     def __call__(self, chunks: Sequence[np.ndarray]) -> Iterator[Chunk]:
@@ -80,7 +79,7 @@ class Ahead:
                 for number, rows in enumerate(chunks):
                     if self.suspects:
                         self.suspects.trying(rows)
-                    for coming in chunks[number + len(started) : number + 1 + self._ahead]:
+                    for coming in chunks[number + len(started) : number + (1 if self.suspects else 2)]:
                         started.append(reading.submit(self._start, pool, coming))
                     yield self._finished(rows, started.popleft().result())
             finally:

@@ -167,7 +167,7 @@ def _rows_at_a_time(ops: Sequence[Score]) -> int:
     """Rows of a chunk. Where an op keeps images at their full size, no more than it asks for: two chunks of them are
     in memory."""
     seeing = [op for op in ops if "image" in op.needs()]
-    keeping = [op.rows_at_a_time() for op in seeing if op.keeps_images()]
+    keeping = [op.rows_at_a_time() for op in seeing if type(op).prepare_image is Score.prepare_image]
     return max(keeping or [op.rows_at_a_time() for op in seeing or ops])
 
 

@@ -136,11 +136,6 @@ class Score(Op):
     #: The same for captions, all of a batch at once: `prepare_texts(texts) -> one value per caption`, in `rows.texts`.
     prepare_texts: ClassVar[Any] = None
 
-    @classmethod
-    def keeps_images(cls) -> bool:
-        """Whether `batch` wants images at their full size."""
-        return cls.prepare_image is Score.prepare_image
-
     def rows_at_a_time(self) -> int:
         """Rows of one call of `batch`; asked once `setup` is done, so that a model can say what fits."""
         return self.batch_size
