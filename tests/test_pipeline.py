@@ -121,7 +121,8 @@ def test_killed_three_times_and_restarted_ends_with_the_same_bytes(pool: tuple[P
         time.sleep(moments.uniform(0.35, 0.95) * whole)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        parts.append(len(digest(killed)))
+        # Ray's workers outlive the driver by a moment: what they write may come and go while it is counted.
+        parts.append(sum(len(files) for _, _, files in os.walk(killed)))
     subprocess.run([*command, f"root={killed}"], check=True, capture_output=True, timeout=200)
     found = {name: sha for name, sha in digest(killed).items() if not name.endswith(".tmp")}
     assert found == digest(undisturbed), f"parts after each kill: {parts}"
