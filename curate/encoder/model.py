@@ -146,7 +146,7 @@ class Encoder:
         the cosine by 0.0002 (median) and 0.0010 (99 %), bf16 by 0.003 and 0.010, so that bf16 is never taken unasked.
         A batch that overflows in half precision is computed again in fp32.
     resize: as score.clip's.
-    compile: torch.compile the image tower; it costs a minute once a worker, and needs a C++ compiler.
+    compile: as score.clip's.
 
     Raises:
         CurateError: for cuda where there is none: a silent slow run would cost more.
