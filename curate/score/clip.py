@@ -28,8 +28,8 @@ class Clip(EncoderScore):
     resize: `pillow` is open_clip's own preprocess to the byte; `torch` takes a quarter of the time, and its bytes
         differ by 1 or 2 of 255 at 0.2 % of the places: on 300 real images cosines of lite0-minilm moved by 0.00012
         (median) and 0.0018 (99 %). auto is torch on CUDA, where cores that feed it are scarce, and pillow on a CPU.
-    compile: torch.compile the image tower: on a CPU 1.5 times the images a second of lite0-minilm, which is made of many
-        small layers, and 1.02 of ViT-B/32; half a minute once a worker, and it needs a C++ compiler.
+    compile: torch.compile the image tower: on a CPU 1.5 times the images a second of lite0-minilm, which has many small
+        layers, and 1.02 of ViT-B/32; half a minute once a worker, and it needs a C++ compiler.
     batch_size: 64 on a CPU; on a GPU as many as its memory takes, found when the model is loaded.
 
     The cosine is taken from float32 vectors before they are stored as float16. An empty caption has no cosine.
