@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import warnings
 from functools import cached_property
 
 import numpy as np
 import simplejpeg
 from PIL import Image
+
+# Pillow advises to keep the transparency of such files; models see none, and the advice would come once a worker.
+warnings.filterwarnings("ignore", "Palette images with Transparency", UserWarning)
 
 
 class Decoded:

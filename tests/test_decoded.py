@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import random
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -55,6 +57,15 @@ def test_other_files_are_pillow_s(kind, mode):
     file = io.BytesIO()
     drawn().convert(mode).save(file, kind)
     np.testing.assert_array_equal(decode(file.getvalue()).pixels, pillow(file.getvalue()))
+
+
+def test_a_palette_with_transparency_is_decoded_without_a_word(tmp_path):
+    """In a process of its own: pytest has other filters for warnings."""
+    file = tmp_path / "icon.png"
+    drawn().convert("P", palette=Image.Palette.ADAPTIVE, colors=8).save(file, transparency=bytes([0, 128, 255]))
+    code = f"from curate.decoded import decode; print(decode(open({str(file)!r}, 'rb').read()).pixels.shape)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout.strip(), done.stderr) == ("(257, 301, 3)", "")
 
 
 def test_damage_raises():

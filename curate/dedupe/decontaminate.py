@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -99,8 +101,10 @@ class Decontaminate(Score):
 
     def weights(self) -> str:
         if not self._digest:
-            made = self._maker().spec() if not self.against.endswith((".npy", ".parquet")) else ""
-            self._digest = f"{evaluation_set.digest(self.against)}{made}"
+            self._digest = evaluation_set.digest(self.against)
+            if not self.against.endswith((".npy", ".parquet")):
+                made = json.dumps(self._maker().spec(), sort_keys=True).encode()
+                self._digest += f"@{hashlib.sha256(made).hexdigest()[:12]}"
         return self._digest
 
     def setup(self) -> None:

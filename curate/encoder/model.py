@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from curate.decoded import Decoded
+from curate.encoder.device import chosen
 from curate.encoder.fitting import fitting
 from curate.encoder.pixels import Pixels, pieces_of
 from curate.encoder.tokens import Tokens
@@ -163,13 +164,7 @@ class Encoder:
     ):
         import torch
 
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        if device.startswith("cuda") and not torch.cuda.is_available():
-            raise CurateError(f"device: {device} was asked for, and torch finds no CUDA device here")
-        # One worker per CPU: more threads than that would fight, and change the last bits of the sums. Beside a GPU
-        # each of the threads that resize would start as many again.
-        torch.set_num_threads(threads)
+        device = chosen(device, threads)
         self.device = device
         self.precision = {"auto": "fp32" if device == "cpu" else "fp16"}.get(precision, precision)
         self._torch = torch

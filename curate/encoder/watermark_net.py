@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from curate.encoder.device import chosen
 from curate.encoder.open_clip_import import open_clip
 from curate.encoder.pixels import Pixels, pieces_of
-from curate.errors import CurateError
 from curate.heads import UNUSED, checked
 
 #: Images are squashed to this square, bilinear, and normalised as ImageNet's are.
@@ -31,9 +31,7 @@ class WatermarkNet:
         import torch
 
         self._torch = torch
-        self.device = "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise CurateError("device: cuda was asked for, and torch finds no CUDA device here")
+        self.device = chosen(device)
         self.model = network()
         wanted = {n: tuple(t.shape) for n, t in self.model.state_dict().items() if n.rpartition(".")[2] != UNUSED}
         state = {name: torch.from_numpy(values) for name, values in checked(weights, wanted, source).items()}

@@ -51,7 +51,9 @@ def by_hand(model, picture: Image.Image) -> float:
 
 def test_same_as_step_by_step(model, file):
     op = load({"score.watermark": {"file": str(file), "device": "cpu"}})
+    torch.set_num_threads(2)
     op.setup()
+    assert torch.get_num_threads() == 1, "one worker per CPU"
     pictures = drawn(11)
     found = op.apply({}, pictures)["pwatermark"]
     wanted = [by_hand(model, picture) for picture in pictures]
