@@ -19,6 +19,7 @@ from curate.filter import expression
 from curate.images import ImageReader
 from curate.op_report import sentence
 from curate.op_report import tables as op_tables
+from curate.remarks import Remarks
 from curate.samples import filled, verdicts
 from curate.store import Folder
 
@@ -77,11 +78,19 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
         "written": run.get("written") or {},
         "seconds": run.get("seconds") or {},
         "tables": [_made(table, manifest["tables"][folder]) for table, folder in manifest["current"].items()],
+        "remarks": _remarks(manifest),
         "histograms": _histograms(dataset, keep),
         "groups": _samples(dataset, keep, steps),
         "looked_at": len(_spread(dataset)),
         "shards": len(dataset.store.shard_rows()),
     }
+
+
+def _remarks(manifest: dict[str, Any]) -> list[tuple[str, str]]:
+    """(step, what it changed, left out, cut, guessed or skipped), in the order of the tables."""
+    entries = [("read", group) for group in manifest["inputs"]]
+    entries += [(name, manifest["tables"][folder]) for name, folder in manifest["current"].items()]
+    return [(name, line) for name, e in entries for line in Remarks.from_json(e.get("remarks") or {}).lines()]
 
 
 def _steps(dataset: Dataset) -> list[dict[str, Any]]:

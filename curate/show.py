@@ -14,6 +14,7 @@ from curate.errors import CurateError
 from curate.filter import library, load_filter, read_yaml
 from curate.op import about, find, names
 from curate.op_report import sentence, tables
+from curate.remarks import Remarks
 
 if TYPE_CHECKING:
     from curate.probe import Forecast
@@ -70,6 +71,7 @@ def print_store(root: str, step: str = "") -> None:
     for group in manifest["inputs"]:
         files = f"{group['format']}, {len(group['files']):,} files, {group['rows']:,} rows"
         out.print(f"  read from {escape(group['input'])} ({files})")
+        _print_remarks("  read", group)
     try:
         from curate.select import funnel
 
@@ -92,8 +94,15 @@ def print_store(root: str, step: str = "") -> None:
         table.add_row(name, folder.removeprefix(f"{name}-"), escape(_made(name, entry)), escape(columns), seconds)
     out.print(table)
     for name, folder in manifest["current"].items():
+        _print_remarks(name, manifest["tables"][folder])
         if report := manifest["tables"][folder].get("report"):
             _print_report(name, report)
+
+
+def _print_remarks(name: str, entry: dict[str, Any]) -> None:
+    """What a step changed, left out, cut, guessed or skipped."""
+    if lines := Remarks.from_json(entry.get("remarks") or {}).lines():
+        out.print(f"[yellow]{escape(name)}: {escape('; '.join(lines))}")
 
 
 def _print_report(name: str, report: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.errors import CurateError, unknown
+from curate.remarks import Remarks
 
 FORMAT = 1
 #: Columns of values that hardly repeat: with a dictionary they take a third longer to write and three times to read.
@@ -227,6 +228,23 @@ class Store(Folder):
         with self.writing(self.part(table, shard)) as file:
             repeated = [name for name in rows.column_names if name not in _DISTINCT]
             pq.write_table(rows, file, use_dictionary=repeated, **_WRITE)
+
+    # ---- remarks: beside the part that they are about, so that a restarted run has those of every shard ----
+
+    def write_remarks(self, table: str, shard: int, remarks: Remarks) -> None:
+        """Keep what a worker has to say of a shard; called before its part is written, which makes it final."""
+        name = f"{table}/{shard_name(shard)}.remarks.json"
+        if remarks:
+            self.write_bytes(name, json.dumps(remarks.to_json(), sort_keys=True).encode())
+        else:
+            self.remove(name)
+
+    def remarks(self, table: str) -> Remarks:
+        """The sum over all shards of a table."""
+        total = Remarks()
+        for name in sorted(n for n in self.names(table) if n.endswith(".remarks.json")):
+            total.merge(Remarks.from_json(json.loads(self.read_bytes(f"{table}/{name}"))))
+        return total
 
     # ---- for people: tables by name ----
 
