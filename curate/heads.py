@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import pickle
 import struct
 import tokenize
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.errors import CurateError
+from curate.file_hash import file_sha256
 
 TORCH = (".pth", ".pt")
 FORMATS = (*TORCH, ".safetensors", ".npy")
@@ -145,18 +144,7 @@ def identity(source: str, sha256: str = "") -> str:
     if sha256:
         return sha256.lower()
     check_source(source, sha256, (PurePosixPath(source).suffix.lower(),))
-    facts = os.stat(source.removeprefix("file://"))
-    return _local_sha256(source.removeprefix("file://"), facts.st_size, facts.st_mtime_ns)
-
-
-@lru_cache(maxsize=64)
-def _local_sha256(path: str, size: int, changed_ns: int) -> str:
-    """Keyed by size and time as well: a file may be replaced while the process lives."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
+    return file_sha256(source.removeprefix("file://"))
 
 
 def checked(

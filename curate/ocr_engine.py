@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
 import threading
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from curate.errors import CurateError
+from curate.file_hash import file_sha256
 
 #: Each line of text is one quadrilateral: four corners (x, y), clockwise from the top left.
 CORNERS = 8
@@ -106,7 +105,7 @@ def ocr_weights(*paths: str) -> str:
     Raises:
         CurateError: when a file is not there.
     """
-    given = [f"{name}={_sha256(path)}" for name, path in zip(("detector", "recognizer"), paths, strict=False) if path]
+    given = [f"{name}={_hash(path)}" for name, path in zip(("detector", "recognizer"), paths, strict=False) if path]
     try:
         release = importlib.metadata.version("rapidocr")
     except importlib.metadata.PackageNotFoundError:  # a filter is read where no image is: `check_ocr` is for the others
@@ -125,10 +124,8 @@ def check_ocr(*paths: str) -> None:
     ocr_weights(*paths)
 
 
-@cache
-def _sha256(path: str) -> str:
+def _hash(path: str) -> str:
     try:
-        with open(path, "rb") as file:
-            return hashlib.sha256(file.read()).hexdigest()[:12]
+        return file_sha256(path)[:12]
     except OSError as error:
         raise CurateError(f"no OCR model '{path}': {error.strerror}; expected an .onnx file of PP-OCR") from error

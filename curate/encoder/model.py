@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakValueDictionary
@@ -20,6 +18,7 @@ from curate.encoder.fitting import fitting
 from curate.encoder.pixels import Pixels, pieces_of
 from curate.encoder.tokens import Tokens
 from curate.errors import CurateError, unknown
+from curate.file_hash import file_sha256
 
 #: The encoder that needs no download; it is not CLIP.
 EMBEDDED = "lite0-minilm"
@@ -85,15 +84,6 @@ def check_model(model: str) -> None:
         raise unknown(f"pretrained tag of {name}, or checkpoint file,", tag or "(none)", tags)
 
 
-@cache
-def _file_sha256(path: str) -> str:
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()[:12]
-
-
 def model_weights(model: str) -> str:
     """Identity of the weights: a published tag's name, the sha256 of a local file."""
     if model == EMBEDDED:
@@ -103,10 +93,10 @@ def model_weights(model: str) -> str:
     if model.startswith("local-dir:"):
         folder = Path(model.removeprefix("local-dir:"))
         found = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".bin", ".pt", ".json"))
-        return ",".join(f"{p.name}@{_file_sha256(str(p))}" for p in found)
+        return ",".join(f"{p.name}@{file_sha256(str(p))[:12]}" for p in found)
     tag = split_model(model)[1]
     if tag and Path(tag).is_file():
-        return f"{model}@{_file_sha256(tag)}"
+        return f"{model}@{file_sha256(tag)[:12]}"
     return model
 
 

@@ -11,13 +11,14 @@ import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import fsspec
 import numpy as np
 
 from curate.errors import CurateError
+from curate.file_hash import file_sha256
 from curate.metaclip.matching import unmatchable_ids
 from curate.metadata import build_small, load
 from curate.store import Folder
@@ -38,7 +39,7 @@ class EntryLists:
     metadata: str
     by_language: bool = False
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Languages in sorted order; one empty name for a single list.
 
@@ -46,6 +47,9 @@ class EntryLists:
             CurateError: for a folder without lists.
         """
         return _languages(self.metadata) if self.by_language else ("",)
+
+    def _size(self, name: str) -> int:
+        return _size(self, name, "" if self.metadata == SMALL else _hash(self._path(name)))
 
     def load(self, name: str) -> list[str]:
         """The entries of one list in their order."""
@@ -57,12 +61,12 @@ class EntryLists:
 
     def starts(self) -> dict[str, int]:
         """The id of the first entry of each list."""
-        ends = np.cumsum([0, *(_size(self, name) for name in self.names)]).tolist()
+        ends = np.cumsum([0, *(self._size(name) for name in self.names)]).tolist()
         return dict(zip(self.names, ends, strict=False))
 
     def size(self) -> int:
         """Entries of all lists together."""
-        return sum(_size(self, name) for name in self.names)
+        return sum(self._size(name) for name in self.names)
 
     def name_of(self, language: str | None) -> str | None:
         """The list for a language: its own, that of the code before `_`, `-` or `@`, else `other`, or None."""
@@ -76,7 +80,7 @@ class EntryLists:
         wanted = np.unique(np.fromiter(ids, np.int64))
         found: dict[int, str] = {}
         for name, start in self.starts().items():
-            mine = wanted[(wanted >= start) & (wanted < start + _size(self, name))]
+            mine = wanted[(wanted >= start) & (wanted < start + self._size(name))]
             entries = self.load(name) if len(mine) else []
             prefix = f"{name}: " if self.by_language else ""
             found |= {int(i): prefix + entries[i - start] for i in mine}
@@ -86,7 +90,7 @@ class EntryLists:
         """A file's or folder's name and sha256; the small list's entries decide."""
         if self.metadata == SMALL:
             return f"{SMALL}@{hashlib.sha256(chr(10).join(self.load('')).encode()).hexdigest()[:12]}"
-        hashes = [_sha256(self._path(name)) for name in self.names]
+        hashes = [_hash(self._path(name)) for name in self.names]
         joined = hashlib.sha256(repr([*zip(self.names, hashes, strict=True)]).encode()).hexdigest()
         return f"{Path(self.metadata.rstrip('/')).name}@{(joined if self.by_language else hashes[0])[:12]}"
 
@@ -129,7 +133,6 @@ def _is_folder(path: str) -> bool:
     return bool(fs.isdir(place))
 
 
-@cache
 def _languages(folder: str) -> tuple[str, ...]:
     found = sorted(name[:-5] for name in Folder(folder).names() if name.endswith(".json"))
     if not found:
@@ -138,14 +141,13 @@ def _languages(folder: str) -> tuple[str, ...]:
 
 
 @cache
-def _size(lists: EntryLists, name: str) -> int:
+def _size(lists: EntryLists, name: str, version: str) -> int:
+    """Kept for a version of the file: a list may be rewritten while the process lives."""
     return len(lists.load(name))
 
 
-@cache
-def _sha256(path: str) -> str:
+def _hash(path: str) -> str:
     try:
-        with fsspec.open(path, "rb") as file:
-            return hashlib.sha256(file.read()).hexdigest()[:12]
+        return file_sha256(path)[:12]
     except FileNotFoundError:
         raise CurateError(f"no metadata file '{path}'") from None

@@ -76,7 +76,8 @@ class Entries(Score):
             matcher, _ = self._matchers("")
             return {"entries": matcher.match(texts), "status": np.where(silent, "no_text", "ok").tolist()}
         spoken = rows[self.by].cast(pa.string()).dictionary_encode()
-        names = [self.lists().name_of(language) for language in (*spoken.dictionary.to_pylist(), None)]
+        lists = self.lists()
+        names = [lists.name_of(language) for language in (*spoken.dictionary.to_pylist(), None)]
         numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
         indices = spoken.indices.fill_null(len(names) - 1).to_numpy()
         chosen = np.array([numbers[name] for name in names])[indices]

