@@ -158,7 +158,8 @@ def filter_command(
 ) -> None:
     """Keep rows by their columns: prints what stays and why the rest goes, writes a keep table. No Ray."""
     from curate.filter import load_filter
-    from curate.select import funnel, select
+    from curate.remarks import say
+    from curate.select import funnel, read_remarks, select
     from curate.show import print_funnel
     from curate.store import Store
     from curate.view import View
@@ -173,6 +174,8 @@ def filter_command(
     began = time.monotonic()
     view, _ = select(view, rule)
     print_funnel(funnel(opened.manifest(), view.keep), {})
+    for table, remarks in read_remarks(view, rule):
+        say(table, remarks)
     typer.echo(f"keep table: {rule.name}   (curate write {store} --keep {rule.name} --to DIR)")
     if output:
         import pyarrow.compute as pc

@@ -205,7 +205,7 @@ class Counted(Op):
         return total
 
     def report(self, total: Any) -> dict[str, Any]:
-        """What of the statistic goes into the manifest."""
+        """What of the statistic goes into the manifest; under `remarks` a `Remarks.to_json()`, said at the end."""
         return {}
 
     def report_of(self, total: Any, made_by: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from curate.annotate import Pass, Planned, status_column, unfinished
 from curate.cluster import Cluster
 from curate.linked import Linked, run_linked
 from curate.op import Counted, Grouped, Op, Score
+from curate.remarks import Remarks, say
 from curate.store import identity
 from curate.view import View
 from curate.whole import run_counted, run_grouped
@@ -134,7 +135,10 @@ def _whole(view: View, op: Op, cluster: Cluster) -> View:
         report = run_counted(view, op, folder, cluster)
     else:
         raise TypeError(f"{type(op).__name__} must be a Score, a Grouped, a Linked or a Counted")
-    _note(view, op, folder, pool=view.pool(), after=view.keep, **({"report": report} if report else {}))
+    remarks = report.pop("remarks", {})
+    say(op.table(), Remarks.from_json(remarks))
+    more = {"report": report} if report else {}
+    _note(view, op, folder, pool=view.pool(), after=view.keep, remarks=remarks, **more)
     return view.with_table(folder, op.makes())
 
 

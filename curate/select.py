@@ -15,6 +15,7 @@ import pyarrow as pa
 from curate.errors import CurateError, nearest
 from curate.filter import Filter, Threshold, decide
 from curate.inputs.webdataset import IMAGE_FIELDS
+from curate.remarks import Remarks
 from curate.store import identity
 from curate.threshold import find_threshold
 from curate.view import View
@@ -80,6 +81,15 @@ def select(view: View, rule: Filter, step: str = "") -> tuple[View, dict[str, An
     columns = ["uid", "kept", "dropped_by", "reason"]
     store.note_table(folder, **about, columns=columns, counts=entry["counts"], threshold=entry["threshold"])
     return after, entry["counts"]
+
+
+def read_remarks(view: View, rule: Filter) -> Iterator[tuple[str, Remarks]]:
+    """(table, what its step had to say) of the tables that a filter reads."""
+    tables = view.store.manifest()["tables"]
+    for folder in dict.fromkeys(view.columns[name] for name in rule.needs()):
+        entry = tables.get(folder, {})
+        if remarks := Remarks.from_json(entry.get("remarks") or {}):
+            yield entry["name"], remarks
 
 
 def preview(view: View, rule: Filter) -> Iterator[pl.DataFrame]:

@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from curate.errors import CurateError, unknown
 from curate.metaclip.balance import tail_share, threshold_for_tail_share, thresholds_for_tail_shares
-from curate.metaclip.groups import ALL, Counts, Expected, Group, expected_sizes, split
-from curate.metaclip.report import balance_report
+from curate.metaclip.entry_lists import lists_of
+from curate.metaclip.groups import ALL, Counts, Expected, Group, expected_sizes, hashes_of_ids, split
+from curate.metaclip.report import balance_remarks, balance_report
 from curate.metaclip.size import SizeSearch
 from curate.op import Counted, Rows
 from curate.progress import console
@@ -30,9 +31,11 @@ PARTS_OF_A_ROW = 2**20
 
 class MetaClip(Counted):
     """Columns `metaclip_p`, the exact keep probability 1 - prod(1 - t / max(count, t)), and `metaclip_keep`, one
-    seeded draw per (entry, uid): the same rows on any cluster, and raising t only adds rows.
+    seeded draw per (entry, uid): the same rows on any cluster, and raising t only adds rows. A draw knows the entry by
+    its string, so a longer list leaves the draws of the old entries as they were.
 
-    Reads `entries` (score.entries comes first). A caption without entries has probability 0. Counts are those of the
+    Reads `entries` (score.entries comes first, and its list must still be there; in a column that something else made,
+    an entry is known by its number). A caption without entries has probability 0. Counts are those of the
     rows that are in when it runs: what an earlier filter dropped does not count.
 
     One of these three says how much is kept; without any, t is 20,000:
@@ -50,6 +53,7 @@ class MetaClip(Counted):
     """
 
     reads: ClassVar[tuple[str, ...]] = ("entries", "uid")
+    version: ClassVar[int] = 2
     cite: ClassVar[str] = "Xu et al., Demystifying CLIP Data, 2023; MetaCLIP 2, 2025"
     t: int | None = Field(None, ge=1)
     tail_share: float | None = Field(None, gt=0, lt=1)
@@ -57,6 +61,9 @@ class MetaClip(Counted):
     by: str = ""
     reference: str = "en"
     seed: int = 0
+
+    #: What made `entries`.
+    _entries: Any = PrivateAttr(None)
 
     @model_validator(mode="after")
     def _one_threshold(self) -> MetaClip:
@@ -70,6 +77,10 @@ class MetaClip(Counted):
     def makes(self) -> dict[str, pa.DataType]:
         return {"metaclip_p": pa.float64(), "metaclip_keep": pa.bool_()}
 
+    def check_reads(self, made_by: Mapping[str, Mapping[str, Any]]) -> None:
+        """Remembers what made `entries`; the list itself is read when draws are made, not for a finished table."""
+        self._entries = made_by["entries"]
+
     def count(self, rows: Rows) -> Counts:
         return Counts.of(rows["entries"], self._names(rows))
 
@@ -82,9 +93,9 @@ class MetaClip(Counted):
             raise unknown("reference", self.reference, groups, f"balance.metaclip: groups of '{self.by}' with matches")
         if self.tail_share is not None:
             ts = {name: threshold_for_tail_share(group.counts, self.tail_share) for name, group in groups.items()}
-            return Balance(total.settled(ts))
+            return self._balance(total, ts)
         if self.rows is None:
-            return Balance(total.settled(self._settled(groups, self.t or PUBLISHED_T)))
+            return self._balance(total, self._settled(groups, self.t or PUBLISHED_T))
         search = SizeSearch(self.rows, int(groups[self._reference()].counts.max()) + 1)
         return Balance(total, search, self._thresholds(groups, search.points))
 
@@ -108,7 +119,7 @@ class MetaClip(Counted):
         if abs(search.size - search.rows) > FAR * search.rows:  # counts are small, and whole t are far apart
             nearest = f"the nearest t, {search.t:,}, keeps {search.size:,.0f}"
             console.print(f"balance.metaclip: {search.rows:,} rows wanted, {nearest} in expectation")
-        return Balance(counts.settled(self._settled(counts.groups, search.t)))
+        return self._balance(counts, self._settled(counts.groups, search.t))
 
     def batch(self, rows: Rows, total: Any) -> Mapping[str, Any]:
         uids, order, judged = rows["uid"], [], []
@@ -122,7 +133,13 @@ class MetaClip(Counted):
         }
 
     def report_of(self, total: Any, made_by: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-        return balance_report(total.counts, total.expected, made_by["entries"])
+        lists = lists_of(made_by["entries"])
+        remarks = balance_remarks(total.counts, lists)
+        return balance_report(total.counts, total.expected, lists) | {"remarks": remarks.to_json()}
+
+    def _balance(self, counts: Counts, thresholds: dict[str, int]) -> Balance:
+        lists = lists_of(self._entries)
+        return Balance(counts.settled(thresholds, lists.hashes if lists else hashes_of_ids))
 
     def _names(self, rows: Rows) -> pa.Array | None:
         return rows[self.by] if self.by else None

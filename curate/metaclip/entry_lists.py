@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import numpy as np
@@ -22,6 +23,7 @@ from curate.file_hash import file_sha256
 from curate.metaclip.matching import unmatchable_ids
 from curate.metadata import build_small, load
 from curate.store import Folder
+from curate.string_hash import hash_strings
 
 #: The list for languages without one of their own, and for captions of unknown language.
 OTHER = "other"
@@ -86,6 +88,15 @@ class EntryLists:
             found |= {int(i): prefix + entries[i - start] for i in mine}
         return found
 
+    def hashes(self, low: int, end: int) -> np.ndarray:
+        """uint64: the hash of the string of each entry from id `low` up to `end`, whichever list it is in."""
+        parts = [np.empty(0, np.uint64)]
+        for name, start in self.starts().items():
+            first, last = max(low - start, 0), min(end - start, self._size(name))
+            if first < last:
+                parts.append(hash_strings(self.load(name)[first:last]))
+        return np.concatenate(parts)
+
     def identity(self) -> str:
         """A file's or folder's name and sha256; the small list's entries decide."""
         if self.metadata == SMALL:
@@ -121,6 +132,26 @@ class EntryLists:
 
     def _path(self, name: str) -> str:
         return f"{self.metadata.rstrip('/')}/{name}.json" if self.by_language else self.metadata
+
+
+def lists_of(made_by: Mapping[str, Any]) -> EntryLists | None:
+    """The lists that a column of entry ids is of; None when score.entries did not make the column.
+
+    made_by: what the manifest says of the column's table.
+
+    Raises:
+        CurateError: when the lists are not what they were: the ids do not name these entries any more.
+    """
+    if made_by.get("op") != "score.entries":
+        return None
+    lists = EntryLists(made_by["options"]["metadata"], bool(made_by["options"].get("by")))
+    identity = lists.identity()
+    if identity != made_by["weights"]:
+        raise CurateError(
+            f"entries: the captions were matched against {made_by['weights']}, but '{lists.metadata}' is {identity}: "
+            "put the old list back, or run score.entries with the new one"
+        )
+    return lists
 
 
 @cache

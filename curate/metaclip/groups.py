@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,11 +16,19 @@ from curate.string_hash import hash_strings
 #: The group of all captions, where they are not told apart.
 ALL = ""
 
+#: From a range of entry ids, its first and its end, to one uint64 for each entry.
+EntryHashes = Callable[[int, int], np.ndarray]
+
+
+def hashes_of_ids(low: int, end: int) -> np.ndarray:
+    """Hashes of entries whose strings are not known: of their ids as text."""
+    return hash_strings(pa.array(np.arange(low, end)).cast(pa.string()))
+
 
 @dataclass
 class Group:
-    """Captions per entry id from `low` on, uint64; when it is settled, the threshold they are balanced by, and hashes
-    that the draws of each entry are keyed by: of its id, which names it within one metadata list."""
+    """Captions per entry id from `low` on, uint64; when it is settled, the threshold they are balanced by, and the
+    hashes that key each entry's draws."""
 
     low: int
     counts: np.ndarray
@@ -38,9 +46,8 @@ class Group:
     def end(self) -> int:
         return self.low + len(self.counts)
 
-    def settled(self, t: int) -> Group:
-        ids = pa.array(np.arange(self.low, self.end)).cast(pa.string())
-        return Group(self.low, self.counts, t, hash_strings(ids))
+    def settled(self, t: int, hashes: EntryHashes) -> Group:
+        return Group(self.low, self.counts, t, hashes(self.low, self.end))
 
     def places(self, matched: pa.ListArray) -> pa.ListArray:
         """Lists of entry ids as places in `counts`."""
@@ -72,8 +79,9 @@ class Counts:
         matching = int(np.count_nonzero(pc.list_value_length(matched).fill_null(0).to_numpy()))
         return cls(len(matched), matching, groups)
 
-    def settled(self, thresholds: dict[str, int]) -> Counts:
-        groups = {name: group.settled(thresholds[name]) for name, group in self.groups.items()}
+    def settled(self, thresholds: dict[str, int], hashes: EntryHashes) -> Counts:
+        """hashes: what keys the draws of the entries."""
+        groups = {name: group.settled(thresholds[name], hashes) for name, group in self.groups.items()}
         return Counts(self.captions, self.matching, groups)
 
     def __add__(self, other: Counts) -> Counts:

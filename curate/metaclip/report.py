@@ -1,27 +1,24 @@
-"""What balancing does to the entries, for the manifest: matches before and expected after, by how frequent they are."""
+"""What balancing does to the entries, for the manifest: matches before and expected after, and what is to be said."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from curate.errors import CurateError
 from curate.metaclip.balance import tail_share
 from curate.metaclip.entry_lists import EntryLists
 from curate.metaclip.groups import ALL, Counts, Expected
-from curate.progress import console
+from curate.remarks import Remarks
 
 HEAD = 20
 
 
-def balance_report(counts: Counts, expected: Expected, made_by: Mapping[str, Any]) -> dict[str, Any]:
+def balance_report(counts: Counts, expected: Expected, lists: EntryLists | None) -> dict[str, Any]:
     """Sums, and tables as lists of rows: `frequencies` (entries by their number of captions), `head` (the most frequent
     entries), and `groups` with the threshold of each, where there are several.
 
-    made_by: the manifest's entry of the table that holds the matches; it names the metadata list. Without the list as
-    it was, entries are numbers and those that never matched are unknown.
+    lists: of the matched entries. Without them, entries are numbers, and entries that never matched are unknown.
     """
     groups = counts.groups
     before = np.concatenate([group.counts for group in groups.values()]).astype(np.int64)
@@ -35,7 +32,6 @@ def balance_report(counts: Counts, expected: Expected, made_by: Mapping[str, Any
         sums = {"before": int(before[mask].sum()), "after": round(float(after[mask].sum()), 1)}
         return {"captions": label, "entries": int(mask.sum()), **sums}
 
-    lists = _lists(made_by)
     powers = 10 ** np.arange(len(str(before.max())))
     bands = [line(f"{low:,} to {10 * low - 1:,}", (before >= low) & (before < 10 * low)) for low in powers.tolist()]
     never = [line("0", ~seen) | {"entries": lists.size() - len(np.unique(ids[seen]))}] if lists else []
@@ -64,6 +60,22 @@ def balance_report(counts: Counts, expected: Expected, made_by: Mapping[str, Any
     }
 
 
+def balance_remarks(counts: Counts, lists: EntryLists | None) -> Remarks:
+    """Says so when no entry has more captions than t: then balancing only leaves out captions without an entry."""
+    remarks = Remarks()
+    if any((group.counts > group.t).any() for group in counts.groups.values()):
+        return remarks
+    most = max(counts.groups.values(), key=lambda group: int(group.counts.max()))
+    number = most.low + int(most.counts.argmax())
+    entry = lists.strings([number])[number] if lists else f"number {number}"
+    remarks.add(
+        f"captions with an entry, and none is thinned: no entry has more than t = {most.t:,}",
+        rows=counts.matching,
+        example=f"the most frequent, {entry!r}, has {int(most.counts.max()):,}; a smaller t or tail_share thins",
+    )
+    return remarks
+
+
 def _by_size(counts: Counts) -> list[str]:
     return sorted(counts.groups, key=lambda name: (-int(counts.groups[name].counts.sum()), name))
 
@@ -73,17 +85,3 @@ def _group(name: str, counts: Counts, expected: Expected) -> dict[str, Any]:
     matches = {"before": int(group.counts.sum()), "after": round(float(expected.matches[name].sum()), 1)}
     share = round(tail_share(group.counts, group.t), 4)
     return {"group": name, "t": group.t, "entries": int((group.counts > 0).sum()), **matches, "tail_share": share}
-
-
-def _lists(made_by: Mapping[str, Any]) -> EntryLists | None:
-    """The lists that the matches are of, if they are still there as they were."""
-    if made_by.get("op") != "score.entries":
-        return None
-    lists = EntryLists(made_by["options"]["metadata"], bool(made_by["options"].get("by")))
-    try:
-        same = lists.identity() == made_by["weights"]
-    except (CurateError, OSError):
-        same = False
-    if not same:
-        console.print(f"balance.metaclip: {lists.metadata} is not the list of the matches any more: entries as numbers")
-    return lists if same else None

@@ -13,19 +13,23 @@ from conftest import MakeStore, picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
+from typer.testing import CliRunner
 
 from curate import show
 from curate.balance import metaclip as module
+from curate.cli import app
 from curate.cluster import Cluster
 from curate.errors import CurateError
 from curate.filter import Filter
+from curate.metaclip.entry_lists import EntryLists
 from curate.op import load_all
 from curate.read import read
 from curate.report import write_report
 from curate.scoring import annotate
-from curate.select import select
+from curate.select import read_remarks, select
 from curate.source import ReadOptions
 from curate.store import Store
+from curate.string_hash import hash_strings
 from curate.view import View
 from curate.write import WriteOptions, write
 
@@ -230,13 +234,93 @@ def test_the_report_of_the_tail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert '<tr><td>t and above</td><td class="n">2</td><td class="n">30</td><td class="n">11.5</td></tr>' in page
 
 
-def test_without_its_list_the_report_has_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curate.metaclip.entry_lists._hash", lambda path: "another")
+def keeps(view: View) -> dict[object, object]:
+    return dict(zip(column(view, "url"), column(view, "metaclip_keep"), strict=True))
+
+
+def test_a_list_with_more_entries_leaves_all_draws(tmp_path: Path) -> None:
+    texts: list[str | None] = ["a dog", "dog", "a photo", "photo of a dog"] * 60
+    draws = keeps(balanced(tmp_path / "as it was", {"t": 9}, ENTRIES, texts))
+    for place in (0, 4, len(ENTRIES)):
+        longer = [*ENTRIES[:place], "zebra", "aardvark", *ENTRIES[place:]]
+        assert keeps(balanced(tmp_path / str(place), {"t": 9}, longer, texts)) == draws
+    assert keeps(balanced(tmp_path / "shuffled", {"t": 9}, ENTRIES[::-1], texts)) == draws
+
+
+def test_another_language_beside_it_leaves_all_draws(tmp_path: Path) -> None:
+    rows = [{"text": word, "lang": "en"} for word in ("one", "two", "one two", "three") for _ in range(60)]
+    draws = []
+    for names in (["en"], ["aa", "en"], ["en", "zz"]):
+        folder = tmp_path / "-".join(names)
+        (folder / "lists").mkdir(parents=True)
+        for name in names:
+            entries = ["one", "two", "three"] if name == "en" else ["uno", "duo", "tres", "one"]
+            (folder / "lists" / f"{name}.json").write_text(json.dumps(entries))
+        pl.DataFrame([{"url": f"http://a.example/{i}", **row} for i, row in enumerate(rows)]).write_parquet(
+            folder / "in.parquet"
+        )
+        view = read(Store(str(folder / "store")), ReadOptions(input=str(folder / "in.parquet")), HERE)
+        ops = [
+            {"score.entries": {"metadata": str(folder / "lists"), "by": "lang"}},
+            {"balance.metaclip": {"by": "entries_lang", "t": 9}},
+        ]
+        draws.append(keeps(annotate(view, load_all(ops), HERE)))
+    assert draws[0] == draws[1] == draws[2] and len(set(draws[0].values())) == 2
+
+
+def test_hashes_of_a_range_of_ids_cross_lists(tmp_path: Path) -> None:
+    for name, entries in {"aa": ["x"], "bb": ["y", "z"], "cc": ["w"]}.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(entries))
+    lists = EntryLists(str(tmp_path), by_language=True)
+    for low in range(5):
+        for end in range(low, 5):
+            expected = hash_strings(["x", "y", "z", "w"][low:end]).tolist()
+            assert lists.hashes(low, end).tolist() == expected
+
+
+def test_a_list_that_is_not_what_it_was_is_refused(tmp_path: Path) -> None:
     view = balanced(tmp_path, {"t": 1}, ENTRIES)
-    monkeypatch.setattr("curate.metaclip.entry_lists._hash", lambda path: "changed")
-    view = annotate(view, load_all([{"balance.metaclip": {"t": 2}}]), HERE)
-    assert [line["entry"] for line in report(view)["head"]][:3] == [2, 0, 3]  # type: ignore[attr-defined]
-    assert report(view)["frequencies"][0]["captions"] == "1 to 9"  # type: ignore[index]
+    (tmp_path / "entries.txt").write_text("\n".join([*ENTRIES, "zebra"]))
+    with pytest.raises(
+        CurateError, match=r"matched against entries\.txt@\w+, but '.*' is entries\.txt@\w+: put the old"
+    ):
+        annotate(view, load_all([{"balance.metaclip": {"t": 2}}]), HERE)
+    # The table that is there needs no list.
+    (tmp_path / "entries.txt").unlink()
+    annotate(view, load_all([{"balance.metaclip": {"t": 1}}]), HERE)
+
+
+def test_ids_that_something_else_made_are_known_by_number(make_store: MakeStore) -> None:
+    rows = [{"text": "x", "entries": [5, 7]}] * 4 + [{"text": "x", "entries": [7]}]
+    view = annotate(make_store(rows), load_all([{"balance.metaclip": {"t": 1}}]), HERE)
+    assert column(view, "metaclip_p") == pytest.approx([1 - 0.75 * 0.8] * 4 + [0.2])
+    assert [line["entry"] for line in report(view)["head"]] == [7, 5]  # type: ignore[attr-defined]
+
+
+def test_that_nothing_is_thinned_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.StringIO()
+    monkeypatch.setattr("curate.remarks.console", Console(file=file, width=250))
+    view = balanced(tmp_path / "two", {"t": 3}, ENTRIES)
+    line = (
+        "metaclip: 4 captions with an entry, and none is thinned: no entry has more than t = 3 "
+        "(the most frequent, 'photo', has 3; a smaller t or tail_share thins)\n"
+    )
+    assert file.getvalue() == line
+    # A filter on its columns says it again; one on other columns does not.
+    assert [
+        (name, remarks.lines()) for name, remarks in read_remarks(view, Filter(name="f", where={"x": "metaclip_keep"}))
+    ] == [("metaclip", [line.removeprefix("metaclip: ").strip()])]
+    assert not list(read_remarks(view, Filter(name="f", where={"x": "text IS NOT NULL"})))
+    balanced(tmp_path / "thinned", {"t": 2}, ENTRIES)
+    assert file.getvalue() == line
+
+
+def test_curate_filter_says_that_nothing_is_thinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = balanced(tmp_path, {"t": 3}, ENTRIES)
+    file = io.StringIO()
+    monkeypatch.setattr("curate.remarks.console", Console(file=file, width=250))
+    assert CliRunner().invoke(app, ["filter", view.store.url, "--where", "metaclip_keep"]).exit_code == 0
+    assert "none is thinned: no entry has more than t = 3" in file.getvalue()
 
 
 def test_written_samples_carry_their_probability(tmp_path: Path, make_store: MakeStore) -> None:
