@@ -14,9 +14,11 @@ import polars as pl
 import polars.selectors
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from rich.markup import escape
 
 from curate.errors import CurateError, reworded, unknown
 from curate.op import Op, load
+from curate.progress import console
 
 _QUOTED = r"'(?:[^']|'')*'|\"[^\"]*\"|`[^`]*`"
 
@@ -65,6 +67,53 @@ def _conditions(value: Any) -> Any:
     return value
 
 
+#: YAML cuts `{if: n IN (1, 2), else: few}` at its first comma.
+COMMAS = "a condition that holds a comma stands in double quotes"
+
+
+def _rules(value: Any) -> dict[str, str]:
+    """`keep` as {reason: SQL}: a SQL string, or a list of those and of {if: SQL, else: reason}.
+
+    >>> _rules([{"if": "lang = 'en'", "else": "not English"}, "words > 2"])
+    {'not English': "lang = 'en'", 'fails: words > 2': 'words > 2'}
+    """
+    items = value if isinstance(value, list) else [value]
+    return {} if value is None else _conditions([_one_rule(item) for item in items])  # type: ignore[no-any-return]
+
+
+def _one_rule(item: Any) -> str | dict[str, str]:
+    if isinstance(item, str):
+        return item
+    if not isinstance(item, Mapping) or not {"if", "else"} >= set(item) or not isinstance(item.get("if"), str):
+        odd = [str(key) for key in item if key not in ("if", "else")] if isinstance(item, Mapping) else []
+        hint = f"; {odd[0]!r} is neither: {COMMAS}" if odd else ""
+        raise ValueError(f"a rule is written {{if: words > 2, else: two words or fewer}}, got {item!r}{hint}")
+    reason = item.get("else") or f"fails: {item['if']}"
+    if not isinstance(reason, str):
+        raise ValueError(f"`else` is the reason of a dropped row, in words, got {reason!r}")
+    return {reason: item["if"]}
+
+
+def old_form(where: Any) -> str:
+    """How `where: {reason: condition}` is written today, or nothing where `where` has another form.
+
+    >>> old_form({"not English": "lang = 'en'"})
+    "keep: [{if: lang = 'en', else: not English}]"
+    """
+    pairs = [
+        pair
+        for item in (where if isinstance(where, list) else [where])
+        if isinstance(item, Mapping)
+        for pair in item.items()
+    ]
+    rules = [{"if": sql, "else": reason} for reason, sql in pairs]
+    lines = [
+        yaml.safe_dump(rule, default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True).strip()
+        for rule in rules
+    ]
+    return f"keep: [{', '.join(lines)}]" if rules else ""
+
+
 class Top(BaseModel):
     """Keep the best rows by one column: a fraction, or a number of rows.
 
@@ -107,15 +156,30 @@ class Example(BaseModel):
 
 
 class Filter(BaseModel):
-    """Keeps the rows for which every condition of `where` is true and that are in `top`; null drops.
+    """Keeps the rows for which every condition is true and that are in `top`; null drops.
 
-    where: SQL conditions, one string (split at its ANDs), a list, or {reason: condition}. Of a dropped row the ledger
-        names the first condition that it fails.
+    keep: a list of {if: SQL condition, else: reason}; of a dropped row the ledger names the first one that it fails.
+    where: SQL conditions without words of their own, one string (split at its ANDs) or a list. It holds those of `keep`
+        too, as {reason: condition}; written so in a file it still loads, and a line shows the form with `keep`.
     columns: {column: op}: what makes each column that the conditions use and the input does not have.
     reason: a column whose text is the reason, instead of the condition.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_into_where(cls, spec: Any) -> Any:
+        if not isinstance(spec, Mapping) or "keep" not in spec:
+            return spec
+        try:
+            rules = _rules(spec["keep"])
+        except ValueError as error:
+            raise ValueError(f"option 'keep': {error}") from error
+        where = spec.get("where")
+        first = [] if where is None else where if isinstance(where, list) else [where]
+        rest = {name: value for name, value in spec.items() if name != "keep"}
+        return rest | {"where": [*first, *({reason: sql} for reason, sql in rules.items())] if first else rules}
 
     name: str
     about: str = ""
@@ -136,7 +200,7 @@ class Filter(BaseModel):
     @model_validator(mode="after")
     def _not_empty(self) -> Filter:
         if not self.where and self.top is None and self.name != "no_filter":
-            raise ValueError("give `where`, `top`, or both")
+            raise ValueError("give `keep`, `where` or `top`")
         return self
 
     @cached_property
@@ -235,11 +299,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
         CurateError: when it is missing, not YAML, or not a mapping.
     """
     try:
-        data = yaml.safe_load(path.read_text())
+        text = path.read_text()
+        data = yaml.safe_load(text)
     except FileNotFoundError as error:
         raise CurateError(f"no file '{path}'") from error
     except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise CurateError(f"{path} is not YAML: {error}") from error
+        hint = f"; {COMMAS}" if isinstance(error, yaml.YAMLError) and "{if:" in text else ""
+        raise CurateError(f"{path} is not YAML: {' '.join(str(error).split())}{hint}") from error
     if not isinstance(data, dict):
         raise CurateError(f"{path} must hold a mapping (name: ..., ...), got {type(data).__name__}")
     return data
@@ -263,6 +329,10 @@ def load_filter(spec: str | Mapping[str, Any] | Filter, name: str = "filter") ->
     try:
         rule = Filter(**{"name": name, **spec})
     except ValidationError as error:
-        raise reworded(error, f"filter {where}", Filter.model_fields) from error
+        raise reworded(error, f"filter {where}", ["keep", *Filter.model_fields]) from error
+    if today := old_form(spec.get("where")):
+        console.print(
+            f"[yellow]filter {escape(rule.name)}: a condition says what stays; write [/]{escape(today)}", soft_wrap=True
+        )
     assert rule.ops is not None
     return rule

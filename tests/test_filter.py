@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -169,6 +170,77 @@ def test_forms_of_where(where, reasons):
     assert Filter(name="f", where=where).where == reasons
 
 
+@pytest.mark.parametrize(
+    ("keep", "where"),
+    [
+        ([{"if": "lang = 'en'", "else": "not English"}], {"not English": "lang = 'en'"}),
+        ([{"if": "a > 0 AND b > 0"}], {"fails: a > 0 AND b > 0": "a > 0 AND b > 0"}),
+        (
+            ["a > 0 AND b > 0", {"if": "n > 1", "else": "few"}],
+            {"fails: a > 0": "a > 0", "fails: b > 0": "b > 0", "few": "n > 1"},
+        ),
+        ("a > 0 AND b > 0", {"fails: a > 0": "a > 0", "fails: b > 0": "b > 0"}),
+        ([{"if": "a > 0", "else": "low"}, {"if": "b > 0", "else": "low"}], {"low": "(a > 0) AND (b > 0)"}),
+    ],
+)
+def test_forms_of_keep(keep, where):
+    assert Filter(name="f", keep=keep).where == where
+
+
+def test_where_and_keep_together():
+    rule = Filter(name="f", where="n > 1", keep=[{"if": "a > 0", "else": "low"}])
+    assert rule.where == {"fails: n > 1": "n > 1", "low": "a > 0"}
+
+
+@pytest.mark.parametrize(
+    ("keep", "message"),
+    [
+        (
+            [{"too short": "words <= 2"}],
+            r"filter f: option 'keep': a rule is written \{if: words > 2, else: two words or fewer\}",
+        ),
+        (
+            yaml.safe_load("[{if: n IN (3, 4), else: x}]"),
+            r"'4\)' is neither: a condition that holds a comma",
+        ),
+        ([{"else": "too short"}], "a rule is written"),
+        ([{"if": 3, "else": "x"}], "a rule is written"),
+        ([{"if": "a > 1", "else": 3}], "`else` is the reason of a dropped row, in words, got 3"),
+        ([["a > 1"]], "a rule is written"),
+        ({"if": "a >", "else": "x"}, "not a SQL condition"),
+        (3, "a rule is written"),
+    ],
+)
+def test_rules_that_cannot_be_read(keep, message):
+    with pytest.raises(CurateError, match=message):
+        load_filter({"keep": keep}, "f")
+
+
+@pytest.mark.parametrize(
+    ("where", "today"),
+    [
+        ({"too short": "words <= 2"}, "keep: [{if: words <= 2, else: too short}]"),
+        ([{"a b": "s IN ('x', 'y')"}, "n > 1"], "shown"),
+        ("words > 2", ""),
+        (["words > 2"], ""),
+    ],
+)
+def test_the_old_form_loads_and_shows_the_new_one(where, today, capsys):
+    rule = load_filter({"where": where}, "f")
+    said = capsys.readouterr().err
+    assert said.count("\n") == (1 if today else 0)
+    if today:
+        shown = yaml.safe_load(said.partition("write ")[2])
+        pairs = [
+            pair
+            for item in (where if isinstance(where, list) else [where])
+            if isinstance(item, dict)
+            for pair in item.items()
+        ]
+        assert shown == {"keep": [{"if": sql, "else": reason} for reason, sql in pairs]}
+        assert all(rule.where[reason] == sql for reason, sql in pairs)
+
+
 def test_the_reason_may_be_a_column():
     rule = Filter(name="f", where={"no image": "s = 'success'"}, reason="s")
     rows = [{"s": "success"}, {"s": "http_404"}, {"s": None}]
@@ -227,8 +299,11 @@ def test_a_float64_column_is_cut_where_its_float32_would_be(dtype):
         ({"where": "a > (SELECT b FROM c)"}, "not a SQL condition"),
         ({"where": "a > AVG(a)"}, r"a condition looks at one row, AVG at others: 'a > AVG\(a\)'; see `top`"),
         ({"where": {"x": "ROW_NUMBER() over (ORDER BY a) < 9"}}, "OVER at others"),
-        ({"wher": "a > 1"}, r"no option 'wher' \(did you mean 'where'\?\); there are: about, cite, columns"),
-        ({}, "give `where`, `top`, or both"),
+        (
+            {"wher": "a > 1"},
+            r"no option 'wher' \(did you mean 'where'\?\); there are: about, cite, columns, examples, keep",
+        ),
+        ({}, "give `keep`, `where` or `top`"),
         ({"top": {"by": "a"}}, "option 'top': give either `fraction` or `rows`"),
         ({"top": {"by": "a", "fraction": 0.5, "rows": 3}}, "give either `fraction` or `rows`"),
         ({"top": {"by": "a", "fraction": 0}}, "option 'top.fraction': Input should be greater than 0, got 0"),
@@ -291,6 +366,9 @@ def test_names_and_files(tmp_path: Path):
         load_filter(str(path))
     path.write_text("where: [\n")
     with pytest.raises(CurateError, match="is not YAML"):
+        load_filter(str(path))
+    path.write_text("keep: [{if: s IN ('a', 'b'), else: other}]\n")
+    with pytest.raises(CurateError, match=r"is not YAML: .*a condition that holds a comma stands in double quotes"):
         load_filter(str(path))
     path.write_text("where: a >\n")
     with pytest.raises(CurateError, match=r"filter mine.yaml: option 'where'"):

@@ -26,11 +26,11 @@ from curate.pipeline import load_pipeline, run
 STEPS = """
 - read: {input: "${input}", rows_per_shard: 30}
 - annotate: [score.words, {dedupe.exact: {by: url_text}}]
-- filter: {name: captions, where: {too short: words > 2, repeated: dup_url_text_of IS NULL}}
+- filter: {name: captions, keep: [{if: words > 2, else: too short}, {if: dup_url_text_of IS NULL, else: repeated}]}
 - download: {image_size: 128, resize_mode: keep_ratio, timeout_seconds: 1, max_bytes: 2000000,
              allow_private_addresses: [127.0.0.0/8]}
 - annotate: [score.phash, {dedupe.exact: {by: sha256}}]
-- filter: {name: images, where: {small: original_width >= 100, twin: dup_sha256_of IS NULL}}
+- filter: {name: images, keep: [{if: original_width >= 100, else: small}, {if: dup_sha256_of IS NULL, else: twin}]}
 - annotate: [score.entries, {balance.metaclip: {t: "${t}"}}]
 - filter: {name: balance, where: metaclip_keep}
 - write: {samples_per_shard: 25}
