@@ -14,7 +14,6 @@ import pytest
 from aiohttp import web
 from pydantic import ValidationError
 
-from curate.web.address import is_allowed
 from curate.web.backoff import seconds_to_wait
 from curate.web.fetch import STATUS, Fetched, FetchOptions, fetch
 
@@ -361,33 +360,6 @@ def test_private_addresses_are_refused_unless_allowed(server: Server, host: str)
     assert not server.asked
     if host not in ("[::ffff:127.0.0.1]", "0"):
         assert get(url)[0].status == "success"
-
-
-@pytest.mark.parametrize(
-    ("address", "allowed"),
-    [
-        ("8.8.8.8", True),
-        ("2606:4700::1111", True),
-        ("64:ff9b::808:808", True),  # NAT64 of 8.8.8.8
-        ("64:ff9b::a00:1", False),  # NAT64 of 10.0.0.1
-        ("2002:a00:1::", False),  # 6to4 of 10.0.0.1
-        ("::127.0.0.1", False),
-        ("::ffff:169.254.169.254", False),
-        ("100.64.0.1", False),
-        ("168.63.129.16", False),
-        ("0.0.0.0", False),
-        ("224.0.0.1", False),
-        ("240.0.0.1", False),
-        ("fe80::1%eth0", False),
-        ("fec0::1", False),
-        ("ff02::1", False),
-        ("fd00:ec2::254", False),
-        ("::", False),
-        ("not an address", False),
-    ],
-)
-def test_addresses(address: str, allowed: bool) -> None:
-    assert is_allowed(address) is allowed
 
 
 def test_proxies_of_the_environment_are_not_used(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

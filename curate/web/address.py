@@ -14,9 +14,42 @@ from typing import Any
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-# Azure's platform service: an address of the public range that, inside Azure, is the machine's own host.
-_SEEMINGLY_PUBLIC = frozenset({ipaddress.IPv4Address("168.63.129.16")})
+# A table of our own: what `ipaddress` calls global differs between releases of Python, and lets through addresses
+# that are no place of the web. After IANA's registries of special-purpose addresses (2025-05).
+_SPECIAL4 = [
+    ipaddress.IPv4Network(text)
+    for text in (
+        "0.0.0.0/8",  # this network
+        "10.0.0.0/8",
+        "100.64.0.0/10",  # shared by carriers; a cloud's metadata service is in it
+        "127.0.0.0/8",
+        "168.63.129.16/32",  # Azure's platform service: of the public range, yet the machine's own host
+        "169.254.0.0/16",  # link-local; metadata services
+        "172.16.0.0/12",
+        "192.0.0.0/24",  # protocol assignments; a cloud's metadata service is in it
+        "192.0.2.0/24",  # documentation
+        "192.88.99.0/24",  # relays of 6to4
+        "192.168.0.0/16",
+        "198.18.0.0/15",  # benchmarks
+        "198.51.100.0/24",  # documentation
+        "203.0.113.0/24",  # documentation
+        "224.0.0.0/4",  # multicast
+        "240.0.0.0/4",  # reserved, broadcast
+    )
+]
+# All else of IPv6 is not assigned, local, or leads to an IPv4 address.
+_GLOBAL6 = ipaddress.IPv6Network("2000::/3")
+_SPECIAL6 = [
+    ipaddress.IPv6Network(text)
+    for text in (
+        "2001::/23",  # protocol assignments
+        "2001:db8::/32",  # documentation
+        "2002::/16",  # 6to4
+        "3fff::/20",  # documentation
+    )
+]
+# Where the last 32 bits are the IPv4 address: mapped, translated (RFC 2765), NAT64.
+_ENDS_IN_IPV4 = [ipaddress.IPv6Network(text) for text in ("::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")]
 # "127.1", "2130706433", "0177.0.0.1", "0x7f.1": the C library reads them all as 127.0.0.1.
 _NUMERIC_HOST = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+))*\.?", re.IGNORECASE)
 
@@ -38,27 +71,26 @@ def is_allowed(text: str, allowed: Sequence[Network] = ()) -> bool:
     True
     """
     try:
-        address = _reached(ipaddress.ip_address(text))
+        address = ipaddress.ip_address(text)
     except ValueError:
         return False
-    return _is_public(address) or any(address in network for network in allowed)
+    reached = _reached(address)
+    return _is_public(reached) or any(one in network for one in (address, reached) for network in allowed)
 
 
 def _reached(address: Address) -> Address:
     """The IPv4 address that an IPv6 address leads to (mapped, NAT64, 6to4, Teredo), or the address itself."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
-    if address in _NAT64:
+    if any(address in network for network in _ENDS_IN_IPV4):
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    tunnelled = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
-    return tunnelled or address
+    return address.sixtofour or (address.teredo[1] if address.teredo else None) or address
 
 
 def _is_public(address: Address) -> bool:
-    # is_global alone lets multicast, site-local and IPv4-compatible (::127.0.0.1) addresses through.
-    if not address.is_global or address.is_multicast or address.is_reserved or address in _SEEMINGLY_PUBLIC:
-        return False
-    return isinstance(address, ipaddress.IPv4Address) or not address.is_site_local
+    if isinstance(address, ipaddress.IPv4Address):
+        return not any(address in network for network in _SPECIAL4)
+    return address in _GLOBAL6 and not any(address in network for network in _SPECIAL6)
 
 
 def numeric_host(host: str) -> str | None:
