@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from curate.image_columns import is_image_column
 from curate.inputs import MALFORMED
 
 _TYPES: dict[pa.DataType, set[type]] = {
@@ -31,13 +32,16 @@ def parse(line: bytes) -> dict[str, Any]:
 
 
 def fields(rows: Sequence[dict[str, Any]]) -> list[tuple[str, pa.DataType]]:
-    """Columns and types that hold the rows: null, bool, int64, float64, or text; nested values become JSON text."""
+    """Columns and types that hold the rows: null, bool, int64, float64, or text; nested values become JSON text.
+
+    A key that no column can be called (a lone surrogate, one of our own) makes none: `batch` keeps it in MALFORMED.
+    """
     values: dict[str, list[Any]] = {}
     for row in rows:
         for name, value in row.items():
             values.setdefault(name, []).append(value)
     values.pop(MALFORMED, None)
-    kinds = {name: _kind(found) for name, found in values.items() if _valid(name) == name}
+    kinds = {name: _kind(found) for name, found in values.items() if _valid(name) == name and not is_image_column(name)}
     return [*kinds.items(), (MALFORMED, pa.large_string())]
 
 

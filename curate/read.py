@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from curate import record
 from curate.cluster import Cluster
 from curate.errors import CurateError
-from curate.inputs.webdataset import IMAGE, IMAGE_FIELDS
+from curate.image_columns import IMAGE, IMAGE_FIELDS, is_image_column
 from curate.progress import console
 from curate.source import ReadOptions, Source, common, ends, on_files, open_source, renamed, stored
 from curate.store import Store, identity
@@ -89,19 +89,19 @@ class ReadSlice:
 
     def _records(self, batch: pa.RecordBatch) -> pa.Table:
         """A batch with our names and the store's types; what a file lacks is null."""
-        theirs = renamed([n for n in batch.schema.names if not n.startswith(IMAGE)], self.source.columns)
+        theirs = renamed([n for n in batch.schema.names if not is_image_column(n)], self.source.columns)
         columns = {}
         for field in self.types:
             values = batch[theirs[field.name]] if field.name in theirs else pa.nulls(batch.num_rows, field.type)
             columns[field.name] = cast(values, field.type)
-        return pa.table(columns | {n: batch[n] for n in batch.schema.names if n.startswith(IMAGE)})
+        return pa.table(columns | {n: batch[n] for n in batch.schema.names if is_image_column(n)})
 
     def _write(self, shard: int, table: pa.Table) -> None:
         given = table["uid"]
         if given.null_count:
             filled = pc.coalesce(given, record.uids(table["url"], _identifying(table)))
             table = table.set_column(table.column_names.index("uid"), "uid", filled)
-        images = [n for n in table.column_names if n.startswith(IMAGE)]
+        images = [n for n in table.column_names if is_image_column(n)]
         if images:
             about = {"uid": table["uid"], **{n.removeprefix(IMAGE): table[n] for n in images}}
             self.store.write_part(self.images, shard, pa.table(about).select(["uid", *IMAGE_FIELDS]))

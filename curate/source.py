@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from curate import inputs, record
 from curate.errors import CurateError, unknown
+from curate.image_columns import is_image_column
 from curate.inputs import MALFORMED
-from curate.inputs.webdataset import IMAGE
 
 #: Bytes at either end of a file that tell it from another of the same name and size.
 END_BYTES = 1 << 16
@@ -70,7 +70,7 @@ class Source:
 
     @property
     def has_images(self) -> bool:
-        return any(name.startswith(IMAGE) for name in self.fields.names)
+        return any(is_image_column(name) for name in self.fields.names)
 
     @property
     def types(self) -> pa.Schema:
@@ -85,7 +85,7 @@ class Source:
         """One file's columns under our names, with the types that the store keeps."""
         schema = self.schemas[number]
         ours = renamed(schema.names, self.columns)
-        return {n: stored(schema.field(theirs).type) for n, theirs in ours.items() if not theirs.startswith(IMAGE)}
+        return {n: stored(schema.field(theirs).type) for n, theirs in ours.items() if not is_image_column(theirs)}
 
     def subset(self, names: Iterable[str]) -> Source:
         """The files of these names, in this order."""
@@ -154,7 +154,7 @@ def on_files(ask: Callable[[str], Any], files: list[str]) -> list[Any]:
 
 def mapping(names: Iterable[str], given: dict[str, str]) -> dict[str, str]:
     """Our name to the input's: as given, else by the usual names."""
-    have = [name for name in names if not name.startswith(IMAGE) and name != MALFORMED]
+    have = [name for name in names if not is_image_column(name) and name != MALFORMED]
     found = {ours: given.get(ours) or record.find(ours, have, usual) for ours, usual in CANDIDATES.items()}
     return {ours: theirs for ours, theirs in (found | given).items() if theirs in have}
 
@@ -201,7 +201,7 @@ def common(one: pa.DataType, other: pa.DataType) -> pa.DataType:
 
 
 def _check(source: Source, options: ReadOptions) -> None:
-    names = [n for n in source.fields.names if not n.startswith(IMAGE)]
+    names = [n for n in source.fields.names if not is_image_column(n)]
     for theirs in options.columns.values():
         if theirs not in names:
             raise unknown("column", theirs, names, f"input '{options.input}'")

@@ -23,6 +23,7 @@ import fsspec
 import pyarrow as pa
 
 from curate.errors import CurateError, unknown
+from curate.image_columns import is_image_column
 
 #: Column that holds what of a line or sample is damaged or fits no column. Such a row is read like any other: what
 #: is whole of it is in its columns, the rest is null.
@@ -62,15 +63,17 @@ def opened(file: str) -> Iterator[BinaryIO]:
 
 
 def distinct(names: Iterable[str]) -> list[str]:
-    """Column names as given, with the place added to one that came before.
+    """Column names as given, with the place added to one that came before, or that is one of our own.
 
     >>> distinct(["url", "text", "text"])
     ['url', 'text', 'text_3']
+    >>> distinct(["image:status", "image:colour"])
+    ['image:status_1', 'image:colour']
     """
     found: list[str] = []
     for place, given in enumerate(names, 1):
         name = given
-        while name in found:
+        while name in found or is_image_column(name):
             name += f"_{place}"
         found.append(name)
     return found

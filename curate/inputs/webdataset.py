@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 
 from curate import json_rows, tar_samples
 from curate.errors import CurateError
+from curate.image_columns import IMAGE, IMAGE_FIELDS, is_image_column
+from curate.inputs import distinct
 
 EXTENSIONS = (".tar",)
 
@@ -19,28 +21,8 @@ SEEKABLE = False
 
 DECLARED = False
 
-#: Prefix of the columns that describe a row's image; reading moves them into the images table.
-IMAGE = "image:"
-
 #: Samples looked at to learn the columns of the json members.
 SAMPLE = 1000
-
-IMAGE_FIELDS = {
-    "status": pa.string(),
-    "error_message": pa.string(),
-    "width": pa.int32(),
-    "height": pa.int32(),
-    "original_width": pa.int32(),
-    "original_height": pa.int32(),
-    "original_bytes": pa.int64(),
-    "sha256": pa.string(),
-    "format": pa.string(),
-    "extension": pa.string(),
-    "key": pa.string(),
-    "tar": pa.string(),
-    "offset": pa.int64(),
-    "size": pa.int64(),
-}
 
 
 def _beside(file: str) -> str | None:
@@ -58,10 +40,10 @@ def schema(file: str) -> pa.Schema:
     beside = _beside(file)
     if beside:
         with fsspec.open(beside, "rb") as handle:
-            return pa.schema([(f.name, f.type) for f in pq.read_schema(handle)] + images)
+            known = pq.read_schema(handle)
+        return pa.schema([*zip(distinct(known.names), known.types, strict=True), *images])
     rows = [row for row, _ in itertools.islice(tar_samples.samples(file), SAMPLE)]
-    known = [(name, kind) for name, kind in json_rows.fields(rows) if not name.startswith(IMAGE)]
-    return pa.schema(known + images)
+    return pa.schema(json_rows.fields(rows) + images)
 
 
 def count(file: str) -> int:
@@ -84,7 +66,7 @@ def read(file: str, start: int = 0, batch_rows: int = 10_000) -> Iterator[pa.Rec
     if beside:
         yield from _listed(file, beside, fields, start, batch_rows)
         return
-    known = pa.schema([field for field in fields if not field.name.startswith(IMAGE)])
+    known = pa.schema([field for field in fields if not is_image_column(field.name)])
     samples = itertools.islice(tar_samples.samples(file), start, None)
     while chunk := list(itertools.islice(samples, batch_rows)):
         batch = json_rows.batch([row for row, _ in chunk], known)
@@ -100,6 +82,7 @@ def _listed(file: str, beside: str, fields: pa.Schema, start: int, batch_rows: i
     images = {row["key"]: image for row, image in tar_samples.samples(file) if row["key"]}
     with fsspec.open(beside, "rb") as handle:
         table = pq.read_table(handle, partitioning=None)
+    table = table.rename_columns(distinct(table.column_names))
     unlisted = images.keys() - set(table["key"].to_pylist())
     if unlisted:
         raise CurateError(
