@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 
 from curate.cluster import Cluster
+from curate.image_columns import IMAGE_FIELDS
 from curate.images import ImageReader
-from curate.inputs.webdataset import IMAGE_FIELDS
 from curate.picture import Resize, ResizeOptions
 from curate.record import sample_key
 from curate.store import identity, shard_name
@@ -34,7 +35,8 @@ class DownloadOptions(FetchOptions, ResizeOptions):
     """img2dataset's options by their names, and ours.
 
     retry: statuses of an earlier run to fetch again, e.g. [timeout, http_503].
-    processes: shards downloaded at the same time; None takes one per CPU.
+    processes: shards downloaded at the same time; None takes one per CPU, or what `--workers` says. `--workers 0`
+        downloads one after the other, in this process.
     """
 
     retry: tuple[str, ...] = ()
@@ -86,7 +88,7 @@ class DownloadShard:
         store.write_part(self.folder, shard, table)
         if part is not None:
             for old in store.names(self.folder):
-                if old.startswith(shard_name(shard)) and old.endswith(".tar") and old != tar:
+                if old != tar and is_tar_of(shard, old):
                     store.remove(f"{self.folder}/{old}")
         return {"rows": int(wanted.sum())}
 
@@ -166,6 +168,15 @@ class DownloadShard:
         return f"{shard_name(shard)}-{number}.tar"
 
 
+def is_tar_of(shard: int, name: str) -> bool:
+    """Whether a file of the images' folder is this shard's tar: the first one, or that of a retry.
+
+    >>> is_tar_of(10000, "10000.tar"), is_tar_of(10000, "10000-2.tar"), is_tar_of(10000, "100000.tar")
+    (True, True, False)
+    """
+    return re.fullmatch(rf"{shard_name(shard)}(-[0-9]+)?\.tar", name, re.ASCII) is not None
+
+
 def missing(part: pa.Table | None, kept: np.ndarray | None, rows: int, retry: Sequence[str]) -> np.ndarray:
     """Rows that are in and have not been fetched, or whose status is to be tried again."""
     inside = np.ones(rows, bool) if kept is None else kept
@@ -195,14 +206,21 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
             "rows_per_shard": manifest["inputs"][0]["rows_per_shard"],
             "again": options.retry,
         }
-        if options.processes:
-            cluster = Cluster(cluster.address, options.processes)
-        for _ in cluster.each("download", DownloadShard, work, todo, rows):
+        for _ in _pool(cluster, options, bool(todo)).each("download", DownloadShard, work, todo, rows):
             pass
         about = options.model_dump(mode="json")
         store.note_table(folder, name="images", op="download", options=about, columns=["uid", *COLUMNS], version=1)
     after = view.with_table(folder, COLUMNS)
     return View(store, after.columns, view.keep, folder)
+
+
+def _pool(cluster: Cluster, options: DownloadOptions, starts: bool) -> Cluster:
+    """The cluster with as many workers as `processes` asks for; `--workers 0` stays in this process."""
+    if not options.processes or cluster.workers == 0:
+        return cluster
+    if starts:
+        cluster.start()  # so that Ray is the run's own: it goes on with it, and stops it
+    return replace(cluster, workers=options.processes)
 
 
 def _todo(view: View, folder: str, options: DownloadOptions, shards: list[int]) -> list[int]:

@@ -1,0 +1,115 @@
+"""Downloading shards of a store: exact names, workers as asked, hostile urls and columns as rows like any other."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from conftest import HERE, MakeStore, picture
+
+from curate.cluster import Cluster
+from curate.demo.server import serve
+from curate.download import DownloadOptions, DownloadShard, download, folder_of, is_tar_of
+from curate.image_columns import IMAGE_FIELDS
+from curate.read import ReadOptions, read
+from curate.store import Store
+
+LOOPBACK = "127.0.0.0/8"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[str]:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "a.jpg").write_bytes(picture(1))
+    with serve(tmp_path) as base_url:
+        yield base_url
+
+
+def options(**more: Any) -> DownloadOptions:
+    about = {"allow_private_addresses": [LOOPBACK], "timeout_seconds": 5, "image_size": 16, **more}
+    return DownloadOptions.model_validate(about)
+
+
+def test_a_retry_leaves_the_tars_of_other_shards(make_store: MakeStore, site: str) -> None:
+    view = make_store([{"url": f"{site}/ok/a.jpg"}])
+    asked = options(retry=["http_404"])
+    folder, records = Path(view.store.path(folder_of(asked))), Path(view.store.path("records"))
+    for shard in ("10000", "100000"):
+        shutil.copy(records / "00000.parquet", records / f"{shard}.parquet")
+    work = DownloadShard(view, asked, folder_of(asked), 1, asked.retry)
+    work(10000)
+    work(100000)
+    others = ["100000-1.tar", "100001.tar", "10000-notes.tar", "10000.tar.gz", "1000.tar", "210000.tar"]
+    for name in others:
+        (folder / name).write_bytes(b"")
+    part = pl.read_parquet(folder / "10000.parquet")
+    part.with_columns(status=pl.lit("http_404")).write_parquet(folder / "10000.parquet")
+    work(10000)
+    tars = {path.name for path in folder.iterdir() if ".tar" in path.name}
+    assert tars == {"10000-1.tar", "100000.tar", *others}
+    assert pl.read_parquet(folder / "10000.parquet")["status"].to_list() == ["success"]
+
+
+def test_names_of_a_shard() -> None:
+    assert is_tar_of(7, "00007.tar") and is_tar_of(7, "00007-12.tar")
+    assert not any(is_tar_of(7, name) for name in ("00007-.tar", "00007-1", "000071.tar", "00007.tar\n", "00007xtar"))
+
+
+def test_no_workers_means_this_process(make_store: MakeStore, site: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Cluster) -> None:
+        raise AssertionError("Ray was started")
+
+    monkeypatch.setattr(Cluster, "start", refuse)
+    after = download(make_store([{"url": f"{site}/ok/a.jpg"}]), options(processes=2), Cluster(workers=0))
+    assert after.frame(0, ["status"])["status"].to_list() == ["success"]
+
+
+def test_processes_keep_what_else_the_cluster_was_told(
+    make_store: MakeStore, site: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Cluster] = []
+    started: list[Cluster] = []
+    view, run = make_store([{"url": f"{site}/ok/a.jpg"}]), Cluster("auto", 7, memory=123)
+
+    def start(self: Cluster) -> None:
+        started.append(self)
+
+    monkeypatch.setattr(Cluster, "start", start)
+    monkeypatch.setattr(Cluster, "each", lambda self, *rest: iter([seen.append(self)]))
+    download(view, options(processes=2), run)
+    assert [(c.address, c.workers, c.memory) for c in seen] == [("auto", 2, 123)]
+    assert started == [run] and started[0] is run, "the run's own cluster owns Ray, and stops it"
+
+
+NAMES = ["image:x", "image:", "image:status_of", "Image:status", "image", "status", "\0image:x"]
+
+
+def test_columns_that_look_like_ours_are_columns(tmp_path: Path) -> None:
+    lines = [{"url": f"http://a/{i}", "text": f"t {i}", **dict.fromkeys(NAMES, i), "image:tar": 7} for i in range(3)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    pl.DataFrame(lines).write_parquet(tmp_path / "a.parquet")
+    pl.DataFrame(lines).write_csv(tmp_path / "a.csv")
+    for name in ("a.jsonl", "a.parquet", "a.csv"):
+        store = Store(str(tmp_path / f"store-{name}"))
+        read(store, ReadOptions(input=str(tmp_path / name)), HERE)
+        columns = store.read_part("records", 0).to_pydict()
+        assert [[str(v) for v in columns[n]] for n in NAMES] == [["0", "1", "2"]] * len(NAMES), name
+        assert not store.manifest()["inputs"][0]["images"], name
+        ours = columns.get("image:tar_10") or [json.loads(text)["image:tar"] for text in columns["malformed"]]
+        assert list(map(int, ours)) == [7, 7, 7], f"{name}: the one name that is ours is kept, under another one"
+
+
+def test_a_tar_with_such_columns(make_store: MakeStore) -> None:
+    rows = [{"image:status": "mine", "image:x": i} for i in range(2)]
+    view = make_store(rows, images=[picture(1), None])
+    images = view.store.read_part(view.images or "", 0)
+    assert images.column_names == ["uid", *IMAGE_FIELDS]
+    assert images["status"].to_pylist() == ["success", "no_image"]
+    records = view.store.read_part("records", 0)
+    assert records["image:x"].to_pylist() == [0, 1]
+    assert [json.loads(text) for text in records["malformed"].to_pylist()] == [{"image:status": "mine"}] * 2
