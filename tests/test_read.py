@@ -414,9 +414,11 @@ def bucket(monkeypatch):
         monkeypatch.setenv(name, value)
     client = boto3.client("s3", endpoint_url=url)
     client.create_bucket(Bucket="pairs")
-    yield client
     import s3fs
 
+    # An instance of an earlier test would ask that test's server.
+    s3fs.S3FileSystem.clear_instance_cache()
+    yield client
     s3fs.S3FileSystem.clear_instance_cache()
     server.stop()
 
