@@ -295,6 +295,7 @@ def probe_text(
     words: Annotated[int, typer.Option(min=2, help="How many words are rendered.")] = 40,
     seed: int = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    font: Annotated[str, typer.Option(help="A TrueType file; the published probe uses Arial.")] = "",
 ) -> None:
     """How strongly a model reads text in images: cosines of rendered words with their own text and with others."""
     import json
@@ -303,7 +304,7 @@ def probe_text(
 
     from curate.probe_text import probe
 
-    typer.echo(json.dumps(probe(model, top_n_list("en", 2000)[200:], words, seed, device).as_dict(), indent=1))
+    typer.echo(json.dumps(probe(model, top_n_list("en", 2000)[200:], words, seed, device, font).as_dict(), indent=1))
 
 
 @app.command()

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ImageFont
 
 from curate.errors import CurateError
 from curate.probe_text import STYLES, measure, probe, render
@@ -66,9 +66,30 @@ def test_text_is_in_the_middle_and_within_the_canvas(text, style):
     assert abs((top + bottom) / 2 - 111.5) <= 2 and abs((left + right) / 2 - 111.5) <= 2
 
 
-def test_the_canvas_is_a_picture_of_its_style():
-    assert isinstance(render("stop"), Image.Image)
-    assert render("stop", "white on black").getpixel((0, 0)) == (0, 0, 0)
+def test_the_styles_are_the_published_four():
+    papers_and_inks = {
+        style: (render("stop", style).getpixel((0, 0)), darkest_and_brightest(style)) for style in STYLES
+    }
+    white, black, grey = (255,) * 3, (0,) * 3, (128,) * 3
+    assert papers_and_inks == {
+        "black on white": (white, (0, 255)),
+        "white on black": (black, (0, 255)),
+        "white on grey": (grey, (128, 255)),
+        "black on grey": (grey, (0, 128)),
+    }
+
+
+def darkest_and_brightest(style):
+    pixels = np.asarray(render("stop", style))
+    return int(pixels.min()), int(pixels.max())
+
+
+def test_a_font_of_ones_own(tmp_path):
+    file = tmp_path / "own.ttf"
+    file.write_bytes(ImageFont.load_default(20).path.getvalue())
+    assert render("stop", font=str(file)) == render("stop"), "Pillow's own, from a file"
+    with pytest.raises(CurateError, match=r"no font 'nowhere\.ttf': .*; expected a \.ttf or \.otf file"):
+        render("stop", font="nowhere.ttf")
 
 
 def test_probe_of_the_embedded_encoder():
