@@ -34,6 +34,10 @@ class Semantic(Grouped):
         one. With `near_eval` of dedupe.decontaminate, a filter drops whole groups, as DINOv2 does of cosines over .45.
     largest: a cluster of more rows is halved, by the side of a random direction, until its parts are as small; close
         rows fall on different sides now and then. Time grows with the square of this.
+
+    Images of one colour are near each other whatever their captions say: a filter `phash IS NOT NULL` before takes them
+    out. Nearly flat pictures are not: of 45 real ones (deviation of grey levels 2 to 16) no two of different pixels had
+    a cosine over .95 by the embedded encoder.
     """
 
     cite: ClassVar[str] = "Abbas et al., SemDeDup: Data-efficient learning through semantic deduplication, 2023"

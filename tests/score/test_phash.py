@@ -59,10 +59,31 @@ def level(mean, std):
     return Image.fromarray(values).convert("RGB")
 
 
-def test_flat_images_have_no_hash():
-    values, status = hashes("phash", Image.new("RGB", (9, 9), "black"), level(100, 1), level(100, 2), picture(3))
-    assert status == ["flat", "flat", "ok", "ok"]
-    assert [value is None for value in values] == [True, True, False, False]
+@pytest.mark.parametrize("kind", SOURCES)
+def test_flat_images_have_no_hash(kind):
+    pictures = [Image.new("RGB", (9, 9), "black"), level(100, 1), level(100, 15), picture(3)]
+    values, status = hashes(kind, *pictures)
+    assert status == ["flat", "flat", "flat", "ok"]
+    assert [value is None for value in values] == [True, True, True, False]
+
+
+def test_the_limit_is_a_standard_deviation_of_grey_levels():
+    assert hashes("phash", level(100, 15), level(100, 16), level(100, 17))[1] == ["flat", "ok", "ok"]
+    op = load({"score.phash": {"flat_std": 2}})
+    assert list(op.apply({}, [level(100, 1), level(100, 2)])["status"]) == ["flat", "ok"]
+    with pytest.raises(CurateError, match="flat_std"):
+        load({"score.phash": {"flat_std": -1}})
+
+
+def test_dhash_of_a_picture_that_is_flat_but_for_a_spot():
+    small = Image.new("RGB", (90, 80), "white")
+    small.paste("black", (40, 40, 50, 50))  # a deviation of 30, and a step up and down in a few rows
+    assert hashes("dhash", small)[1] == ["flat"] and hashes("phash", small)[1] == ["ok"]
+    rows = np.zeros((8, 9), np.uint8)
+    rows[:5, 1::4] = 200
+    few, enough = rows.copy(), rows.copy()
+    few[4, 1] = 0  # 5 rows of 4 steps, less 2
+    assert hashes("dhash", *(Image.fromarray(p).convert("RGB") for p in (few, enough)))[1] == ["flat", "ok"]
 
 
 def test_options():
