@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,12 @@ import pyarrow.compute as pc
 
 from curate.ahead import Ahead, Chunk, Fault
 from curate.cluster import feeding_threads
+from curate.errors import CurateError
 from curate.images import ImageReader
-from curate.op import Rows, Score
+from curate.op import Op, Rows, Score, op_name
+from curate.op_fault import OP_MISTAKES, OpFault, described
 from curate.progress import console
+from curate.remarks import Remarks
 from curate.suspects import Suspects
 from curate.view import View
 
@@ -26,6 +29,9 @@ DEADLY = "killed_its_worker"
 
 #: So many rows in a row that all fail are no bad rows: something is wrong with the worker (a lost GPU, a full disk).
 ALL_FAILED = 8
+
+#: Characters of an error that a status keeps.
+ERROR_CHARACTERS = 300
 
 
 def status_column(table: str) -> str:
@@ -80,8 +86,8 @@ class Pass:
     Rows that have a value keep it: a later run with more rows computes only those.
     """
 
-    def __init__(self, view: View, plan: Sequence[Planned]):
-        self.view, self.plan = view, plan
+    def __init__(self, view: View, plan: Sequence[Planned], session: str = ""):
+        self.view, self.plan, self.session = view, plan, session
         for planned in plan:
             planned.op.setup()
         # A worker has one core, which two threads keep busy while one of them reads; or a GPU to feed.
@@ -92,10 +98,14 @@ class Pass:
 
     def careful(self, shard: int) -> dict[str, Any]:
         """After this shard failed once: slower, and it finds the rows that kill the worker."""
-        suspects = Suspects(self.view.store, self.plan[0].folder, shard)
+        suspects = Suspects(self.view.store, self.plan[0].folder, shard, self.session)
         report = self._pass(shard, suspects)
         suspects.clear()
         return report
+
+    def acquit(self, shard: int) -> None:
+        """The last attempt ended because a node was lost: no row is to blame for it."""
+        Suspects(self.view.store, self.plan[0].folder, shard, self.session).acquit()
 
     def _pass(self, shard: int, suspects: Suspects | None) -> dict[str, Any]:
         todo: dict[str, np.ndarray] = {}
@@ -114,6 +124,7 @@ class Pass:
         for planned in work:
             done = made[planned.folder]
             table = pa.table({"uid": uid, **_merged(planned, todo[planned.folder], parts[planned.folder], done)})
+            self.view.store.write_remarks(planned.folder, shard, remarks_of(table, planned.op, shard))
             self.view.store.write_part(planned.folder, shard, table)
         return {
             "rows": max(int(todo[p.folder].sum()) for p in work),
@@ -161,6 +172,21 @@ class Pass:
         for key, seconds in ahead.seconds.items():
             made[key].seconds += seconds
         return made
+
+
+def remarks_of(part: pa.Table, op: Op, shard: int) -> Remarks:
+    """Rows of a part without a value, by the reason that the op or the pass gave; the first example of each."""
+    remarks = Remarks()
+    status = flat(part[status_column(op.table())])
+    for entry in pc.value_counts(status).to_pylist():
+        word = entry["values"]
+        if word not in ("ok", SKIPPED):
+            kind, _, detail = word.partition(": ")
+            row = pc.index(status, pa.scalar(word, status.type)).as_py()
+            remarks.add(
+                kind, entry["counts"], f"shard {shard}, row {row}{': ' if detail else ''}{detail}", (shard, row)
+            )
+    return remarks
 
 
 def _rows_at_a_time(ops: Sequence[Score]) -> int:
@@ -226,7 +252,8 @@ class _Made:
                 for name, array in values.items():
                     made[name].append(array)
             if len(faults) == len(rows) >= ALL_FAILED:
-                raise faults[-1]
+                told = f"{op_name(type(self.op))}: all {len(rows)} rows of a batch failed: {described(faults[-1])}"
+                raise (OpFault if isinstance(faults[-1], OP_MISTAKES) else RuntimeError)(told) from faults[-1]
         return made
 
     def _halved(
@@ -235,11 +262,13 @@ class _Made:
         try:
             yield (rows, *self._batch(rows, columns, chunk))
             return
+        except CurateError:
+            raise
         except Exception as error:  # noqa: BLE001 - any fault of a row is its status
             if len(rows) == 1:
                 faults.append(error)
                 nulls = {name: pa.nulls(1, kind) for name, kind in self.op.makes().items()}
-                yield rows, nulls, [f"error: {type(error).__name__}: {error}"[:200]]
+                yield rows, nulls, [f"error: {described(error)}"[:ERROR_CHARACTERS]]
                 return
             if "out of memory" in str(error).lower() and self.size > len(rows) // 2:
                 self.size = max(1, len(rows) // 2)
@@ -264,35 +293,45 @@ class _Made:
             ready = chunk.texts.get(self.key)
             texts = [ready[i] for i in rows] if ready else self.op.prepare_texts(taken["text"].to_pylist())
         result = self.op.batch(Rows(taken, images, len(rows), texts))
-        return checked(result, self.op.makes(), len(rows)), status_words(result, len(rows))
+        return checked(result, self.op, len(rows)), status_words(result, self.op, len(rows))
 
 
-def checked(result: Mapping[str, Any], makes: Mapping[str, pa.DataType], rows: int) -> dict[str, pa.Array]:
+def checked(result: Mapping[str, Any], op: Op, rows: int) -> dict[str, pa.Array]:
     """What an op returned as arrays of the types that it declares.
 
     Raises:
-        ValueError: when a column is missing, or has not one value per row.
+        OpFault: when a column is missing, or has not one value per row.
     """
-    made = {}
-    for name, kind in makes.items():
-        if name not in result:
-            raise ValueError(f"the op made no column '{name}'")
-        made[name] = as_array(result[name], kind)
-        if len(made[name]) != rows:
-            raise ValueError(f"column '{name}' has {len(made[name])} values for {rows} rows")
-    return made
+    name = op_name(type(op))
+    if not isinstance(result, Mapping):
+        raise OpFault(f"{name}: `batch` must return columns by name, it returned {type(result).__name__}")
+    columns = {}
+    for column, kind in op.makes().items():
+        if column not in result:
+            raise OpFault(f"{name}: `batch` returned no column '{column}'; it returned: {', '.join(map(str, result))}")
+        columns[column] = as_array(_one_per_row(result[column], f"{name}: column '{column}'", rows), kind)
+    return columns
 
 
-def status_words(result: Mapping[str, Any], rows: int) -> list[str]:
+def _one_per_row(values: Any, what: str, rows: int) -> Any:
+    """Values as they are, when there is one for each row: known before any is converted, so that no row is blamed."""
+    if isinstance(values, (str, bytes, Mapping, Set)) or not hasattr(values, "__len__"):
+        raise OpFault(
+            f"{what} is a {type(values).__name__}, expected one value for each of {rows} rows, in their order"
+        )
+    if len(values) != rows:
+        raise OpFault(f"{what} has {len(values)} value{'s' * (len(values) != 1)} for {rows} rows")
+    return values
+
+
+def status_words(result: Mapping[str, Any], op: Op, rows: int) -> list[str]:
     """What an op says of each row, `ok` where it says nothing.
 
     Raises:
-        ValueError: when it has not one word per row.
+        OpFault: when it has not one word per row.
     """
-    words: list[str] = pa.array(result.get("status", ["ok"] * rows), pa.string()).fill_null("ok").to_pylist()
-    if len(words) != rows:
-        raise ValueError(f"status has {len(words)} words for {rows} rows")
-    return words
+    words = _one_per_row(result.get("status", ["ok"] * rows), f"{op_name(type(op))}: `status`", rows)
+    return pa.array(words, pa.string()).fill_null("ok").to_pylist()  # type: ignore[no-any-return]
 
 
 def _merged(planned: Planned, todo: np.ndarray, part: pa.Table | None, made: _Made) -> dict[str, pa.Array]:

@@ -26,7 +26,10 @@ from curate.progress import StepProgress, console
 ATTEMPTS = 3
 
 #: The same where the work looks for the rows to blame: each that kills its worker takes two attempts to be found.
-CAREFUL_ATTEMPTS = 12
+CAREFUL_ATTEMPTS = 24
+
+#: Lost nodes that a shard survives: they are no fault of its rows, but a run must end.
+LOST_NODES = 20
 
 #: A task for one shard; made once per worker, then called per shard. Returns a small report, never rows. Where it has a
 #: method `careful`, that is called from the second attempt on: it may look for the row that kills its worker.
@@ -43,9 +46,11 @@ class _Shards:
     def ready(self) -> None:
         """Answers once a node has room for this worker."""
 
-    def run(self, shard: int, attempt: int) -> dict[str, Any]:
+    def run(self, shard: int, attempt: int, acquitted: bool = False) -> dict[str, Any]:
         if self.work is None:
             self.work = _made(self.make, self.arguments)
+        if acquitted and hasattr(self.work, "acquit"):
+            self.work.acquit(shard)
         careful = getattr(self.work, "careful", None)
         return careful(shard) if attempt and careful else self.work(shard)
 
@@ -55,6 +60,13 @@ def _check_answers(address: str) -> None:
     host, _, port = address.rpartition("://")[2].partition(":")
     if port.isdigit():
         socket.create_connection((host, int(port)), timeout=10).close()
+
+
+def _node_was_lost(error: BaseException) -> bool:
+    """Whether a worker ended with its node, and not by what it worked on."""
+    from ray.exceptions import NodeDiedError
+
+    return isinstance(error, NodeDiedError) or "node has died" in str(error) or "node was terminated" in str(error)
 
 
 def _reason(error: BaseException) -> str:
@@ -83,6 +95,9 @@ class _Pool:
         self.hire, self.failed, self.allowed = hire, failed, allowed
         self.todo = deque(shards)
         self.attempts: dict[int, int] = {}
+        # Shards whose node was lost, how often, and those among them whose next attempt is still to come.
+        self.lost: dict[int, int] = {}
+        self.acquitted: set[int] = set()
         self.workers: list[Any] = []
         # What a worker was given, in the order in which it does it: a shard, or None while it starts. A worker that no
         # node has room for yet gets no shard, so the run does not wait for nodes that never come.
@@ -121,7 +136,9 @@ class _Pool:
             if len(given) >= (1 if suspects else 2):
                 return
             shard = self.todo.popleft()
-            self.given[worker.run.remote(shard, self.attempts.get(shard, 0))] = (shard, worker)
+            acquitted = shard in self.acquitted
+            self.acquitted.discard(shard)
+            self.given[worker.run.remote(shard, self.attempts.get(shard, 0), acquitted)] = (shard, worker)
 
     def _answers(self, worker: Any) -> Iterator[tuple[int, dict[str, Any]]]:
         """What a worker has done, in its order: when it dies, the first shard without an answer is to blame for it, and
@@ -141,7 +158,10 @@ class _Pool:
                     raise error.cause from None
                 self._blame(shard, error.cause)
             except RayError as error:
-                self._blame(shard, error)
+                if shard is not None and _node_was_lost(error) and self.lost.get(shard, 0) < LOST_NODES:
+                    self._acquit(shard)
+                else:
+                    self._blame(shard, error)
                 for behind in mine[number + 1 :]:
                     waiting = self.given.pop(behind)[0]
                     if waiting is not None:
@@ -152,6 +172,13 @@ class _Pool:
             else:
                 if shard is not None:
                     yield shard, report
+
+    def _acquit(self, shard: int) -> None:
+        """Its node is gone: the shard goes back, and the attempt does not count."""
+        self.lost[shard] = self.lost.get(shard, 0) + 1
+        self.acquitted.add(shard)
+        self.todo.append(shard)
+        console.print(f"[yellow]shard {shard}: its node was lost; it goes to another worker")
 
     def _blame(self, shard: int | None, cause: BaseException) -> None:
         if shard is None:

@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 
 from curate.annotate import flat
 from curate.near.forest import components, spanning_forest
+from curate.op import op_name
+from curate.op_fault import OpFault
 from curate.spill import by_key, read_spilled, spill
 from curate.view import View
 from curate.whole import _as_rows, pool_rows
@@ -78,7 +80,7 @@ class SpillBands:
             keyed |= there
             bands.append(frame.select(pl.Series("key", _mixed(values, band)), pl.all()).filter(there))
         if len(bands) != self.op.bands():
-            raise ValueError(f"{type(self.op).__name__}.keys gave {len(bands)} arrays, expected {self.op.bands()}")
+            raise OpFault(f"{op_name(type(self.op))}: `keys` gave {len(bands)} arrays, expected {self.op.bands()}")
         _write(self.view, work_file(self.folder, f"keyed/{shard:05d}.parquet"), pl.DataFrame({"row": rows[keyed]}))
         return bands
 

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+import re
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from curate.decoded import Decoded
 from curate.errors import CurateError, reworded, unknown
+from curate.op_source import code_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -86,7 +88,11 @@ class Op(BaseModel):
 
     def table(self) -> str:
         """The name its table has in the store."""
-        return self.name or type(self).__module__.rsplit(".", 1)[-1]
+        if self.name:
+            return self.name
+        name = op_name(type(self))
+        # A module of a user may hold several ops: each has a table of its own.
+        return _snake(name.rpartition(":")[2]) if ":" in name else name.rpartition(".")[2]
 
     @abstractmethod
     def makes(self) -> dict[str, pa.DataType]:
@@ -119,7 +125,9 @@ class Op(BaseModel):
     def spec(self) -> dict[str, Any]:
         """What decides its results, as it goes into a table's identity."""
         options = self.model_dump(mode="json", exclude=set(self.how))
-        return {"op": op_name(type(self)), "options": options, "version": self.version, "weights": self.weights()}
+        name = op_name(type(self))
+        code = {"code": code_of(type(self))} if ":" in name else {}
+        return {"op": name, "options": options, "version": self.version, "weights": self.weights(), **code}
 
 
 class Score(Op):
@@ -214,6 +222,14 @@ class Counted(Op):
         made_by: for each column the manifest's entry of its table.
         """
         return self.report(total)
+
+
+def _snake(name: str) -> str:
+    """
+    >>> _snake("WordCount"), _snake("CLIPScore2")
+    ('word_count', 'clip_score2')
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def op_name(cls: type[Op]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
@@ -9,8 +10,10 @@ from typing import Any
 
 from curate.annotate import Pass, Planned, status_column, unfinished
 from curate.cluster import Cluster
+from curate.errors import CurateError
 from curate.linked import Linked, run_linked
 from curate.op import Counted, Grouped, Op, Score
+from curate.progress import console
 from curate.remarks import Remarks, say
 from curate.store import identity
 from curate.view import View
@@ -50,6 +53,7 @@ def _scores(view: View, ops: Sequence[Score], cluster: Cluster) -> View:
     specs: dict[str, Any] = {}
     for op in ops:
         folder = after.folder_for(op)
+        _check_name(view, op)
         op.check_reads(_made_by(after, op, specs))
         specs[folder] = op.spec()
         plan.append(Planned(op, folder))
@@ -64,17 +68,37 @@ def _scores(view: View, ops: Sequence[Score], cluster: Cluster) -> View:
     seconds: dict[str, float] = {}
     cpus, gpus = max(op.cpus for op in ops), max(op.gpus() for op in ops)
     label = ", ".join(op.table() for op in ops)
-    work = {"view": after, "plan": plan}
+    work = {"view": after, "plan": plan, "session": secrets.token_hex(8)}
     for _, report in cluster.each(label[:40], Pass, work, shards, rows, cpus=cpus, gpus=gpus):
         for folder, spent in report["seconds"].items():
             seconds[folder] = seconds.get(folder, 0.0) + spent
     for planned in plan:
         known = view.store.manifest()["tables"].get(planned.folder, {}).get("complete", {})
         complete = {**known, view.pool(): _reads(after, planned.op)}
-        report = _summary(view, planned) if todo[planned.folder] else {}
-        more = {"report": report} if report else {}
+        more = _facts(view, planned) if todo[planned.folder] else {}
         _note(view, planned.op, planned.folder, seconds=seconds.get(planned.folder, 0.0), complete=complete, **more)
     return after
+
+
+def _check_name(view: View, op: Op) -> None:
+    """
+    Raises:
+        CurateError: when its table has the name of another op's table, whose columns would be lost to view.
+    """
+    manifest = view.store.manifest()
+    there = manifest["tables"].get(manifest["current"].get(op.table(), ""), {})
+    if there and there.get("op") != op.spec()["op"]:
+        raise CurateError(
+            f"{op.spec()['op']}: table '{op.table()}' of {view.store.url} is that of {there.get('op') or 'a filter'}: "
+            "give one of the two another `name`"
+        )
+    columns = view.store.columns()
+    for column in op.makes():
+        other = manifest["tables"].get(columns.get(column, ""), {})
+        if other and other["name"] != op.table():
+            console.print(
+                f"[yellow]{op.table()}: column '{column}' now comes from this table, not from '{other['name']}'"
+            )
 
 
 def _made_by(view: View, op: Op, coming: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,10 +108,14 @@ def _made_by(view: View, op: Op, coming: Mapping[str, Any]) -> dict[str, Any]:
     return {name: coming.get(folder) or tables.get(folder, {}) for name, folder in folders.items()}
 
 
-def _summary(view: View, planned: Planned) -> dict[str, Any]:
-    if type(planned.op).summary is Score.summary:
-        return {}
-    return planned.op.summary(view.store.scan(planned.folder))
+def _facts(view: View, planned: Planned) -> dict[str, Any]:
+    """What of a finished table goes into the manifest: the rows without a value by reason, the op's own summary."""
+    remarks = view.store.remarks(planned.folder)
+    say(planned.op.table(), remarks)
+    facts: dict[str, Any] = {"remarks": remarks.to_json()}
+    if type(planned.op).summary is not Score.summary:
+        facts["report"] = planned.op.summary(view.store.scan(planned.folder))
+    return facts
 
 
 def _reads(view: View, op: Score) -> str:
@@ -121,6 +149,7 @@ def _unfinished(view: View, plan: Sequence[Planned], shards: list[int]) -> dict[
 
 def _whole(view: View, op: Op, cluster: Cluster) -> View:
     folder = view.folder_for(op, whole=True)
+    _check_name(view, op)
     op.check_reads(_made_by(view, op, {}))
     # One that is not in the manifest was stopped before its end, even when all its parts are there.
     if folder in view.store.manifest()["tables"] and set(view.store.shard_rows()) <= view.store.parts(folder):

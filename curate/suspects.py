@@ -8,23 +8,33 @@ import numpy as np
 
 from curate.store import Store
 
+#: A row is blamed when its worker died so often while the row was worked on alone: once may be a kill from outside.
+KILLS = 2
+
 
 class Suspects:
     """Finds the rows of a shard that kill their worker: it leaves a note of what it is about to try, and the next
-    attempt reads it. A chunk that was being tried is taken row by row; a row that was being tried is set aside."""
+    attempt reads it. A chunk that was being tried is taken row by row; a row that killed twice alone is set aside.
 
-    def __init__(self, store: Store, folder: str, shard: int):
-        self.store, self.name = store, f"{folder}/.trying-{shard:05d}.json"
+    session: of the run that tries. What an earlier run was trying when it was stopped says nothing.
+    """
+
+    def __init__(self, store: Store, folder: str, shard: int, session: str = ""):
+        self.store, self.name, self.session = store, f"{folder}/.trying-{shard:05d}.json", session
         try:
             note = json.loads(store.read_bytes(self.name))
         except FileNotFoundError:
-            note = {"trying": [], "split": [], "deadly": []}
-        self.deadly: set[int] = set(note["deadly"])
-        self.fine: set[int] = set(note["split"])
-        if len(note["trying"]) == 1:
-            self.deadly.add(note["trying"][0])
-        else:
-            self.fine.update(note["trying"])
+            note = {}
+        self.deadly: set[int] = set(note.get("deadly", ()))
+        self.fine: set[int] = set(note.get("split", ()))
+        self.kills: dict[int, int] = {int(row): count for row, count in note.get("kills", {}).items()}
+        trying: list[int] = note.get("trying", []) if note.get("session") == session else []
+        self.fine.update(trying)
+        if len(trying) == 1:
+            row = trying[0]
+            self.kills[row] = self.kills.get(row, 0) + 1
+            if self.kills[row] >= KILLS:
+                self.deadly.add(row)
 
     def split(self, chunks: list[np.ndarray]) -> list[np.ndarray]:
         """Chunks in which something died as single rows, and known deadly rows by themselves."""
@@ -38,9 +48,26 @@ class Suspects:
         return cut
 
     def trying(self, rows: np.ndarray) -> None:
-        trying = [] if rows[0] in self.deadly else rows.tolist()
-        note = {"trying": trying, "split": sorted(self.fine), "deadly": sorted(self.deadly)}
+        self._note([] if rows[0] in self.deadly else rows.tolist())
+
+    def acquit(self) -> None:
+        """What was being tried is not to blame for the end of the last attempt."""
+        try:
+            note = json.loads(self.store.read_bytes(self.name))
+        except FileNotFoundError:
+            return
+        note["trying"] = []
         self.store.write_bytes(self.name, json.dumps(note).encode())
 
     def clear(self) -> None:
         self.store.remove(self.name)
+
+    def _note(self, trying: list[int]) -> None:
+        note = {
+            "session": self.session,
+            "trying": trying,
+            "split": sorted(self.fine),
+            "deadly": sorted(self.deadly),
+            "kills": self.kills,
+        }
+        self.store.write_bytes(self.name, json.dumps(note).encode())

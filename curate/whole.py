@@ -24,7 +24,8 @@ import pyarrow.compute as pc
 
 from curate.annotate import SKIPPED, checked, flat, status_column, status_words
 from curate.cluster import Cluster
-from curate.op import Counted, Grouped, Rows
+from curate.op import Counted, Grouped, Rows, op_name
+from curate.op_fault import OpFault
 from curate.partitions import forget, partitions_for, planned, rows_that_fit, runs_of, warn_of_skew
 from curate.spill import by_key, read_spilled, spill, spilled, spilled_rows
 from curate.view import View
@@ -52,11 +53,11 @@ def _part(
 ) -> pa.Table:
     """The part of one shard: values at `rows`, null elsewhere, with a status for every row."""
     status = np.where(inside, "no_value", SKIPPED).astype(object)
-    status[rows] = status_words(values, len(rows))
+    status[rows] = status_words(values, op, len(rows))
     index = np.full(len(inside), len(rows), np.int64)
     index[rows] = np.arange(len(rows))
     columns: dict[str, Any] = {"uid": uid}
-    for name, array in checked(values, op.makes(), len(rows)).items():
+    for name, array in checked(values, op, len(rows)).items():
         columns[name] = pa.concat_arrays([array, pa.nulls(1, array.type)]).take(pa.array(index))
     columns[status_column(op.table())] = pa.array(status, pa.string())
     return pa.table(columns)
@@ -82,7 +83,7 @@ class SpillKeys:
         frame = pl.concat([self._keys(shard) for shard in self.runs[run]])
         joined = b"".join(frame["key"])
         if len(joined) != 16 * len(frame):
-            raise ValueError(f"{type(self.op).__name__}.keys must give 16 bytes per row")
+            raise OpFault(f"{op_name(type(self.op))}: `keys` must give 16 bytes per row")
         partition = by_key(np.frombuffer(joined, ">u4")[::4], self.partitions)
         spill(self.view.store, f"{self.folder}/.work/groups", run, frame, partition, self.partitions)
         return {"rows": len(frame)}
@@ -112,7 +113,7 @@ class JudgePartition:
         frame = read_spilled(store, f"{work}/groups", len(self.runs), partition).sort("key", "shard", "row")
         verdict = self.op.judge(frame).select("shard", "row", *self.op.makes()).sort("shard", "row")
         if not verdict.select("shard", "row").equals(frame.select("shard", "row").sort("shard", "row")):
-            raise ValueError(f"{type(self.op).__name__}.judge must give one row for every row, with its shard and row")
+            raise OpFault(f"{op_name(type(self.op))}: `judge` must give one row for every row, with its shard and row")
         lasts = [run[-1] for run in self.runs]
         run = np.searchsorted(lasts, verdict["shard"].to_numpy())
         spill(store, f"{work}/verdicts", partition, verdict, run, len(self.runs))

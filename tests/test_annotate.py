@@ -16,8 +16,10 @@ from pydantic import Field
 
 from curate import ahead, decoded
 from curate.annotate import as_array
+from curate.errors import CurateError
 from curate.filter import Filter
 from curate.op import Rows, Score, load
+from curate.op_fault import OpFault
 from curate.scoring import annotate
 from curate.select import select
 from curate.view import View
@@ -213,7 +215,7 @@ def test_one_bad_row_costs_that_row(make_store):
     after = annotate(view, [Length(bad=("t3", "t4")), Twice()], HERE)
     assert column(after, "length") == [2, 2, 2, None, None, 2, 2, 2, 2, 2]
     status = after.store["length"].collect()["length_status"].to_list()
-    assert status[3] == "error: ValueError: cannot do 't3'"
+    assert status[3].startswith("error: ValueError: cannot do 't3' (test_annotate.py, line ")
     assert Counter(status) == {"ok": 8, status[3]: 1, status[4]: 1}
     assert after.store["twice"].collect()["twice_status"].to_list()[2:5] == ["ok", "no_length", "no_length"]
 
@@ -221,20 +223,52 @@ def test_one_bad_row_costs_that_row(make_store):
 @pytest.mark.parametrize(
     ("returns", "error"),
     [
-        (lambda n: {"x": [1.0] * (n + 1)}, "ValueError: column 'x' has 2 values for 1 rows"),
-        (lambda n: {"x": []}, "ValueError: column 'x' has 0 values for 1 rows"),
-        (lambda n: {"x": np.zeros(n + 1)}, "ValueError: column 'x' has 2 values for 1 rows"),
-        (lambda n: {"y": [1.0] * n}, "ValueError: the op made no column 'x'"),
-        (lambda n: {"x": ["word"] * n}, "ArrowInvalid"),
-        (lambda n: {"x": [1.0] * n, "status": ["ok"] * (n + 1)}, "ValueError: status has 2 words for 1 rows"),
-        (lambda n: None, "TypeError"),
+        (lambda n: {"x": [1.0] * (n + 1)}, "column 'x' has 4 values for 3 rows"),
+        (lambda n: {"x": [1.0]}, "column 'x' has 1 value for 3 rows"),
+        (lambda n: {"x": []}, "column 'x' has 0 values for 3 rows"),
+        (lambda n: {"x": np.zeros(n + 1)}, "column 'x' has 4 values for 3 rows"),
+        (lambda n: {"x": 1.5}, "column 'x' is a float, expected one value for each of 3 rows, in their order"),
+        (lambda n: {"x": np.float32(1.5)}, "column 'x' is a float32, expected one value for each of 3 rows"),
+        (lambda n: {"x": "abc"}, "column 'x' is a str, expected one value for each of 3 rows"),
+        (lambda n: {"x": {0: 1.0, 1: 2.0, 2: 3.0}}, "column 'x' is a dict, expected one value for each of 3 rows"),
+        (lambda n: {"x": (1.0 for _ in range(n))}, "column 'x' is a generator, expected one value for each of 3 rows"),
+        (lambda n: {"y": [1.0] * n}, "`batch` returned no column 'x'; it returned: y"),
+        (lambda n: {"x": [1.0] * n, "status": ["ok"] * (n + 1)}, "`status` has 4 values for 3 rows"),
+        (lambda n: {"x": [1.0] * n, "status": "ok"}, "`status` is a str"),
+        (lambda n: None, "`batch` must return columns by name, it returned NoneType"),
     ],
 )
-def test_what_does_not_fit_is_an_error_of_the_rows(make_store, returns, error):
-    view = annotate(make_store(3), [Odd(returns=returns)], HERE)
+def test_an_op_that_breaks_its_contract_stops_at_the_first_batch(make_store, returns, error):
+    calls = []
+
+    def counted(n: int) -> Any:
+        calls.append(n)
+        return returns(n)
+
+    with pytest.raises(OpFault) as caught:
+        annotate(make_store(3), [Odd(returns=counted)], HERE)
+    assert str(caught.value).startswith("test_annotate:Odd: " + error)
+    assert calls == [3]
+
+
+def test_values_of_the_wrong_type_cost_their_rows(make_store):
+    view = annotate(make_store(3), [Odd(returns=lambda n: {"x": ["word"] * n})], HERE)
     assert column(view, "x") == [None] * 3
     for status in view.store["odd"].collect()["odd_status"]:
-        assert status.startswith(f"error: {error}")
+        assert status.startswith("error: ArrowInvalid")
+
+
+def test_an_op_that_fails_for_every_row_stops_with_the_line_of_its_author(make_store):
+    def returns(n: int) -> Any:
+        return {"x": undefined_name}  # noqa: F821
+
+    with pytest.raises(OpFault) as caught:
+        annotate(make_store(20), [Odd(returns=returns)], HERE)
+    assert str(caught.value).startswith(
+        "test_annotate:Odd: all 10 rows of a batch failed: NameError: name 'undefined_name' is not defined "
+        "(test_annotate.py, line "
+    )
+    assert 'in returns: return {"x": undefined_name}' in str(caught.value)
 
 
 def test_a_value_of_the_wrong_type_costs_its_row(make_store):
@@ -423,3 +457,57 @@ def test_workers_do_as_this_process_does(make_store, ray_cluster):
             assert mine.equals(theirs)
     assert Path(view.store.url, there.columns["red"]).is_dir()
     assert load("score.words").table() == "words"
+
+
+# ---- tables have the names of their ops ----
+
+
+class OneOp(Length):
+    name: str = ""
+
+    def makes(self) -> dict[str, pa.DataType]:
+        return {"one": pa.int64()}
+
+    def batch(self, rows: Rows) -> Mapping[str, Any]:
+        return {"one": [1] * len(rows)}
+
+
+class AnotherOp(OneOp):
+    def makes(self) -> dict[str, pa.DataType]:
+        return {"other": pa.int64()}
+
+    def batch(self, rows: Rows) -> Mapping[str, Any]:
+        return {"other": [2] * len(rows)}
+
+
+def test_two_ops_of_one_module_have_two_tables(make_store):
+    view = make_store(3)
+    annotate(view, [OneOp()], HERE)
+    annotate(view, [AnotherOp()], HERE)
+    now = View.of(view.store)
+    assert column(now, "one", "other") == [(1, 2)] * 3
+    assert {"one_op", "another_op"} <= set(view.store.tables())
+
+
+def test_a_table_does_not_take_the_name_of_another_ops(make_store):
+    view = make_store(3)
+    annotate(view, [OneOp(name="mark")], HERE)
+    with pytest.raises(CurateError, match=r"test_annotate:AnotherOp: table 'mark' .* is that of test_annotate:OneOp"):
+        annotate(view, [AnotherOp(name="mark")], HERE)
+    assert column(View.of(view.store), "one") == [1] * 3
+
+
+# ---- rows without a value are counted ----
+
+
+def test_rows_without_a_value_are_counted_by_reason_with_an_example(make_store, capsys):
+    view = make_store(texts("t0", None, "t2", None, "t4"), 2)
+    annotate(view, [Length(bad=("t4",))], HERE)
+    entry = view.store.manifest()["tables"][view.store.manifest()["current"]["length"]]
+    remarks = entry["remarks"]
+    assert {kind: about["rows"] for kind, about in remarks.items()} == {"no_text": 2, "error": 1}
+    assert remarks["no_text"]["example"] == "shard 0, row 1"
+    assert remarks["error"]["example"].startswith("shard 2, row 0: ValueError: cannot do 't4'")
+    assert "length: 2 no_text (shard 0, row 1); 1 error (shard 2, row 0: ValueError" in capsys.readouterr().err.replace(
+        "\n", " "
+    )

@@ -187,5 +187,5 @@ def test_rows_that_kill_their_worker_are_found_and_marked(ray_cluster: Cluster, 
     assert found == [None if text == "poison" else len(text) for text in texts]
     folder = after.columns["length"]
     words = pl.concat([pl.DataFrame(after.store.read_part(folder, shard)) for shard in (0, 1)])
-    assert words["test_cluster_status"].value_counts(sort=True).rows() == [("ok", 58), ("killed_its_worker", 2)]
+    assert words["poison_status"].value_counts(sort=True).rows() == [("ok", 58), ("killed_its_worker", 2)]
     assert not [name for name in after.store.names(folder) if name.startswith(".")]
