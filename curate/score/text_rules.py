@@ -51,11 +51,13 @@ class TextRules(Score):
     """
 
     reads: ClassVar[tuple[str, ...]] = ("text",)
+    #: 2: ratios in 64 bits, so that 1 of 5 is not over a limit of 0.2.
+    version: ClassVar[int] = 2
     cite: ClassVar[str] = "after Sharma et al., Conceptual Captions, 2018; definitions are ours"
     batch_size: int = 10_000
 
     def makes(self) -> dict[str, pa.DataType]:
-        ratios = dict.fromkeys(("digit_ratio", "alnum_ratio", "capital_ratio", "repeat_ratio"), pa.float32())
+        ratios = dict.fromkeys(("digit_ratio", "alnum_ratio", "capital_ratio", "repeat_ratio"), pa.float64())
         return ratios | dict.fromkeys(("has_url", "has_file_name", "boilerplate"), pa.bool_())
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
@@ -77,13 +79,13 @@ class TextRules(Score):
             "has_url",
             "has_file_name",
             "boilerplate",
-            digit_ratio=_share("digits", "visible"),
-            alnum_ratio=1 - _share("signs", "visible", nothing=1),
-            capital_ratio=_share("capitalised", "words"),
-            repeat_ratio=1 - _share("distinct", "named", nothing=1),
+            digit_ratio=_share(pl.col("digits"), "visible"),
+            alnum_ratio=_share(pl.col("visible") - pl.col("signs"), "visible"),
+            capital_ratio=_share(pl.col("capitalised"), "words"),
+            repeat_ratio=_share(pl.col("named") - pl.col("distinct"), "named"),
         )
         return {name: made[name].to_arrow() for name in self.makes()}
 
 
-def _share(part: str, whole: str, nothing: float = 0) -> pl.Expr:
-    return pl.when(pl.col(whole) > 0).then(pl.col(part) / pl.col(whole)).otherwise(nothing)
+def _share(part: pl.Expr, whole: str) -> pl.Expr:
+    return pl.when(pl.col(whole) > 0).then(part / pl.col(whole)).otherwise(0.0)
