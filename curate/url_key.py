@@ -5,53 +5,66 @@ from __future__ import annotations
 import re
 from urllib.parse import quote
 
-import idna
 import polars as pl
+
+from curate.web.web_url import normal, without_blanks
 
 #: Parameters that say where a visitor came from, never which image is meant. Sizes (w=, h=, resize=) stay: they name
 #: different renditions.
 TRACKERS = r"(?i:utm_[^=&]*|gclid|gclsrc|dclid|gbraid|wbraid|fbclid|msclkid|yclid|igshid|mc_cid|mc_eid)"
 
-_DEFAULT_PORTS = {"http": "80", "https": "443"}
+# An address in the standard's spelling; schemes beside http(s) are kept in the key.
+_PARTS = re.compile(r"(https?|ftp|wss?):(//[^/?#]*)([^?#]*)(?:\?([^#]*))?")
 
-# Blanks and control characters around the whole.
-_ENDS = re.compile(r"\A[\s\x00-\x20]+|[\s\x00-\x20]+\Z")
+# The dot at the end of a host: the same name.
+_LAST_DOT = re.compile(r"(?<=[^./@])\.(?=(?::[0-9]+)?\Z)")
 
 # Printable ASCII that may stand in a path or query as it is (RFC 3986), `%` beside it.
 _LEGAL = "!*'();:@&=+$,/?[]-._~"
 
-# http(s) URLs that are their own key, but for the scheme: found without a Python call per row. No escapes, no dot
-# segments, at most one query parameter.
-_PLAIN = r"^https?:(//[a-z0-9-]+(?:\.[a-z0-9-]+)*/[A-Za-z0-9!*'();:@&=+$,/_~.-]*(?:\?[A-Za-z0-9!*'();:@=+$,/?_~.-]+)?)$"
-_NOT_PLAIN = rf"/\.\.?(?:[/?]|$)|\?{TRACKERS}(?:=|$)"
+# http(s) URLs that are their own key, but for the scheme: found without a Python call per row. The host's last label
+# is no number; no escapes, no dot segments, no coded labels, at most one query parameter.
+_PLAIN = (
+    r"^https?:(//(?:[a-z0-9-]+\.)*[a-z][a-z0-9-]*/[A-Za-z0-9!*'();:@&=+$,/_~.-]*(?:\?[A-Za-z0-9!*();:@=+$,/?_~.-]+)?)$"
+)
+_NOT_PLAIN = rf"/\.\.?(?:[/?]|$)|//(?:[^/]*\.)?xn--|\?{TRACKERS}(?:=|$)"
 
 
 def url_key(url: str) -> str:
-    """The key of one URL; a text that is no hierarchical URL is its own key, less blanks at its ends.
+    """The key of one URL; a text that is no URL of a host is its own key, less blanks at its ends. Never an error.
 
-    Blanks at the ends, tabs, line ends and the fragment go; scheme and host in lower case, IDNA; the scheme's own port
-    goes, and http and https are one; `.` and `..` are resolved; needless escapes are undone, the others in upper case;
-    query parameters sorted by name, trackers dropped. The path keeps its case. A key is its own key.
-    Normalisation of our own after RFC 3986, section 6 (published pipelines compare the raw text).
+    The URL is read as fetching reads it (the WHATWG standard: case, IDNA, default ports, dot segments, hosts written
+    as numbers, backslashes). Beyond that http and https are one; the dot at a host's end, the fragment and needless
+    escapes go, other escapes are in upper case; query parameters are sorted by name, trackers dropped. The path keeps
+    its case. A key is its own key. Beyond the standard this is a normalisation of our own (published pipelines compare
+    the raw text).
 
     >>> url_key("HTTP://Example.COM:80/a/../b%7Ec?utm_source=x&b=2&a=1#f")
     '//example.com/b~c?a=1&b=2'
     >>> url_key("https://example.com") == url_key("http://example.com/") == "//example.com/"
     True
     """
-    text = _ENDS.sub("", url)
-    text = re.sub(r"[\t\n\r]", "", text)
-    split = re.match(r"(?:([A-Za-z][A-Za-z0-9+.-]*):)?//([^/?#]*)([^?#]*)(?:\?([^#]*))?", text)
+    text = without_blanks(url)
+    split = _PARTS.match(_normal(text))
     if split is None:
         return text
     scheme, authority, path, query = (part or "" for part in split.groups())
-    scheme = scheme.lower()
-    host = _authority(authority, scheme)
-    key = f"//{host}{_path(path)}"
-    if scheme and scheme not in _DEFAULT_PORTS:
+    key = f"{_LAST_DOT.sub('', authority)}{_escapes(path)}"
+    if scheme not in ("http", "https"):
         key = f"{scheme}:{key}"
     query = _query(query)
     return f"{key}?{query}" if query else key
+
+
+def _normal(text: str) -> str:
+    """The standard's spelling; empty for what it does not take."""
+    try:
+        if not text.startswith("//"):
+            return normal(text)
+        # Without its scheme, as a key is: no port is a default one.
+        return max((normal(scheme + text) for scheme in ("https:", "http:")), key=len)
+    except ValueError:
+        return ""
 
 
 def url_keys(urls: pl.Series) -> pl.Series:
@@ -61,26 +74,6 @@ def url_keys(urls: pl.Series) -> pl.Series:
     rows = (~ready).arg_true()
     made = [None if url is None else url_key(url) for url in urls.gather(rows).to_list()]
     return plain.scatter(rows, pl.Series(made, dtype=pl.String))
-
-
-def _authority(authority: str, scheme: str) -> str:
-    user, at, place = authority.rpartition("@")
-    host, _, port = place.rpartition(":")
-    # A key has lost its scheme, so what is left of its port is no longer a default one.
-    if scheme in _DEFAULT_PORTS and re.fullmatch(r".*:[0-9]*", place, re.S):
-        port = port.lstrip("0") or port[:1]
-        place = host if port in ("", _DEFAULT_PORTS[scheme]) else f"{host}:{port}"
-    host, colon, port = place.rpartition(":") if re.fullmatch(r".*:[0-9]+", place, re.S) else (place, "", "")
-    return f"{user}{at}{_host(host)}{colon}{port}"
-
-
-def _host(host: str) -> str:
-    if host.isascii():
-        return host.lower()
-    try:
-        return idna.encode(host, uts46=True).decode().lower()
-    except (idna.IDNAError, UnicodeError):
-        return quote(host, safe="[]:%", errors="surrogatepass").lower()
 
 
 def _escapes(text: str) -> str:
@@ -97,19 +90,6 @@ def _escapes(text: str) -> str:
     if "%" in text:
         text = re.sub(r"%([0-9A-Fa-f]{2})?", one, text)
     return quote(text, safe=_LEGAL + "%", errors="surrogatepass")
-
-
-def _path(path: str) -> str:
-    kept: list[str] = []
-    segments = _escapes(path).split("/")[1:]
-    for number, segment in enumerate(segments, 1):
-        if segment == "..":
-            del kept[-1:]
-        if segment not in (".", ".."):
-            kept.append(segment)
-        elif number == len(segments):
-            kept.append("")
-    return "/" + "/".join(kept)
 
 
 def _query(query: str) -> str:

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
+import socket
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pytest
-from conftest import HERE, MakeStore, picture
+from conftest import HERE, MakeStore, column, picture
 
+from curate.balance.one_text import OneText
 from curate.cluster import Cluster
+from curate.dedupe.exact import Exact
+from curate.dedupe.shared import Shared
 from curate.demo.server import serve
 from curate.download import DownloadOptions, DownloadShard, download, folder_of, is_tar_of
 from curate.image_columns import IMAGE_FIELDS
+from curate.op import Rows
+from curate.pipeline import NO_IMAGE
 from curate.read import ReadOptions, read
+from curate.scoring import annotate
+from curate.select import select
 from curate.store import Store
+from curate.write import WriteOptions, write
 
 LOOPBACK = "127.0.0.0/8"
 
@@ -84,6 +96,49 @@ def test_processes_keep_what_else_the_cluster_was_told(
     download(view, options(processes=2), run)
     assert [(c.address, c.workers, c.memory) for c in seen] == [("auto", 2, 123)]
     assert started == [run] and started[0] is run, "the run's own cluster owns Ray, and stops it"
+
+
+PARTS = [
+    "http://",
+    "https:\\\\",
+    "//",
+    *"[]@:/?#%|",
+    "%00",
+    "%zz",
+    "::1",
+    "127.0.0.1",
+    "xn--a",
+    "99999",
+    "0x7f.1",
+    "a.b",
+]
+PARTS += ["0x7f.1", "\t", "\n", "\0", "\u202e", "\ufeff", "\u3002", "\ufffe", "\U0001f600", "e\u0301"]
+HOSTILE = ["http://[]@", "http://[", "http://a:b:c/", "http://ex%41mple.com", "http://[]:80", "http://@", "http://%"]
+
+
+def test_every_hostile_url_is_a_row_from_reading_to_writing(
+    make_store: MakeStore, site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No text in the url column stops a step: in planning, as a key of duplicates, in the shards."""
+
+    def nowhere(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "no such host")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nowhere)
+    draw = random.Random(7)
+    odd = ["".join(draw.choices(PARTS, k=draw.randint(1, 7))) for _ in range(300)]
+    urls = [*HOSTILE, "", *odd, *(f"http://{text}" for text in odd)]
+    good = [f"{site}/ok/a.jpg?{text}" for text in odd[:50]]
+    view = make_store([{"url": url} for url in [*urls, *good, None]], rows_per_shard=400)
+    view = annotate(view, [Exact(by="url"), Shared(by="url", distinct="text")], HERE)
+    assert len(OneText(by="url").keys(Rows({"url": pa.array([*urls, None])}))) == len(urls) + 1
+    view = download(view, options(), HERE)
+    status = Counter(column(view, "status"))
+    assert set(status) == {"bad_url", "dns", "address_refused", "connect", "success"}
+    assert status.total() == len(urls) + 51 and status["success"] >= 50
+    view, _ = select(view, NO_IMAGE)
+    write(view, WriteOptions(to=str(tmp_path / "out")), HERE)
+    assert set(pl.read_parquet(tmp_path / "out" / "*.parquet")["url"]) >= set(good)
 
 
 NAMES = ["image:x", "image:", "image:status_of", "Image:status", "image", "status", "\0image:x"]

@@ -26,6 +26,7 @@ class OneText(Grouped):
     """
 
     cite: ClassVar[str] = "MetaCLIP 2, 2025"
+    version: ClassVar[int] = 2  # keys of URLs: read by the standard's rules
     by: str = "sha256"
     seed: int = 0
 

@@ -27,6 +27,7 @@ class Exact(Grouped):
     """
 
     cite: ClassVar[str] = "exact keys as LAION, DataComp and MetaCLIP drop them; Schuhmann et al., 2022"
+    version: ClassVar[int] = 2  # keys of URLs: read by the standard's rules
     batch_size: int = 10_000
     by: str | tuple[str, ...] = "url"
     keep: str = "smallest_uid"

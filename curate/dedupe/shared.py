@@ -24,6 +24,7 @@ class Shared(Grouped):
     """
 
     cite: ClassVar[str] = "Jia et al., ALIGN, 2021"
+    version: ClassVar[int] = 2  # keys of URLs: read by the standard's rules
     by: str = "text"
     distinct: str = "sha256"
 

@@ -6,7 +6,6 @@ something else a second later: `guarded_socket` judges the address that is about
 """
 
 import ipaddress
-import re
 import socket
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -50,8 +49,6 @@ _SPECIAL6 = [
 ]
 # Where the last 32 bits are the IPv4 address: mapped, translated (RFC 2765), NAT64.
 _ENDS_IN_IPV4 = [ipaddress.IPv6Network(text) for text in ("::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")]
-# "127.1", "2130706433", "0177.0.0.1", "0x7f.1": the C library reads them all as 127.0.0.1.
-_NUMERIC_HOST = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+))*\.?", re.IGNORECASE)
 
 
 class AddressRefused(OSError):
@@ -91,20 +88,6 @@ def _is_public(address: Address) -> bool:
     if isinstance(address, ipaddress.IPv4Address):
         return not any(address in network for network in _SPECIAL4)
     return address in _GLOBAL6 and not any(address in network for network in _SPECIAL6)
-
-
-def numeric_host(host: str) -> str | None:
-    """The dotted form of a host written as numbers, None for a name. ValueError when it is no address.
-
-    >>> numeric_host("2130706433"), numeric_host("0x7f.1"), numeric_host("example.com")
-    ('127.0.0.1', '127.0.0.1', None)
-    """
-    if not _NUMERIC_HOST.fullmatch(host):
-        return None
-    try:
-        return socket.inet_ntoa(socket.inet_aton(host.rstrip(".")))
-    except OSError:
-        raise ValueError(f"host '{host}' is not an address") from None
 
 
 def guarded_socket(allowed: Sequence[Network]) -> Callable[[tuple[Any, ...]], socket.socket]:

@@ -29,5 +29,5 @@ def _asked_seconds(retry_after: str | None) -> float:
         return float(retry_after)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except (ValueError, OverflowError):
+    except Exception:  # noqa: BLE001 - the standard library has more errors for odd dates than it names
         return 0.0

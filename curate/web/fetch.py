@@ -21,7 +21,7 @@ from curate.web.backoff import seconds_to_wait
 from curate.web.host_turns import HostTurns
 from curate.web.http_session import http_session
 from curate.web.robots_tag import is_disallowed
-from curate.web.web_url import BadURL, host_of, parse_url
+from curate.web.web_url import BadURL, WebURL, host_of, parse_url
 
 STATUS = {
     "success": "the whole body arrived",
@@ -110,7 +110,7 @@ class _Stop(Exception):
 class _Job:
     """One distinct URL of the shard, and what its attempts have found so far."""
 
-    url: URL
+    url: WebURL
     rows: list[int]
     attempts: int = 0
     seconds: float = 0.0
@@ -130,9 +130,9 @@ async def fetch(urls: Sequence[str | None], options: FetchOptions) -> AsyncGener
     Close the generator (`contextlib.aclosing`) when leaving early.
     """
     turns: HostTurns[_Job] = HostTurns(options.per_host)
-    distinct, bad = _plan(urls, turns)
-    for row, problem in bad:
-        yield row, Fetched("bad_url", problem)
+    distinct, bad = _plan(urls, turns, options)
+    for row, (status, problem) in bad:
+        yield row, Fetched(status, _storable(problem))
     token = f" ({options.user_agent_token})" if options.user_agent_token else ""
     opened = http_session(
         user_agent=options.user_agent + token,
@@ -146,21 +146,24 @@ async def fetch(urls: Sequence[str | None], options: FetchOptions) -> AsyncGener
                 yield row, job.result
 
 
-def _plan(urls: Sequence[str | None], turns: HostTurns[_Job]) -> tuple[int, list[tuple[int, str]]]:
+def _plan(
+    urls: Sequence[str | None], turns: HostTurns[_Job], options: FetchOptions
+) -> tuple[int, list[tuple[int, tuple[str, str]]]]:
     """Queue a job for each distinct URL; how many, and the rows without one. `turns` alone keeps the jobs: a finished
     job carries a body, so any other list of them would hold the whole shard in memory.
     """
-    jobs: dict[str | None, _Job] = {}
+    jobs: dict[WebURL, _Job] = {}
     bad = []
     for row, text in enumerate(urls):
-        key = text.strip() if isinstance(text, str) else None
-        if key in jobs:
-            jobs[key].rows.append(row)
-            continue
         try:
-            jobs[key] = _Job(parse_url(key), [row])
-        except BadURL as problem:
-            bad.append((row, str(problem)))
+            url = parse_url(text)
+        except Exception as problem:  # noqa: BLE001 - a row's URL is the row's affair, whatever a parser makes of it
+            bad.append((row, _explain(problem, options)))
+            continue
+        if url in jobs:
+            jobs[url].rows.append(row)
+        else:
+            jobs[url] = _Job(url, [row])
     for job in jobs.values():
         turns.add(host_of(job.url), job)
     return len(jobs), bad
@@ -245,9 +248,9 @@ async def _follow(session: aiohttp.ClientSession, turns: HostTurns[_Job], job: _
     raise _Stop("too_many_redirects", f"more than {options.max_redirects} redirects, the last one to {url}")
 
 
-async def _hop(session: aiohttp.ClientSession, url: URL, job: _Job, options: FetchOptions) -> bytes | URL:
+async def _hop(session: aiohttp.ClientSession, url: WebURL, job: _Job, options: FetchOptions) -> bytes | WebURL:
     """One request: the body, or the URL that it redirects to."""
-    async with session.get(url, allow_redirects=False) as response:
+    async with session.get(URL(url.href, encoded=True), allow_redirects=False) as response:
         headers = response.headers
         job.http_status, job.content_type = response.status, headers.get("Content-Type")
         if response.status in _REDIRECTS and "Location" in headers:
@@ -278,6 +281,8 @@ def _explain(problem: Exception, options: FetchOptions) -> tuple[str, str]:
     """The status word and the message of a failed attempt."""
     message = f"{type(problem).__name__}: {problem}"[:300]  # of a foreign error: it may quote the whole answer
     match problem:
+        case BadURL():
+            return "bad_url", str(problem)
         case _Stop():
             return problem.status, str(problem)
         case asyncio.TimeoutError():
