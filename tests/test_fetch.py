@@ -1,6 +1,7 @@
 """The fetch engine against a real server on loopback: every status, the limits, and how often the server is asked."""
 
 import asyncio
+import json
 import socket
 import threading
 import time
@@ -9,9 +10,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import aclosing
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from aiohttp import web
+from multidict import CIMultiDict
 from pydantic import ValidationError
 
 from curate.web.backoff import seconds_to_wait
@@ -123,8 +126,9 @@ class Server:
         target = f"/hops/{int(rest) - 1}" if rest != "1" else "/ok"
         return web.Response(status=301, headers={"Location": target})
 
-    async def do_robots(self, request: web.Request, rest: str) -> web.StreamResponse:
-        return web.Response(body=PICTURE, headers={"X-Robots-Tag": request.query["tag"]})
+    async def do_with(self, request: web.Request, rest: str) -> web.StreamResponse:
+        headers = CIMultiDict(map(tuple, json.loads(request.query["headers"])))
+        return web.Response(body=PICTURE, headers=headers)
 
     async def do_odd(self, request: web.Request, rest: str) -> web.StreamResponse:
         assert request.transport is not None
@@ -288,23 +292,34 @@ def test_max_redirects_is_exact(server: Server) -> None:
     assert get(f"{server.url}/ok", max_redirects=0)[0].status == "success"
 
 
-@pytest.mark.parametrize(
-    ("tag", "token", "status"),
-    [
-        ("noai", None, "disallowed"),
-        ("nofollow, NoImageAI", None, "disallowed"),
-        ("nofollow", None, "success"),
-        ("otherbot: noai, noindex", None, "success"),
-        ("mybot: noai", "MyBot", "disallowed"),
-        ("noai, otherbot: nofollow", None, "disallowed"),
-        ("unavailable_after: 25 Jun 2030 15:00:00 PST, noindex", None, "disallowed"),
-    ],
-)
-def test_robots_header(server: Server, tag: str, token: str | None, status: str) -> None:
-    (found,) = get(f"{server.url}/robots?tag={tag}", user_agent_token=token)
-    assert found.status == status
-    assert ("MyBot" in server.headers["User-Agent"]) == (token is not None)
-    assert get(f"{server.url}/robots?tag={tag}", disallowed_header_directives=[])[0].status == "success"
+OTHERS = [("X-Robots-Tag", "nofollow"), ("X-Robots-Tag", "otherbot: noai, noindex"), ("TDM-Reservation", "0")]
+FORBIDS = [
+    ("X-Robots-Tag", "none"),
+    ("X-Robots-Tag", "curate: noai"),
+    ("TDM-Reservation", "1"),
+    ("x-robots-TAG", "noai"),
+]
+
+
+def test_opt_outs_in_headers(server: Server) -> None:
+    def status(*headers: tuple[str, str], **options: Any) -> str:
+        return get(f"{server.url}/with?headers={quote(json.dumps(headers))}", **options)[0].status
+
+    assert status(*OTHERS) == "success"
+    for header in FORBIDS:
+        assert status(header) == status(*OTHERS, header) == "disallowed", header
+        assert status(header, disallowed_header_directives=[]) == "success"
+    assert status(("TDM-Reservation", "1"), disallowed_header_directives=["noai"]) == "success"
+    assert status(("X-Robots-Tag", "mybot: noai")) == "success"
+    assert status(("X-Robots-Tag", "mybot: noai"), user_agent_token="MyBot/1.0") == "disallowed"
+
+
+def test_the_user_agent_says_who_asks(server: Server) -> None:
+    get(f"{server.url}/ok", user_agent_token="MyBot", user_agent_contact="https://example.com/crawl")
+    sent = server.headers["User-Agent"]
+    assert sent == "Mozilla/5.0 (compatible; curate; image-text dataset builder) (MyBot) (+https://example.com/crawl)"
+    with pytest.raises(ValidationError, match="printable ASCII"):
+        build(user_agent_contact="a@b\r\nX: y")
 
 
 def test_no_connection(server: Server) -> None:

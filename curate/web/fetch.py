@@ -20,7 +20,7 @@ from curate.web.address import AddressRefused
 from curate.web.backoff import seconds_to_wait
 from curate.web.host_turns import HostTurns
 from curate.web.http_session import http_session
-from curate.web.robots_tag import is_disallowed
+from curate.web.robots_tag import TDM, is_disallowed, is_reserved
 from curate.web.web_url import BadURL, WebURL, host_of, parse_url
 
 STATUS = {
@@ -34,7 +34,7 @@ STATUS = {
     "truncated": "the connection ended before the declared length",
     "too_large": "more than max_bytes, declared or received",
     "empty": "the body has no bytes",
-    "disallowed": "an X-Robots-Tag header forbids the use",
+    "disallowed": "an X-Robots-Tag or TDM-Reservation header forbids the use",
     "too_many_redirects": "more than max_redirects redirects",
     "http_<code>": "the server answered with that code: http_404, http_503, ...",
     "error": "anything else; the message says what",
@@ -66,12 +66,15 @@ class FetchOptions(BaseModel):
     per_host: int = Field(default=16, gt=0)
     user_agent: Annotated[str, Field(min_length=1)] = "Mozilla/5.0 (compatible; curate; image-text dataset builder)"
     user_agent_token: str | None = None  # who runs the crawl: sent with the user agent, matched in X-Robots-Tag
-    disallowed_header_directives: tuple[str, ...] = ("noai", "noimageai", "noindex", "noimageindex")
+    user_agent_contact: str | None = (
+        None  # where its people are reached (a page or an address): sent with the user agent
+    )
+    disallowed_header_directives: tuple[str, ...] = ("noai", "noimageai", "noindex", "noimageindex", TDM)
     allow_private_addresses: tuple[IPvAnyNetwork, ...] = ()
     max_redirects: int = Field(default=5, ge=0)
     verify_tls: bool = True
 
-    @field_validator("user_agent", "user_agent_token")
+    @field_validator("user_agent", "user_agent_token", "user_agent_contact")
     @classmethod
     def _fits_a_header(cls, value: str | None) -> str | None:
         if value is not None and not (value.isascii() and value.isprintable()):
@@ -82,6 +85,13 @@ class FetchOptions(BaseModel):
     @classmethod
     def _lower_case(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(directive.strip().lower() for directive in value)
+
+    @property
+    def sent_user_agent(self) -> str:
+        """The User-Agent header: who asks, for whom, and where they are reached."""
+        token = f" ({self.user_agent_token})" if self.user_agent_token else ""
+        contact = f" (+{self.user_agent_contact})" if self.user_agent_contact else ""
+        return self.user_agent + token + contact
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +143,8 @@ async def fetch(urls: Sequence[str | None], options: FetchOptions) -> AsyncGener
     distinct, bad = _plan(urls, turns, options)
     for row, (status, problem) in bad:
         yield row, Fetched(status, _storable(problem))
-    token = f" ({options.user_agent_token})" if options.user_agent_token else ""
     opened = http_session(
-        user_agent=options.user_agent + token,
+        user_agent=options.sent_user_agent,
         allowed=options.allow_private_addresses,
         verify_tls=options.verify_tls,
         dns_threads=options.concurrency,
@@ -258,9 +267,11 @@ async def _hop(session: aiohttp.ClientSession, url: WebURL, job: _Job, options: 
         if response.status not in (200, 203):  # 202 is a challenge page, 206 a part of the file
             job.retry_after = headers.get("Retry-After")
             raise _Stop(f"http_{response.status}", response.reason or "")
-        tags = headers.getall("X-Robots-Tag", [])
-        if is_disallowed(tags, options.disallowed_header_directives, options.user_agent_token):
+        tags, directives = headers.getall("X-Robots-Tag", []), options.disallowed_header_directives
+        if is_disallowed(tags, directives, options.user_agent_token):
             raise _Stop("disallowed", f"X-Robots-Tag: {', '.join(tags)}"[:300])
+        if TDM in directives and is_reserved(headers.getall("TDM-Reservation", [])):
+            raise _Stop("disallowed", "TDM-Reservation: 1")
         if (response.content_length or 0) > options.max_bytes:
             raise _Stop("too_large", f"{response.content_length} bytes declared, at most {options.max_bytes} taken")
         chunks, size = [], 0
