@@ -6,11 +6,11 @@ import sys
 import time
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-#: Messages go to stderr, so that what a command prints can be piped.
-console = Console(stderr=True, highlight=False)
+from curate.terminal import console
+
+__all__ = ["StepProgress", "console"]
 
 LOG_EVERY_SECONDS = 15.0
 

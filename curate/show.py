@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -15,12 +14,10 @@ from curate.filter import library, load_filter, read_yaml
 from curate.op import about, find, names
 from curate.op_report import sentence, tables
 from curate.remarks import Remarks
+from curate.terminal import out
 
 if TYPE_CHECKING:
     from curate.probe import Forecast
-
-#: What a command is asked for goes to stdout.
-out = Console(highlight=False)
 
 #: Reasons shown per step; the report and `Dataset.funnel` have all.
 REASONS = 12

@@ -19,7 +19,8 @@ from curate.demo.server import serve
 from curate.pipeline import load_pipeline, run
 from curate.progress import console
 from curate.report import write_report
-from curate.show import out, print_funnel
+from curate.show import print_funnel
+from curate.terminal import out
 
 #: The urls are part of the pool, and which copy of an image is kept hangs on them: same port, same result.
 USUAL_PORT = 8765

@@ -14,7 +14,6 @@ from typing import Any
 import fsspec
 import yaml
 from pydantic import ValidationError
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -27,8 +26,7 @@ from curate.metadata.corpus_text import TextFile, expand, find, tokenizer
 from curate.metadata.rules import Rules
 from curate.metadata.wordnet import WORDNET, names
 from curate.source import ends
-
-out = Console(highlight=False)
+from curate.terminal import out
 
 LANGUAGE = "{language}"
 EXAMPLES = 3
