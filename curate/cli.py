@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
-from rich.markup import escape
 
 from curate import __version__
-from curate.errors import CurateError
-from curate.progress import console
+from curate.causes import explained
+from curate.errors import CurateError, Findings, findings_of
+from curate.terminal import console, out
+from curate.user_code import said, user_line
 
 if TYPE_CHECKING:
     from curate.cluster import Cluster
@@ -23,8 +27,14 @@ app = typer.Typer(
     help="Billions of (image URL, caption) pairs into a training set.",
 )
 
-#: Exit code after Ctrl-C, by convention 128 + SIGINT.
-STOPPED = 130
+#: Exit codes: 0 is done, FAULT a fault that is said in words, USAGE a command that there is not (typer's own code).
+FAULT, USAGE = 1, 2
+
+#: Exit codes after Ctrl-C and when the reader of a pipe has gone, by convention 128 + the signal.
+STOPPED, PIPE_CLOSED = 130, 141
+
+#: Set to 1, every error keeps its traceback.
+TRACEBACK = "CURATE_TRACEBACK"
 
 StoreArg = Annotated[str, typer.Argument(metavar="STORE", help="Root of a store: local, or any fsspec URL.")]
 AddressOption = Annotated[
@@ -32,7 +42,7 @@ AddressOption = Annotated[
 ]
 WorkersOption = Annotated[
     Optional[int],
-    typer.Option(help="Size of each pool; 0 works in this process, without Ray. Default: all CPUs or GPUs."),
+    typer.Option(min=0, help="Size of each pool; 0 works in this process, without Ray. Default: all CPUs or GPUs."),
 ]
 MemoryOption = Annotated[
     Optional[str],
@@ -47,14 +57,23 @@ def _cluster(address: str | None, workers: int | None, memory: str | None = None
     return Cluster(address, workers, memory_size(memory, "--memory") if memory else None)
 
 
-def _pairs(given: list[str]) -> dict[str, str]:
-    pairs = {}
-    for item in given:
+def _pairs(items: list[str]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for item in items:
         name, equals, value = item.partition("=")
-        if not equals:
+        if not equals or not name:
             raise CurateError(f"--set {item}: write it as name=value")
+        if pairs.get(name, value) != value:
+            raise CurateError(f"--set {name} stands twice, with '{pairs[name]}' and '{value}': choose one")
         pairs[name] = value
     return pairs
+
+
+def _ops(specs: list[str]) -> list[Any]:
+    """Ops as they are written on the command line, each as YAML has it."""
+    from curate.yaml_text import parse
+
+    return [parse(spec, f"op '{spec}'") for spec in specs]
 
 
 @app.command()
@@ -71,11 +90,11 @@ def run(
     from curate.pipeline import run as run_pipeline
     from curate.show import print_funnel
 
-    loaded = load_pipeline(pipeline, _pairs(set_))
-    cluster = _cluster(address, workers, memory)
+    variables, cluster = _pairs(set_), _cluster(address, workers, memory)
     if check:
-        typer.echo(f"{loaded.name}: {len(loaded.steps)} steps, nothing wrong found")
+        _check(pipeline, variables, cluster)
         return
+    loaded = load_pipeline(pipeline, variables)
     try:
         result = run_pipeline(loaded, cluster)
     finally:
@@ -84,8 +103,28 @@ def run(
     if result["written"]:
         from curate.report import write_report
 
-        typer.echo(f"report: {write_report(loaded.root)}")
-    typer.echo(f"store: {loaded.root}   (curate show {loaded.root})")
+        out.say(f"report: {write_report(loaded.root)}")
+    out.say(f"store: {loaded.root}   (curate show {loaded.root})")
+
+
+def _check(pipeline: str, variables: dict[str, str], cluster: Cluster) -> None:
+    """Print what was checked, or raise all that is wrong."""
+    from curate.pipeline import load_pipeline
+    from curate.place_check import cluster_fault
+    from curate.steps import summary
+
+    faults: list[str] = []
+    try:
+        loaded = load_pipeline(pipeline, variables)
+    except CurateError as error:
+        faults += findings_of(error)
+    if fault := cluster_fault(cluster):
+        faults.append(fault)
+    if faults:
+        raise Findings(faults)
+    out.say(f"{loaded.name}: {len(loaded.steps)} steps, nothing wrong found")
+    ray = f"; the Ray cluster at {cluster.address} answers" if cluster.address else ""
+    out.say(f"checked: {summary(loaded)}{ray}")
 
 
 @app.command()
@@ -117,16 +156,13 @@ def score(
     memory: MemoryOption = None,
 ) -> None:
     """Compute columns of a store; rows and tables that are there already are not computed again."""
-    import yaml
-
     from curate.filter import load_filter
     from curate.op import load_all
     from curate.scoring import annotate
     from curate.store import Store
     from curate.view import View
 
-    specs = [yaml.safe_load(op) for op in ops] + [op for name in filter_ for op in load_filter(name).ops]
-    loaded = load_all(specs)
+    loaded = load_all(_ops(ops) + [op for name in filter_ for op in load_filter(name).ops])
     if not loaded:
         raise CurateError("name at least one op, or --filter NAME; `curate list` shows them")
     view = View.of(Store(store), f"keep_{after.removeprefix('keep_')}" if after else None)
@@ -140,8 +176,8 @@ def score(
         cluster.stop()
     for op in loaded:
         columns = ", ".join(op.makes())
-        typer.echo(f"{op.table()}: {columns}   in {store}/{after_view.columns[next(iter(op.makes()))]}")
-    typer.echo(f"{time.monotonic() - began:.1f} s")
+        out.say(f"{op.table()}: {columns}   in {store}/{after_view.columns[next(iter(op.makes()))]}")
+    out.say(f"{time.monotonic() - began:.1f} s")
 
 
 @app.command("filter")
@@ -176,7 +212,7 @@ def filter_command(
     print_funnel(funnel(opened.manifest(), view.keep), {})
     for table, remarks in read_remarks(view, rule):
         say(table, remarks)
-    typer.echo(f"keep table: {rule.name}   (curate write {store} --keep {rule.name} --to DIR)")
+    out.say(f"keep table: {rule.name}   (curate write {store} --keep {rule.name} --to DIR)")
     if output:
         import pyarrow.compute as pc
 
@@ -184,8 +220,8 @@ def filter_command(
         for shard in sorted(opened.shard_rows()):
             part = opened.read_part(str(view.keep), shard, ["uid", "kept"])
             rows.append(subset_rows(part["uid"].filter(pc.fill_null(part["kept"], False)).to_pylist()))
-        typer.echo(f"{output}: {write_subset(rows, output):,} uids")
-    typer.echo(f"{time.monotonic() - began:.2f} s")
+        out.say(f"{output}: {write_subset(rows, output):,} uids")
+    out.say(f"{time.monotonic() - began:.2f} s")
 
 
 def _with_options(recipe: str | None, where: str | None, top: str | None, name: str | None) -> Any:
@@ -264,7 +300,7 @@ def report(
     """A page about a store: funnel, reasons, score histograms, images kept and dropped."""
     from curate.report import write_report
 
-    typer.echo(write_report(store, to))
+    out.say(write_report(store, to))
 
 
 @app.command()
@@ -275,15 +311,13 @@ def probe(
     workers: Annotated[int, typer.Option(min=1, help="Workers to forecast for.")] = 1,
 ) -> None:
     """What ops would cost: rows per second, share of the time, memory, hours for the whole store. Writes nothing."""
-    import yaml
-
     from curate.op import load_all
     from curate.probe import probe as try_ops
     from curate.show import print_costs
     from curate.store import Store
     from curate.view import View
 
-    loaded = load_all([yaml.safe_load(op) for op in ops])
+    loaded = load_all(_ops(ops))
     for op in loaded:
         op.check()
     print_costs(try_ops(View.of(Store(store)), loaded, rows), workers)
@@ -304,7 +338,7 @@ def probe_text(
 
     from curate.probe_text import probe
 
-    typer.echo(json.dumps(probe(model, top_n_list("en", 2000)[200:], words, seed, device, font).as_dict(), indent=1))
+    out.say(json.dumps(probe(model, top_n_list("en", 2000)[200:], words, seed, device, font).as_dict(), indent=1))
 
 
 @app.command()
@@ -355,12 +389,12 @@ def verify(shards: Annotated[str, typer.Argument(help="A folder that `curate wri
     """Compare every file of written shards with the sha256 in their manifest."""
     from curate.verify import verify as verify_folder
 
-    typer.echo(verify_folder(shards))
+    out.say(verify_folder(shards))
 
 
 def _version(value: bool) -> None:
     if value:
-        typer.echo(f"curate {__version__}")
+        out.say(f"curate {__version__}")
         raise typer.Exit
 
 
@@ -370,25 +404,53 @@ def _main(version: Annotated[bool, typer.Option("--version", callback=_version, 
 
 
 def main() -> None:
-    """Entry point: faults the user can act on are one message; Ctrl-C says how to go on."""
+    """Entry point: a fault is one message with the next command, Ctrl-C says how to go on, nothing is a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character shows its number.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    # Modules of a user's ops are looked for here too, as `python -m curate` does.
+    if not {"", os.getcwd()} & set(sys.path):
+        sys.path.append(os.getcwd())
     try:
         # Without its standalone mode typer returns the code of an Exit instead of raising it.
         code = app(standalone_mode=False)
         code = code if isinstance(code, int) else 0
-    except CurateError as error:
-        console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
-        sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         code = STOPPED
-    except Exception as error:
-        # typer's usage errors, whichever copy of click it carries.
-        if not hasattr(error, "show") or not hasattr(error, "exit_code"):
-            raise
-        error.show()
-        code = int(error.exit_code)
+    except BrokenPipeError:
+        # Nothing can be said any more; the interpreter shall not try either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = PIPE_CLOSED
+    except Exception as error:  # noqa: BLE001 - the last net: what comes here is said, not raised
+        code = _fault(error)
     if code == STOPPED:
         console.print("stopped; what is done is kept: the same command goes on from here")
     sys.exit(code)
+
+
+def _fault(error: Exception) -> int:
+    """Say an error; returns the exit code."""
+    # typer's usage errors, whichever copy of click it carries.
+    if hasattr(error, "show") and hasattr(error, "exit_code"):
+        error.show()
+        return int(error.exit_code)
+    if os.environ.get(TRACEBACK) == "1":
+        console.say("".join(traceback.format_exception(error)))
+    lines = findings_of(error) if isinstance(error, CurateError) else (explained(error) or _unexpected(error),)
+    for line in lines:
+        console.print("[bold red]error:[/] ", end="")
+        console.say(line)
+    return FAULT
+
+
+def _unexpected(error: Exception) -> str:
+    how = f"{TRACEBACK}=1 before the command shows all of it"
+    if user_line(error):
+        return f"{said(error)}; {how}"
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(frame.filename).name}, line {frame.lineno}"
+    return f"unexpected {said(error)} (curate {__version__}, {place}); {how}: please report it"
 
 
 if __name__ == "__main__":

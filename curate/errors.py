@@ -1,15 +1,31 @@
-"""Errors a user can act on: what is wrong, what was expected, the nearest name."""
+"""Errors a user can act on: what is wrong, where, what was expected, the nearest name."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from pydantic import ValidationError
 
 
 class CurateError(Exception):
     """A fault in a command, a config or an input; the CLI prints it without a traceback."""
+
+
+class Findings(CurateError):
+    """Several faults that a check found: one line each."""
+
+    def __init__(self, findings: Sequence[str]):
+        super().__init__("\n".join(findings))
+        self.findings = tuple(findings)
+
+    def __reduce__(self) -> tuple[type[Findings], tuple[tuple[str, ...]]]:
+        return Findings, (self.findings,)
+
+
+def findings_of(error: CurateError) -> tuple[str, ...]:
+    """The lines of an error: one, or those of several findings."""
+    return error.findings if isinstance(error, Findings) else (str(error),)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -17,8 +17,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from rich.markup import escape
 
 from curate.errors import CurateError, reworded, unknown
+from curate.names import check_name
 from curate.op import Op, load
 from curate.progress import console
+from curate.yaml_text import parse
 
 _QUOTED = r"'(?:[^']|'')*'|\"[^\"]*\"|`[^`]*`"
 
@@ -299,13 +301,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
         CurateError: when it is missing, not YAML, or not a mapping.
     """
     try:
-        text = path.read_text()
-        data = yaml.safe_load(text)
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise CurateError(f"no file '{path}'") from error
-    except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
-        hint = f"; {COMMAS}" if isinstance(error, yaml.YAMLError) and "{if:" in text else ""
-        raise CurateError(f"{path} is not YAML: {' '.join(str(error).split())}{hint}") from error
+    except (UnicodeDecodeError, IsADirectoryError) as error:
+        raise CurateError(f"{path} is not YAML: {error}") from error
+    except ValueError as error:
+        raise CurateError(f"{str(path)!r} cannot be the path of a file: {error}") from error
+    try:
+        data = parse(text, str(path))
+    except CurateError as error:
+        if "{if:" in text and "is not YAML" in str(error):
+            raise CurateError(f"{error}; {COMMAS}") from error
+        raise
     if not isinstance(data, dict):
         raise CurateError(f"{path} must hold a mapping (name: ..., ...), got {type(data).__name__}")
     return data
@@ -328,8 +336,11 @@ def load_filter(spec: str | Mapping[str, Any] | Filter, name: str = "filter") ->
         spec, where = {"name": path.stem, **read_yaml(path)}, str(path.name)
     try:
         rule = Filter(**{"name": name, **spec})
+        check_name(rule.name, "filter")
     except ValidationError as error:
         raise reworded(error, f"filter {where}", ["keep", *Filter.model_fields]) from error
+    except ValueError as error:
+        raise CurateError(f"filter {where}: {error}") from error
     if today := old_form(spec.get("where")):
         console.print(
             f"[yellow]filter {escape(rule.name)}: a condition says what stays; write [/]{escape(today)}", soft_wrap=True

@@ -9,6 +9,7 @@ import pkgutil
 import re
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
@@ -16,7 +17,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from curate.decoded import Decoded
 from curate.errors import CurateError, reworded, unknown
+from curate.names import check_name
 from curate.op_source import code_of
+from curate.user_code import check_contract, import_users, said
 
 if TYPE_CHECKING:
     import polars as pl
@@ -272,14 +275,22 @@ def find(name: str) -> type[Op]:
 
 def _of_user(name: str) -> type[Op]:
     module_name, _, class_name = name.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise CurateError(f"op '{name}': cannot import '{module_name}': {error}") from error
+    module = import_users(module_name, f"op '{name}'")
     cls = getattr(module, class_name, None)
     if not (inspect.isclass(cls) and issubclass(cls, Op) and not inspect.isabstract(cls)):
-        raise CurateError(f"op '{name}': {module_name} has no op called '{class_name}'")
+        raise CurateError(f"op '{name}': {_no_op(module, class_name, cls)}")
     return cls
+
+
+def _no_op(module: ModuleType, name: str, thing: Any) -> str:
+    """Why a name of a user's module is no op."""
+    if inspect.isclass(thing) and issubclass(thing, Op):
+        lacking = ", ".join(sorted(thing.__abstractmethods__))
+        return f"{module.__name__}.{name} lacks {lacking}: an op defines it"
+    if thing is not None:
+        return f"{module.__name__}.{name} is no subclass of Score, Grouped or Counted of curate.op"
+    ops = [n for n, c in vars(module).items() if inspect.isclass(c) and issubclass(c, Op) and not inspect.isabstract(c)]
+    return str(unknown("op", name, ops, module.__name__))
 
 
 def load(spec: str | Mapping[str, Any] | Op) -> Op:
@@ -289,13 +300,29 @@ def load(spec: str | Mapping[str, Any] | Op) -> Op:
         CurateError: for an unknown op or option, or a value that does not fit.
     """
     if isinstance(spec, Op):
-        return spec
+        return _checked(spec, op_name(type(spec)))
     name, options = split_spec(spec, "op")
     cls = find(name)
     try:
-        return cls(**options)
+        return _checked(cls(**options), name)
     except ValidationError as error:
         raise reworded(error, name, cls.model_fields) from error
+    except CurateError:
+        raise
+    except Exception as error:
+        raise CurateError(f"op '{name}' cannot be made: {said(error)}") from error
+
+
+def _checked(op: Op, name: str) -> Op:
+    """The op, when its table can have its name, and when a user's op answers as an op must."""
+    if ":" in name:
+        check_contract(op, name)
+    try:
+        check_name(op.table(), "table")
+    except ValueError as error:
+        hint = "" if op.name else f"; write {{{name}: {{name: ...}}}}"
+        raise CurateError(f"{name}: {error}{hint}") from error
+    return op
 
 
 def split_spec(spec: Any, kind: str) -> tuple[str, dict[str, Any]]:

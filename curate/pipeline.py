@@ -4,34 +4,30 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from curate.check import check
 from curate.cluster import Cluster
-from curate.download import COLUMNS as IMAGE_COLUMNS
 from curate.download import DownloadOptions, download
-from curate.errors import CurateError, reworded, unknown
+from curate.errors import CurateError, Findings, findings_of, reworded, unknown
 from curate.filter import Filter, library, load_filter, read_yaml
 from curate.memory import memory_size
-from curate.op import Op, Score, load_all
+from curate.names import check_name
+from curate.op import load_all
 from curate.progress import console
 from curate.read import read
 from curate.scoring import annotate
-from curate.select import check_columns, funnel, select
-from curate.source import ReadOptions, open_source
+from curate.select import funnel, select
+from curate.source import ReadOptions
+from curate.steps import NO_IMAGE, VERBS, Pipeline, Step, lacking_ops
 from curate.store import Store
 from curate.view import View
 from curate.write import WriteOptions, write
-
-Verb = Literal["read", "download", "annotate", "filter", "write"]
-VERBS: tuple[Verb, ...] = ("read", "download", "annotate", "filter", "write")
-
-#: Rows whose image could not be had leave here, with their download status as the reason.
-NO_IMAGE = Filter(name="download", where={"no image": "status = 'success'"}, reason="status")
+from curate.yaml_text import parse
 
 #: What a pipeline file may hold.
 KEYS = ("name", "about", "set", "memory", "steps")
@@ -39,33 +35,13 @@ KEYS = ("name", "about", "set", "memory", "steps")
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
-class Step(BaseModel):
-    """One verb with what it is to do, already checked."""
-
-    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
-
-    verb: Verb
-    name: str
-    do: ReadOptions | DownloadOptions | WriteOptions | Filter | tuple[Op, ...]
-
-
-class Pipeline(BaseModel):
-    """Steps over one store. memory: bytes that one worker of a whole-dataset step may use."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    about: str = ""
-    root: str
-    memory: int | None = None
-    steps: tuple[Step, ...]
-
-
-def load_pipeline(source: str | Path, variables: Mapping[str, str] | None = None) -> Pipeline:
+def load_pipeline(source: str | Path, variables: Mapping[str, str] | None = None, elsewhere: bool = False) -> Pipeline:
     """A pipeline by name or by its file, with `--set` variables filled in and every step checked.
 
+    elsewhere: it will run on other machines: whether its input can be read and its root written is for them to see.
+
     Raises:
-        CurateError: for anything that can be seen to be wrong before work starts.
+        CurateError: for all that can be seen to be wrong before work starts, one line each.
     """
     path = Path(source)
     known = library("pipelines")
@@ -82,15 +58,23 @@ def load_pipeline(source: str | Path, variables: Mapping[str, str] | None = None
     steps = _filled(data.get("steps"), values, where)
     if not isinstance(steps, list) or not steps:
         raise CurateError(f"{where}: `steps` must be a list of `- verb: ...`")
-    checked = [_step(step, f"{where}, step {number}") for number, step in enumerate(steps, 1)]
+    try:
+        name = check_name(str(data.get("name", path.stem)), "pipeline")
+    except ValueError as error:
+        raise CurateError(f"{where}: {error}") from error
+    faults: list[str] = []
+    checked = [_step_or_fault(step, f"{where}, step {number}", faults) for number, step in enumerate(steps, 1)]
     pipeline = Pipeline(
-        name=str(data.get("name", path.stem)),
+        name=name,
         about=str(data.get("about", "")),
         root=str(values["root"]),
         memory=memory_size(data["memory"], f"{where}: memory") if data.get("memory") else None,
-        steps=tuple(_named(checked)),
+        steps=tuple(_named([step for step in checked if step is not None])),
     )
-    check(pipeline, where)
+    # What follows a step that cannot be read may lack only that step's columns.
+    faults += check(pipeline, where, known_steps=checked.index(None) if None in checked else None, elsewhere=elsewhere)
+    if faults:
+        raise Findings(list(dict.fromkeys(faults)))
     return pipeline
 
 
@@ -100,12 +84,12 @@ def _variables(defaults: Any, given: Mapping[str, str], where: str) -> dict[str,
     for name in given:
         if name not in defaults and name != "root":
             raise unknown("variable", name, {*defaults, "root"}, f"{where}, --set")
-    values = {**defaults, **{name: yaml.safe_load(text) for name, text in given.items()}}
-    for name, value in values.items():
-        if value is None:
-            raise CurateError(f"{where} needs --set {name}=...")
-    if "root" not in values:
-        raise CurateError(f"{where} needs --set root=... (the folder of the store)")
+    values = {**defaults, **{name: parse(text, f"--set {name}={text}") for name, text in given.items()}}
+    lacking = [name for name, value in values.items() if value is None]
+    lacking += ["root"] if "root" not in values else []
+    if lacking:
+        root = " (root: the folder of the store)" if "root" in lacking else ""
+        raise CurateError(f"{where} needs {' '.join(f'--set {name}=...' for name in lacking)}{root}")
     return values
 
 
@@ -124,6 +108,14 @@ def _filled(node: Any, values: Mapping[str, Any], where: str) -> Any:
     if whole:
         return values[whole[1]]
     return _VARIABLE.sub(lambda match: str(values[match[1]]), node)
+
+
+def _step_or_fault(step: Any, where: str, faults: list[str]) -> Step | None:
+    try:
+        return _step(step, where)
+    except CurateError as error:
+        faults.extend(findings_of(error))
+        return None
 
 
 def _step(step: Any, where: str) -> Step:
@@ -163,58 +155,6 @@ def _named(steps: list[Step]) -> list[Step]:
         else:
             named.append(step)
     return named
-
-
-def check(pipeline: Pipeline, where: str) -> None:
-    """Follow the columns from step to step without doing any work.
-
-    Raises:
-        CurateError: naming the first step that needs a column that nothing before it makes.
-    """
-    first = pipeline.steps[0]
-    if isinstance(first.do, ReadOptions):
-        source = open_source(first.do)
-        columns = {"uid", "url", "text", *source.mapping, *source.fields.names}
-        images = source.format == "webdataset"
-        columns |= set(IMAGE_COLUMNS) if images else set()
-    else:
-        view = View.of(Store(pipeline.root))
-        columns, images = set(view.columns), view.images is not None
-    for number, step in enumerate(pipeline.steps[1:] if first.verb == "read" else pipeline.steps, 1):
-        place = f"{where}: {step.verb} ({step.name})"
-        if step.verb == "read":
-            raise CurateError(f"{where}, step {number + 1}: `read` can only be the first step")
-        if step.verb == "download":
-            images = True
-            columns |= set(IMAGE_COLUMNS)
-        elif step.verb == "write" and not images:
-            raise CurateError(f"{place}: there are no images to write: download comes first")
-        for op in _ops_of(step, columns):
-            op.check()
-            for name in op.needs():
-                if name == "image" and not images:
-                    raise CurateError(f"{place}: {op.spec()['op']} reads images: download comes first")
-                if name != "image" and name not in columns:
-                    raise unknown("column", name, columns, f"{place}: {op.spec()['op']} reads it")
-            columns |= set(op.makes())
-        if isinstance(step.do, Filter):
-            check_columns(step.do, columns)
-
-
-def _ops_of(step: Step, columns: set[str]) -> Sequence[Op]:
-    if isinstance(step.do, Filter):
-        return lacking_ops(step.do, columns)
-    return step.do if isinstance(step.do, tuple) else ()
-
-
-def lacking_ops(rule: Filter, columns: set[str]) -> list[Op]:
-    """The filter's ops that have to run before it: a score that is there already (from the input, or an earlier step)
-    is taken as it is; what was judged over all rows is judged again over those that are in now."""
-
-    def there(op: Op) -> bool:
-        return isinstance(op, Score) and set(rule.columns) & set(op.makes()) <= columns
-
-    return [op for op in rule.ops if not there(op)]
 
 
 def run(pipeline: Pipeline, cluster: Cluster) -> dict[str, Any]:

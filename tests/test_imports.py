@@ -79,12 +79,14 @@ LAYERS = (
     {"curate.cli", "curate.__main__"},
     {"curate.show", "curate.report", "curate.submit"},
     {"curate.pipeline", "curate.dataset"},
+    {"curate.check"},
+    {"curate.steps"},
     {"curate.scoring", "curate.select", "curate.download", "curate.write", "curate.read"},
     {"curate.whole", "curate.threshold", "curate.annotate"},
     {"curate.cluster", "curate.filter", "curate.images"},
     {"curate.view"},
     {"curate.op", "curate.store"},
-    {"curate.record", "curate.errors"},
+    {"curate.record", "curate.errors", "curate.names", "curate.terminal"},
 )
 
 

@@ -1,0 +1,100 @@
+"""Checking a pipeline: columns followed from step to step, files, weights and folders tried, before any work."""
+
+from __future__ import annotations
+
+import os
+
+from curate.download import COLUMNS as IMAGE_COLUMNS
+from curate.errors import CurateError, findings_of, unknown
+from curate.filter import Filter
+from curate.op import op_name
+from curate.place_check import folder_fault, op_faults
+from curate.select import check_columns
+from curate.source import ReadOptions, open_source
+from curate.steps import Pipeline, Step, needed_ops
+from curate.store import Store
+from curate.view import View
+from curate.write import WriteOptions
+
+
+def check(pipeline: Pipeline, where: str, known_steps: int | None = None, elsewhere: bool = False) -> list[str]:
+    """Follow the columns from step to step without doing any work; returns the faults, one line each.
+
+    known_steps: only so many first steps have all the columns that they are to have.
+    elsewhere: see `load_pipeline`.
+    """
+    faults: list[str] = []
+    if not elsewhere and (fault := folder_fault(pipeline.root, "root")):
+        faults.append(fault)
+    columns, images = None, True
+    if known_steps != 0:
+        try:
+            columns, images = _columns_at_start(pipeline)
+        except CurateError as error:
+            if not (elsewhere and _cannot_be_seen(pipeline)):
+                faults += findings_of(error)
+    for number, step in enumerate(pipeline.steps, 1):
+        if known_steps is not None and number > known_steps:
+            columns, images = None, True
+        place = f"{where}: {step.verb} ({step.name})"
+        if step.verb == "read":
+            if number > 1:
+                faults.append(f"{where}, step {number}: `read` can only be the first step")
+            continue
+        if step.verb == "download":
+            images = True
+            columns = None if columns is None else columns | set(IMAGE_COLUMNS)
+        faults += _step_faults(step, place, columns, images)
+        if columns is not None:
+            columns |= {name for op in needed_ops(step, columns) for name in op.makes()}
+        if isinstance(step.do, WriteOptions) and step.do.to and not elsewhere:
+            faults += filter(None, [folder_fault(step.do.to, f"{place}: to")])
+    return faults
+
+
+def _cannot_be_seen(pipeline: Pipeline) -> bool:
+    """Whether the input lies where only the cluster looks: a URL, or a path that is not there on this machine."""
+    first = pipeline.steps[0].do
+    place = first.input if isinstance(first, ReadOptions) else pipeline.root
+    return "://" in place or os.path.isabs(place)
+
+
+def _columns_at_start(pipeline: Pipeline) -> tuple[set[str], bool]:
+    """The columns before the second step, and whether there are images."""
+    first = pipeline.steps[0]
+    if not isinstance(first.do, ReadOptions):
+        view = View.of(Store(pipeline.root))
+        return set(view.columns), view.images is not None
+    source = open_source(first.do)
+    columns = {"uid", "url", "text", *source.mapping, *source.fields.names}
+    images = source.has_images or source.format == "webdataset"
+    return columns | (set(IMAGE_COLUMNS) if images else set()), images
+
+
+def _step_faults(step: Step, place: str, columns: set[str] | None, images: bool) -> list[str]:
+    """What one step lacks; columns: those before it, None when they are not known."""
+    if step.verb == "write" and not images:
+        return [f"{place}: there are no images to write: download comes first"]
+    faults: list[str] = []
+    have = columns
+    for op in needed_ops(step, columns if columns is not None else set()):
+        wrong = op_faults(op)
+        faults += [f"{place}: {fault}" for fault in wrong]
+        if wrong and have is None:
+            continue
+        for name in op.needs():
+            if name == "image" and not images:
+                faults.append(f"{place}: {op_name(type(op))} reads images: download comes first")
+            elif name != "image" and have is not None and name not in have:
+                faults.append(str(unknown("column", name, have, f"{place}: {op_name(type(op))} reads it")))
+        have = None if have is None else have | set(op.makes())
+    if have is None:
+        return faults
+    try:
+        if isinstance(step.do, Filter):
+            check_columns(step.do, have)
+        elif isinstance(step.do, WriteOptions):
+            faults += [str(unknown("column", n, have, place)) for n in step.do.columns or () if n not in have]
+    except CurateError as error:
+        faults += [f"{place}: {finding}" for finding in findings_of(error)]
+    return faults

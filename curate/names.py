@@ -1,0 +1,36 @@
+"""Names that become folders of a store: of tables, filters and pipelines."""
+
+from __future__ import annotations
+
+import re
+
+#: Longest name; with an identity behind it, it must fit into a file name of any file system.
+MOST_CHARACTERS = 100
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+#: What a store itself calls its parts.
+RESERVED = ("records", "images", "manifest", "manifest.json", "shards", "report", "report.html", "keep", "uid")
+
+
+def check_name(name: str, kind: str) -> str:
+    """The name itself, when it can be that of a `kind`: table, filter or pipeline.
+
+    Raises:
+        ValueError: for a name that would leave the store, hide a part of it, or give a terminal commands.
+
+    >>> check_name("../notes", "table")
+    Traceback (most recent call last):
+    ValueError: '../notes' cannot be the name of a table: it takes letters a-z, digits, '_', '-' and '.', no mark first
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError(
+            f"{name!a} cannot be the name of a {kind}: it takes letters a-z, digits, '_', '-' and '.', no mark first"
+        )
+    if len(name) > MOST_CHARACTERS:
+        raise ValueError(
+            f"'{name[:40]}…' cannot be the name of a {kind}: {len(name)} characters, at most {MOST_CHARACTERS} fit"
+        )
+    if name.lower().startswith("keep_") or (kind == "table" and name.lower() in RESERVED):
+        raise ValueError(f"'{name}' cannot be the name of a {kind}: the store uses it itself, choose another `name`")
+    return name
