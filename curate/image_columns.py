@@ -24,6 +24,18 @@ IMAGE_FIELDS = {
     "size": pa.int64(),
 }
 
+#: Other files of the sample, which go along with the image: their names behind the key, and where they lie.
+MEMBER = pa.struct([("name", pa.string()), ("tar", pa.string()), ("offset", pa.int64()), ("size", pa.int64())])
+
+#: What an input tells of an image beside these, for reading to settle: `bytes` that have no place yet, members (with
+#: bytes, likewise), which sample of its file it is, and what was done with the row.
+READ_FIELDS = {
+    "bytes": pa.large_binary(),
+    "members": pa.list_(pa.struct([*MEMBER, ("bytes", pa.large_binary())])),
+    "sample": pa.string(),
+    "remark": pa.list_(pa.string()),
+}
+
 
 def is_image_column(name: str) -> bool:
     """Whether a column is one of these, and no column of the user's that begins alike.
@@ -31,4 +43,4 @@ def is_image_column(name: str) -> bool:
     >>> is_image_column("image:tar"), is_image_column("image:size_mb"), is_image_column("tar")
     (True, False, False)
     """
-    return name.startswith(IMAGE) and name[len(IMAGE) :] in IMAGE_FIELDS
+    return name.startswith(IMAGE) and name[len(IMAGE) :] in (*IMAGE_FIELDS, *READ_FIELDS)

@@ -12,9 +12,11 @@ import pyarrow.compute as pc
 
 from curate import record
 from curate.cluster import Cluster
+from curate.copied_images import CopiedImages
 from curate.errors import CurateError
 from curate.image_columns import IMAGE, IMAGE_FIELDS, is_image_column
 from curate.progress import console
+from curate.remarks import Remarks, say
 from curate.source import ReadOptions, Source, common, ends, on_files, open_source, renamed, stored
 from curate.store import Store, identity
 from curate.view import View
@@ -61,6 +63,7 @@ class ReadSlice:
     rows: dict[int, int]
     images: str
     types: pa.Schema
+    rows_per_shard: int
 
     def __call__(self, number: int) -> dict[str, Any]:
         part = self.slices[number]
@@ -68,23 +71,23 @@ class ReadSlice:
         batches = self._batches(part)
         left: pa.Table | None = None
         for shard in wanted:
-            pieces, need = ([left] if left is not None and left.num_rows else []), self.rows[shard]
-            have = sum(p.num_rows for p in pieces)
-            while have < need:
-                batch = next(batches, None)
-                if batch is None:
-                    raise CurateError(f"input changed while it was read: shard {shard} misses {need - have} rows")
-                pieces.append(self._records(batch))
-                have += batch.num_rows
-            table = pa.concat_tables(pieces)
-            self._write(shard, table.slice(0, need))
-            left = table.slice(need)
+            need, pieces = self.rows[shard], list[pa.Table]()
+            with CopiedImages(self.store, self.images, shard, self.rows_per_shard) as copied:
+                while need:
+                    table = left if left is not None and left.num_rows else next(batches, None)
+                    if table is None:
+                        raise CurateError(f"input changed while it was read: shard {shard} misses {need} rows")
+                    pieces.append(copied.settled(table.slice(0, need)))
+                    left = table.slice(need)
+                    need -= pieces[-1].num_rows
+            self._write(shard, pa.concat_tables(pieces))
         return {"rows": sum(self.rows[s] for s in wanted)}
 
-    def _batches(self, part: Slice) -> Iterator[pa.RecordBatch]:
+    def _batches(self, part: Slice) -> Iterator[pa.Table]:
         skip = part.skip
-        for file in self.source.files[part.file :]:
-            yield from self.source.module.read(file, skip)
+        for number, file in enumerate(self.source.files[part.file :], part.file):
+            for batch in self.source.module.read(file, skip):
+                yield self._records(_named_samples(batch, self.source.names[number]))
             skip = 0
 
     def _records(self, batch: pa.RecordBatch) -> pa.Table:
@@ -104,15 +107,39 @@ class ReadSlice:
         images = [n for n in table.column_names if is_image_column(n)]
         if images:
             about = {"uid": table["uid"], **{n.removeprefix(IMAGE): table[n] for n in images}}
-            self.store.write_part(self.images, shard, pa.table(about).select(["uid", *IMAGE_FIELDS]))
+            self.store.write_remarks(self.images, shard, _remarks(about, shard))
+            kept = [*IMAGE_FIELDS, "members"] if "members" in about else [*IMAGE_FIELDS]
+            self.store.write_part(self.images, shard, pa.table(about).select(["uid", *kept]))
         self.store.write_part("records", shard, table.drop_columns(images))
 
 
+def _remarks(images: dict[str, Any], shard: int) -> Remarks:
+    """What was done with the samples of a shard, as the input's format tells it."""
+    remarks = Remarks()
+    if "remark" in images and images["remark"].null_count < len(images["remark"]):
+        for row, kinds in enumerate(images["remark"].to_pylist()):
+            for kind in kinds or ():
+                remarks.add(kind, example=images["sample"][row].as_py() or "", place=(shard, row))
+    return remarks
+
+
+def _named_samples(batch: pa.RecordBatch, file: str) -> pa.RecordBatch:
+    """Samples named by their file, too: the same key in several tars is several samples."""
+    name = f"{IMAGE}sample"
+    if name not in batch.schema.names:
+        return batch
+    samples = pc.binary_join_element_wise(file, batch[name], "/")
+    return batch.set_column(batch.schema.get_field_index(name), name, samples)
+
+
 def _identifying(table: pa.Table) -> pa.ChunkedArray:
-    """The caption; where a sample has no url, its key stands in, so that equal captions stay two pairs."""
-    if "key" not in table.column_names or table["url"].null_count == 0:
+    """The caption; where a sample has no url, its name stands in, so that equal captions stay two pairs."""
+    if table["url"].null_count == 0:
         return table["text"]
-    parts = [cast(column, pa.large_string()).fill_null("") for column in (table["text"], table["key"])]
+    sample = next((table[n] for n in (f"{IMAGE}sample", "key") if n in table.column_names), None)
+    if sample is None:
+        return table["text"]
+    parts = [cast(column, pa.large_string()).fill_null("") for column in (table["text"], sample)]
     keyed = pc.binary_join_element_wise(*parts, pa.scalar("", pa.large_string()))
     return pc.if_else(table["url"].is_null(), keyed, table["text"])
 
@@ -222,7 +249,7 @@ def _plan_group(store: Store, source: Source, options: ReadOptions) -> dict[str,
         "shards": -(-sum(counts) // options.rows_per_shard),
         "rows": sum(counts),
         "rows_per_shard": options.rows_per_shard,
-        "images": f"images-{identity(adopted=source.format)}" if source.has_images else None,
+        "images": f"images-{identity(adopted=source.format, version=2)}" if source.has_images else None,
     }
     if manifest["inputs"] and manifest["inputs"][0]["images"] != group["images"]:
         which = "without images" if group["images"] is None else "with images"
@@ -268,9 +295,13 @@ def _read_group(store: Store, group: dict[str, Any], source: Source, cluster: Cl
             "rows": rows,
             "images": group["images"],
             "types": _types(store, own),
+            "rows_per_shard": size,
         }
         sizes = {i: sum(rows[s] for s in range(c.first_shard, c.first_shard + c.shards)) for i, c in enumerate(slices)}
         for _ in cluster.each("read", ReadSlice, work, todo, sizes):
             pass
     if group["images"] and store.manifest()["current"].get("images") != group["images"]:
-        store.note_table(group["images"], name="images", op="read", columns=["uid", *IMAGE_FIELDS])
+        remarks = store.remarks(group["images"])
+        say("read", remarks)
+        columns = ["uid", *IMAGE_FIELDS]
+        store.note_table(group["images"], name="images", op="read", columns=columns, remarks=remarks.to_json())

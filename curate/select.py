@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from curate.errors import CurateError, nearest
 from curate.filter import Filter, Threshold, decide
-from curate.inputs.webdataset import IMAGE_FIELDS
+from curate.image_columns import IMAGE_FIELDS
 from curate.remarks import Remarks
 from curate.store import identity
 from curate.threshold import find_threshold

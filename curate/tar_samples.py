@@ -1,107 +1,223 @@
-"""Samples of a tar: consecutive members that share a key, with the place of the image and whatever is damaged."""
+"""Rows of a tar: each sample's fields, caption, and the place of its image and of its other files."""
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import hashlib
 import io
-import tarfile
+import tempfile
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import fsspec
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from curate import json_rows
-from curate.inputs import MALFORMED
+from curate import image_kind, json_rows
+from curate.inputs import CODECS, MALFORMED, opened
+from curate.record import TEXT_NAMES
+from curate.tar_groups import TEXT_EXTENSIONS, Sample, groups, last
+from curate.tar_members import Member, data
 
-#: Member extensions, in the order in which the first one present is the sample's image or caption.
-IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
-TEXT_EXTENSIONS = ("txt", "text", "caption", "cap")
+BY_CONTENT = "images told by their bytes, since their names do not say what they are"
+NOT_UTF8 = "captions with bytes that are no UTF-8, replaced"
+SEVERAL = "samples with several images: the first is the pair's, the others go along as files"
+#: Names under which a member holds the url of its image.
+_URLS = ("url", "url.txt")
+#: Names of members that are told by their names: no image hides in them.
+_NO_IMAGES = frozenset(
+    {"cls", "npy", "npz", "pth", "pt", "pkl", "pyd", "json", "jsonl", "html", "xml", "csv", "mp3", "mp4"}
+)
+_BOM = b"\xef\xbb\xbf"
 
-Members = dict[str, tarfile.TarInfo]
 
-
-def _members(handle: BinaryIO) -> Iterator[tarfile.TarInfo | str]:
-    """Files of a tar, and what is wrong with it after the last one that can be read."""
-    try:
-        with tarfile.open(fileobj=handle, mode="r:") as tar:
-            yield from (member for member in tar if member.isfile())
-            end = tar.offset
-    except (tarfile.TarError, ValueError) as error:
-        yield f"the tar ends here: {error}"
+@contextlib.contextmanager
+def seekable(file: str) -> Iterator[BinaryIO]:
+    """The bytes of a tar; those of a compressed one lie on the disk meanwhile."""
+    if not _packed(file):
+        with fsspec.open(file, "rb") as handle:
+            yield cast(BinaryIO, handle)
         return
-    # tarfile takes a damaged header for the end.
-    handle.seek(end)
-    if handle.read(tarfile.BLOCKSIZE).strip(b"\0"):
-        yield f"the tar ends here: damaged at byte {end}"
+    with tempfile.TemporaryFile() as plain, _unpacked(file) as packed:
+        try:
+            while chunk := packed.read(1 << 20):
+                plain.write(chunk)
+        except Exception:  # noqa: BLE001 - codecs have error classes of their own
+            # Damaged or cut off: what came out so far is a tar that is cut.
+            pass
+        plain.seek(0)
+        yield cast(BinaryIO, plain)
 
 
-def groups(handle: BinaryIO) -> Iterator[tuple[str | None, Members, str | None]]:
-    """Key, members by extension, and damage of each sample: members in a row that share a key.
+def _packed(file: str) -> bool:
+    return file.lower().endswith((*CODECS, ".tgz"))
 
-    webdataset's rules: the key ends at the first dot of the file name; files without key or extension are no samples.
+
+@contextlib.contextmanager
+def _unpacked(file: str) -> Iterator[BinaryIO]:
+    if file.lower().endswith(".tgz"):
+        with fsspec.open(file, "rb") as handle, gzip.open(handle) as plain:
+            yield cast(BinaryIO, plain)
+    else:
+        with opened(file) as plain:
+            yield plain
+
+
+def count(file: str) -> int:
+    with seekable(file) as handle:
+        return len(groups(handle))
+
+
+def samples(file: str, start: int = 0, fields_only: bool = False) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each sample's row (json fields, caption, key) and its image, from sample `start` on.
+
+    The image is what `image_columns` names. `bytes` holds an image that the tar does not hold in one piece, or not
+    uncompressed: reading stores it. `remark` lists what was done with the sample.
+
+    fields_only: leave the images alone.
     """
-    key: str | None = None
-    members: Members = {}
-    damage: str | None = None
-    for member in _members(handle):
-        if isinstance(member, str):
-            damage = member
-            break
-        name = member.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        folder, slash, base = name.rpartition("/")
-        stem, _, extension = base.partition(".")
-        if not stem or not extension:
-            continue
-        if members and (key != folder + slash + stem or extension.lower() in members):
-            yield key, members, None
-            members = {}
-        key = folder + slash + stem
-        members[extension.lower()] = member
-    if members or damage:
-        yield key, members, damage
-
-
-def samples(file: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Each sample's row (json fields, captions, key) and its image (status, place in the tar, sizes, sha256)."""
-    with fsspec.open(file, "rb") as handle:
-        for key, members, damage in groups(handle):
-            row = json_rows.parse(_bytes(handle, members["json"])) if "json" in members else {}
-            captions = [extension for extension in TEXT_EXTENSIONS if extension in members]
-            # A second caption keeps its extension for a name.
-            for name, extension in zip(["text", *captions[1:]], captions, strict=False):
-                data = _bytes(handle, members[extension])
-                row[name] = data.decode("utf-8", "replace") if len(data) == members[extension].size else None
-            if damage:
-                row[MALFORMED] = damage
+    packed = _packed(file)
+    with seekable(file) as handle:
+        found = groups(handle)
+        captioned = any(_texts(sample) for sample in found)
+        for sample in found[start:]:
+            remarks = list(sample.remarks)
+            row = _fields(handle, sample, captioned, remarks)
             image: dict[str, Any] = {"status": "no_image"}
-            extension = next((e for e in IMAGE_EXTENSIONS if e in members), "")
-            if extension:
-                place = {"key": key, "tar": file, "extension": extension}
-                image = place | _image(_bytes(handle, members[extension]), members[extension], row)
-            yield row | {"key": key}, image
+            if not fields_only:
+                image = _image_of(handle, sample, row, file, packed, remarks)
+            if sample.key is not None:
+                image["sample"] = sample.key + (f"#{sample.number}" if sample.number else "")
+            yield row | {"key": sample.key}, image | {"remark": remarks or None}
 
 
-def _bytes(handle: BinaryIO, member: tarfile.TarInfo) -> bytes:
-    handle.seek(member.offset_data)
-    return handle.read(member.size)
+def _texts(sample: Sample) -> list[str]:
+    """Extensions of a sample's captions, the pair's first."""
+    plain = [extension for extension in TEXT_EXTENSIONS if extension in sample.members]
+    dotted = [e for e in sample.members if "." in e and last(e) in TEXT_EXTENSIONS and e not in _URLS]
+    return plain or dotted[:1]
 
 
-def _image(data: bytes, member: tarfile.TarInfo, row: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {"status": "success", "offset": member.offset_data, "size": member.size}
-    if len(data) < member.size:
+def _fields(handle: BinaryIO, sample: Sample, captioned: bool, remarks: list[str]) -> dict[str, Any]:
+    """Columns of a sample: those of its json, its captions, and its damage."""
+    row: dict[str, Any] = {}
+    if "json" in sample.members:
+        row = _json(data(handle, sample.members["json"]))
+    if row.get("key", sample.key) != sample.key:
+        row["json_key"] = row.pop("key")
+    texts = _texts(sample)
+    # A second caption keeps its extension for a name.
+    for name, extension in zip(["text", *texts[1:]], texts, strict=False):
+        raw = data(handle, sample.members[extension])
+        text = raw.removeprefix(_BOM).decode("utf-8", "replace")
+        if "\ufffd" in text and "\ufffd".encode() not in raw:
+            remarks.append(NOT_UTF8)
+        if row.get(name, text) != text:
+            row[f"json_{name}"] = row[name]
+        row[name] = text if len(raw) == sample.members[extension].size else None
+    if captioned and not texts:
+        # Elsewhere in this tar captions are files, so that is the column that is read.
+        written = next((row[n] for n in TEXT_NAMES if row.get(n)), None)
+        if written is not None:
+            row.setdefault("text", written)
+    for extension in _URLS:
+        if extension in sample.members and "url" not in row:
+            row["url"] = data(handle, sample.members[extension]).decode("utf-8", "replace").strip()
+    if sample.damage:
+        row[MALFORMED] = "; ".join(sample.damage)
+    return row
+
+
+def _json(raw: bytes) -> dict[str, Any]:
+    """Fields of a json member; a bare text, or list of texts, is the caption."""
+    row = json_rows.parse(raw.removeprefix(_BOM))
+    if MALFORMED in row and len(row) == 1:
+        bare = json_rows.parse(b'{"caption": ' + raw + b"}")
+        value = bare.get("caption")
+        if isinstance(value, str) or (isinstance(value, list) and value and all(isinstance(v, str) for v in value)):
+            return bare
+    return row
+
+
+def _image_of(
+    handle: BinaryIO, sample: Sample, row: dict[str, Any], file: str, packed: bool, remarks: list[str]
+) -> dict[str, Any]:
+    """The sample's image and the files that go along with it."""
+    extension = _image_name(handle, sample, remarks)
+    spoken_for = {extension, "json", *_texts(sample)}
+    others = {e: m for e, m in sample.members.items() if e not in spoken_for}
+    if any(last(e) in image_kind.EXTENSIONS for e in others):
+        remarks.append(SEVERAL)
+    image: dict[str, Any] = {"status": "no_image", "members": _members(handle, others, file, packed)}
+    if not extension:
+        return image
+    member = sample.members[extension]
+    body = data(handle, member)
+    kind = image_kind.extension(extension, body[: image_kind.HEAD])
+    image |= {"key": sample.key, "tar": file, "extension": kind} | _image(body, member, row)
+    if (packed or member.parts) and image["status"] == "success":
+        image |= {"bytes": body, "tar": None, "offset": None}
+    return image
+
+
+def _image_name(handle: BinaryIO, sample: Sample, remarks: list[str]) -> str:
+    """The extension of a sample's image: by the known names, else by the first bytes of its files; "" without one."""
+    members = sample.members
+    name = next((e for e in image_kind.EXTENSIONS if e in members), "")
+    name = name or next((e for e in members if last(e) in image_kind.EXTENSIONS), "")
+    if name:
+        return name
+    for extension, member in members.items():
+        if last(extension) in _NO_IMAGES or extension in (*_texts(sample), *_URLS) or member.parts:
+            continue
+        handle.seek(member.offset)
+        if image_kind.kind(handle.read(min(image_kind.HEAD, member.size))):
+            remarks.append(BY_CONTENT)
+            return extension
+    return ""
+
+
+def _members(handle: BinaryIO, others: dict[str, Member], file: str, packed: bool) -> list[dict[str, Any]] | None:
+    """Files that go along: by their place, or with their bytes where the tar cannot be entered."""
+    places: list[dict[str, Any]] = []
+    for name, member in sorted(others.items()):
+        place: dict[str, Any] = {"name": name, "size": member.size}
+        if packed or member.parts:
+            place["bytes"] = data(handle, member)
+        else:
+            place |= {"tar": file, "offset": member.offset}
+        places.append(place)
+    return places or None
+
+
+def _image(body: bytes, member: Member, row: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {"status": "success", "offset": member.offset, "size": member.size}
+    if len(body) < member.size:
         return found | {"status": "truncated"}
+    return found | facts(body, row)
+
+
+def facts(body: bytes, row: dict[str, Any]) -> dict[str, Any]:
+    """Sizes, format and sha256 of an image file.
+
+    row: fields that came with it; img2dataset's tell the size and hash before its resize, and size rules are about the
+        original.
+    """
+    found: dict[str, Any] = {}
     try:
-        with Image.open(io.BytesIO(data)) as opened:
-            found["width"], found["height"] = opened.size
-            found["format"] = (opened.format or "").lower()
+        with Image.open(io.BytesIO(body)) as opened_image:
+            found["width"], found["height"] = opened_image.size
+            found["format"] = (opened_image.format or "").lower()
     except Exception as error:  # noqa: BLE001 - any damage is a status of this row
-        found |= {"status": "not_an_image", "error_message": str(error)[:200]}
-    found["original_bytes"] = member.size
-    # The size before img2dataset's resize, when its json tells; size rules are about the original.
+        # Pillow's own words hold an address in memory, which no table may.
+        kind = image_kind.kind(body[: image_kind.HEAD]) or "this"
+        unread = isinstance(error, UnidentifiedImageError)
+        message = f"{kind} is no image format that is read here" if unread else str(error)
+        found |= {"status": "not_an_image", "error_message": message[:200]}
+    found["original_bytes"] = len(body)
     for name in ("original_width", "original_height"):
         known = row.get(name)
         found[name] = known if type(known) is int and 0 < known < 1 << 31 else found.get(name.removeprefix("original_"))
     known = row.get("sha256")
-    found["sha256"] = known if isinstance(known, str) and len(known) == 64 else hashlib.sha256(data).hexdigest()
+    found["sha256"] = known if isinstance(known, str) and len(known) == 64 else hashlib.sha256(body).hexdigest()
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,10 +13,10 @@ import pyarrow.parquet as pq
 
 from curate import json_rows, tar_samples
 from curate.errors import CurateError
-from curate.image_columns import IMAGE, IMAGE_FIELDS, is_image_column
-from curate.inputs import distinct
+from curate.image_columns import IMAGE, IMAGE_FIELDS, READ_FIELDS, is_image_column
+from curate.inputs import CODECS, MALFORMED, distinct
 
-EXTENSIONS = (".tar",)
+EXTENSIONS = (".tar", *(f".tar{codec}" for codec in CODECS), ".tgz")
 
 SEEKABLE = False
 
@@ -24,10 +25,17 @@ DECLARED = False
 #: Samples looked at to learn the columns of the json members.
 SAMPLE = 1000
 
+DAMAGED = "samples that damage of their tar hit"
+
+#: Bytes of images without a place of their own in one batch.
+MOST_BYTES = 1 << 26
+
+FIELDS = IMAGE_FIELDS | READ_FIELDS
+
 
 def _beside(file: str) -> str | None:
     """img2dataset's parquet of a tar: it also lists the rows whose download failed."""
-    parquet = file.removesuffix(".tar") + ".parquet"
+    parquet = re.sub(r"\.(tar(\.\w+)?|tgz)\Z", ".parquet", file)
     fs, path = fsspec.core.url_to_fs(parquet)
     if not fs.exists(path):
         return None
@@ -36,13 +44,13 @@ def _beside(file: str) -> str | None:
 
 
 def schema(file: str) -> pa.Schema:
-    images = [(IMAGE + name, kind) for name, kind in IMAGE_FIELDS.items()]
+    images = [(IMAGE + name, kind) for name, kind in FIELDS.items()]
     beside = _beside(file)
     if beside:
         with fsspec.open(beside, "rb") as handle:
             known = pq.read_schema(handle)
         return pa.schema([*zip(distinct(known.names), known.types, strict=True), *images])
-    rows = [row for row, _ in itertools.islice(tar_samples.samples(file), SAMPLE)]
+    rows = [row for row, _ in itertools.islice(tar_samples.samples(file, fields_only=True), SAMPLE)]
     return pa.schema(json_rows.fields(rows) + images)
 
 
@@ -51,8 +59,7 @@ def count(file: str) -> int:
     if beside:
         with fsspec.open(beside, "rb") as handle:
             return int(pq.ParquetFile(handle).metadata.num_rows)
-    with fsspec.open(file, "rb") as handle:
-        return sum(1 for _ in tar_samples.groups(handle))
+    return tar_samples.count(file)
 
 
 def read(file: str, start: int = 0, batch_rows: int = 10_000) -> Iterator[pa.RecordBatch]:
@@ -67,19 +74,33 @@ def read(file: str, start: int = 0, batch_rows: int = 10_000) -> Iterator[pa.Rec
         yield from _listed(file, beside, fields, start, batch_rows)
         return
     known = pa.schema([field for field in fields if not is_image_column(field.name)])
-    samples = itertools.islice(tar_samples.samples(file), start, None)
-    while chunk := list(itertools.islice(samples, batch_rows)):
+    samples = tar_samples.samples(file, start)
+    while chunk := list(_batch(samples, batch_rows)):
         batch = json_rows.batch([row for row, _ in chunk], known)
         yield _with_images(batch, [image for _, image in chunk])
 
 
+def _batch(samples: Iterator[tuple[dict[str, Any], dict[str, Any]]], rows: int) -> Iterator[Any]:
+    """Samples up to a number of rows, or of bytes that have no place yet."""
+    weight = 0
+    for sample in itertools.islice(samples, rows):
+        yield sample
+        weight += len(sample[1].get("bytes") or b"")
+        if weight > MOST_BYTES:
+            return
+
+
 def _with_images(batch: pa.RecordBatch, images: list[dict[str, Any]]) -> pa.RecordBatch:
-    found = {IMAGE + n: pa.array([i.get(n) for i in images], kind) for n, kind in IMAGE_FIELDS.items()}
+    found = {IMAGE + n: pa.array([i.get(n) for i in images], kind) for n, kind in FIELDS.items()}
     return pa.record_batch([*batch.columns, *found.values()], names=[*batch.schema.names, *found])
 
 
 def _listed(file: str, beside: str, fields: pa.Schema, start: int, batch_rows: int) -> Iterator[pa.RecordBatch]:
-    images = {row["key"]: image for row, image in tar_samples.samples(file) if row["key"]}
+    images = {}
+    for row, image in tar_samples.samples(file):
+        if row["key"]:
+            damage = [DAMAGED] if MALFORMED in row else []
+            images[row["key"]] = image | {"remark": [*(image.get("remark") or []), *damage] or None}
     with fsspec.open(beside, "rb") as handle:
         table = pq.read_table(handle, partitioning=None)
     table = table.rename_columns(distinct(table.column_names))
@@ -96,6 +117,6 @@ def _listed(file: str, beside: str, fields: pa.Schema, start: int, batch_rows: i
         for i, key in enumerate(batch["key"].to_pylist()):
             failed = {name: values[i] for name, values in told.items()}
             if failed.get("status") in (None, "success"):
-                failed = {"status": "no_image"}
+                failed = {"status": "no_image", "error_message": "not in the tar"}
             found.append(images.get(key, failed))
         yield _with_images(batch, found)
