@@ -40,7 +40,8 @@ from run import hardware
 from curate.ahead import Ahead
 from curate.cluster import Cluster, feeding_threads
 from curate.demo import scenes
-from curate.encoder.model import EMBEDDED, Encoder
+from curate.encoder.model import Encoder
+from curate.encoder.names import EMBEDDED
 from curate.encoder.open_clip_import import open_clip
 from curate.encoder.pixels import CPU_PIECE, CUDA_PIECE
 from curate.images import ImageReader

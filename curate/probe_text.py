@@ -69,7 +69,8 @@ def probe(
     Raises:
         CurateError: for fewer than two different texts, or a font that cannot be read.
     """
-    from curate.encoder.model import Encoder, check_model
+    from curate.encoder.at_hand import check_model
+    from curate.encoder.model import Encoder
 
     check_model(model)
     encoder = Encoder(model, device)

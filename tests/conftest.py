@@ -17,6 +17,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from model_hub import hub, small_models  # noqa: F401 - fixtures
 from PIL import Image
 
 from curate.cluster import Cluster

@@ -5,14 +5,21 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr
+from rich.markup import escape
 
-from curate.encoder.model import EMBEDDED, Encoder, check_model, model_weights
+from curate.encoder.at_hand import check_model
+from curate.encoder.model import Encoder
+from curate.encoder.names import EMBEDDED, model_weights
+from curate.encoder.published import doubt
 from curate.op import Score
+from curate.progress import console
 
 
 class EncoderScore(Score):
     """A Score with an Encoder: loaded once per worker, on a GPU where there is one; its weights are in the identity."""
 
+    #: 2: models run as published; until then those of 27 tags ran with GELU in the place of QuickGELU.
+    version: ClassVar[int] = 2
     #: True where the columns are named after the table: the name is then part of what is made.
     columns_by_name: ClassVar[bool] = False
 
@@ -35,6 +42,8 @@ class EncoderScore(Score):
 
     def check(self) -> None:
         check_model(self.model)
+        if line := doubt(self.model):
+            console.print(f"[yellow]{escape(line)}")
 
     def setup(self) -> None:
         self._encoder = Encoder.shared(self.model, self.device)

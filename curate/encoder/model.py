@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakValueDictionary
 
@@ -15,13 +12,10 @@ from PIL import Image
 from curate.decoded import Decoded
 from curate.encoder.device import chosen
 from curate.encoder.fitting import fitting
+from curate.encoder.loading import load
+from curate.encoder.names import model_weights
 from curate.encoder.pixels import Pixels, pieces_of
 from curate.encoder.tokens import Tokens
-from curate.errors import CurateError, unknown
-from curate.file_hash import file_sha256
-
-#: The encoder that needs no download; it is not CLIP.
-EMBEDDED = "lite0-minilm"
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Resize = Literal["auto", "pillow", "torch"]
@@ -31,97 +25,6 @@ CPU_TEXTS = 16
 
 #: Rows that a CPU gets at a time: images of a few more than the pieces it takes them in.
 CPU_BATCH = 64
-
-#: Column names under which published recipes know a model's score.
-COLUMN_NAMES = {
-    EMBEDDED: "lite",
-    "ViT-B-32/openai": "clip_b32",
-    "ViT-B-16/openai": "clip_b16",
-    "ViT-L-14/openai": "clip_l14",
-    "ViT-L-14-336/openai": "clip_l14_336",
-}
-
-
-def column_name(model: str) -> str:
-    """The column that holds a model's cosine; a folder's is called as the folder, wherever that lies.
-
-    >>> column_name("ViT-L-14/openai"), column_name("ViT-B-32/laion2b_s34b_b79k"), column_name("local-dir:/m/Our-B32/")
-    ('clip_l14', 'vit_b_32_laion2b_s34b_b79k', 'our_b32')
-    """
-    if model.startswith("local-dir:"):
-        model = Path(model.removeprefix("local-dir:")).name
-    return COLUMN_NAMES.get(model) or re.sub(r"\W+", "_", model.split("//", maxsplit=1)[0].lower()).strip("_")
-
-
-def split_model(model: str) -> tuple[str, str]:
-    """`ViT-L-14/openai` as (architecture, tag or checkpoint path); a hub name or folder as (itself, '')."""
-    if model == EMBEDDED or model.startswith(("hf-hub:", "local-dir:")):
-        return model, ""
-    name, _, tag = model.partition("/")
-    return name, tag
-
-
-def check_model(model: str) -> None:
-    """
-    Raises:
-        CurateError: for a model or tag that open_clip does not know; the message names the nearest.
-    """
-    if model == EMBEDDED or model.startswith("hf-hub:"):
-        return
-    if model.startswith("local-dir:"):
-        folder = Path(model.removeprefix("local-dir:"))
-        if not (folder / "open_clip_config.json").exists():
-            raise CurateError(f"model '{model}': {folder} holds no open_clip_config.json")
-        return
-    from curate.encoder.open_clip_import import open_clip
-
-    clip = open_clip()
-    name, tag = split_model(model)
-    if name not in clip.list_models():
-        raise unknown("model", name, [*clip.list_models(), EMBEDDED])
-    tags = clip.list_pretrained_tags_by_model(name)
-    if tag not in tags and tag != "random" and not Path(tag).is_file():
-        raise unknown(f"pretrained tag of {name}, or checkpoint file,", tag or "(none)", tags)
-
-
-def model_weights(model: str) -> str:
-    """Identity of the weights: a published tag's name, the sha256 of a local file."""
-    if model == EMBEDDED:
-        from curate.encoder import lite
-
-        return lite.weights()
-    if model.startswith("local-dir:"):
-        folder = Path(model.removeprefix("local-dir:"))
-        found = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".bin", ".pt", ".json"))
-        return ",".join(f"{p.name}@{file_sha256(str(p))[:12]}" for p in found)
-    tag = split_model(model)[1]
-    if tag and Path(tag).is_file():
-        return f"{model}@{file_sha256(tag)[:12]}"
-    return model
-
-
-def _tokenizer_elsewhere(model: str) -> Any:
-    """The tokenizer of a `local-dir:` whose config names one and that holds no files of it; None in all other cases.
-
-    open_clip itself looks for it in the folder only.
-    """
-    folder = Path(model.removeprefix("local-dir:"))
-    if not model.startswith("local-dir:") or any(folder.glob("tokenizer*")) or any(folder.glob("vocab*")):
-        return None
-    config = json.loads((folder / "open_clip_config.json").read_text())
-    text = config.get("model_cfg", config).get("text_cfg", {})
-    source = text.get("hf_tokenizer_name")
-    if not source:
-        return None
-    from curate.encoder.open_clip_import import open_clip
-
-    return open_clip().tokenizer.HFTokenizer(
-        source,
-        context_length=text.get("context_length", 77),
-        tokenizer_mode=text.get("tokenizer_mode"),
-        **text.get("tokenizer_kwargs", {}),
-    )
-
 
 _DEFAULTS = {"threads": 1, "precision": "auto", "resize": "auto", "compile": False}
 
@@ -140,7 +43,7 @@ class Encoder:
     compile: as score.clip's.
 
     Raises:
-        CurateError: for cuda where there is none: a silent slow run would cost more.
+        CurateError: for weights that cannot be loaded; for cuda where there is none: a slow run would cost more.
     """
 
     def __init__(
@@ -158,7 +61,7 @@ class Encoder:
         self.device = device
         self.precision = {"auto": "fp32" if device == "cpu" else "fp16"}.get(precision, precision)
         self._torch = torch
-        self.model, self.preprocess, tokenizer = self._load(model, device)
+        self.model, self.preprocess, tokenizer = load(model, device)
         fast = device != "cpu" if resize == "auto" else resize == "torch"
         self.tokens, self.pixels = Tokens(tokenizer), Pixels(self.preprocess, device, fast)
         self._image_tower = torch.compile(self.model.encode_image) if compile else self.model.encode_image
@@ -185,21 +88,6 @@ class Encoder:
         before = cuda.memory_allocated()
         self.ready_images([self.pixels.one(Decoded(image=Image.new("RGB", (256, 256))))] * images)
         return int(cuda.max_memory_allocated() - before)
-
-    def _load(self, model: str, device: str) -> tuple[Any, Any, Any]:
-        if model == EMBEDDED:
-            from curate.encoder import lite
-
-            return lite.load(device)
-        from curate.encoder.open_clip_import import open_clip
-
-        clip = open_clip()
-        name, tag = split_model(model)
-        if tag == "random":
-            self._torch.manual_seed(0)
-        pretrained = None if tag in ("", "random") else tag
-        loaded, _, preprocess = clip.create_model_and_transforms(name, pretrained=pretrained, device=device)
-        return loaded.eval(), preprocess, _tokenizer_elsewhere(name) or clip.get_tokenizer(name)
 
     def images(self, pictures: Sequence[Image.Image]) -> np.ndarray:
         return self._vectors(self._image_tower, lambda: map(self.pixels.batch, self.pixels.ahead(pictures)))

@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from curate.decoded import Decoded
 from curate.encoder.encoder_score import EncoderScore
-from curate.encoder.model import Encoder, Precision, Resize, column_name
+from curate.encoder.model import Encoder, Precision, Resize
+from curate.encoder.names import column_name
 from curate.op import Rows
 from curate.vectors import vectors_array
 
@@ -21,6 +22,9 @@ class Clip(EncoderScore):
     model: `ViT-L-14/openai` or any other open_clip architecture/tag, `hf-hub:...`, `local-dir:FOLDER`,
         `architecture//path/to/checkpoint`; by default the embedded lite0-minilm, which is not CLIP and whose cosines
         have another scale. `<name>` is clip_l14 for ViT-L-14/openai, clip_b32 for ViT-B-32/openai, lite by default.
+        It runs as it was published: activation, preprocess and tokenizer are the tag's, the folder's, or those of the
+        tag that a checkpoint is the file of. A checkpoint of unknown origin runs as the architecture says: one that was
+        trained with QuickGELU, as those fine-tuned from OpenAI's are, is `ViT-B-32-quickgelu//path/to/checkpoint`.
 
     windows: what becomes of a caption that is longer than the model's context: `cut` as the tokenizer cuts it, which
         `<name>_cut` says; `average` of the vectors of its consecutive windows (ours, after ClipMD), and nothing is cut.

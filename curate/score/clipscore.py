@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.encoder.encoder_score import EncoderScore
-from curate.encoder.model import column_name
+from curate.encoder.names import column_name
 from curate.op import Rows
 
 PREFIX = "A photo depicts "

@@ -11,7 +11,7 @@ import pyarrow as pa
 from PIL import Image
 
 from curate.encoder.encoder_score import EncoderScore
-from curate.encoder.model import column_name
+from curate.encoder.names import column_name
 from curate.masking import Fill, masked_name, polygons_of, without_text
 from curate.op import Rows
 from curate.spotted_words import normalised

@@ -13,7 +13,9 @@ from PIL import Image
 from curate.decoded import Decoded
 from curate.demo import scenes
 from curate.encoder import lite
-from curate.encoder.model import EMBEDDED, Encoder, check_model
+from curate.encoder.at_hand import check_model
+from curate.encoder.model import Encoder
+from curate.encoder.names import EMBEDDED
 from curate.encoder.open_clip_import import open_clip
 from curate.encoder.pixels import AHEAD, CPU_PIECE, Pixels, normalised, split
 from curate.encoder.tokens import Tokens
