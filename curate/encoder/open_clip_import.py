@@ -8,18 +8,28 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from curate.errors import CurateError
+
 # Held for the life of the process: the declared operators vanish with their library.
 _declared: list[Any] = []
 
 
 @functools.cache
 def open_clip() -> ModuleType:
-    """The open_clip module. Raises ImportError, naming what to install, where it is missing."""
+    """The open_clip module.
+
+    Raises:
+        CurateError: naming what to install, where it or what it needs is missing.
+    """
     _import_torchvision()
     try:
         return importlib.import_module("open_clip")
     except ModuleNotFoundError as error:
-        raise ImportError(f"{error.name} is not installed; pip install 'curate[demo]'") from error
+        raise missing(error) from error
+
+
+def missing(error: ModuleNotFoundError) -> CurateError:
+    return CurateError(f"image-text models need {error.name}, which is not installed: pip install 'curate[demo]'")
 
 
 def _import_torchvision() -> None:
@@ -28,7 +38,7 @@ def _import_torchvision() -> None:
 
         importlib.import_module("torchvision")
     except ModuleNotFoundError as error:
-        raise ImportError(f"{error.name} is not installed; pip install 'curate[demo]'") from error
+        raise missing(error) from error
     except RuntimeError as error:
         # Declaring up front would clash with a torchvision whose own library loads (macOS, +cpu wheels),
         # so the operators are declared only after the import has failed for want of them.

