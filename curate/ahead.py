@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate.decoded import decode
+from curate.decoded import attempt
 from curate.images import ImageReader
 from curate.op import Score
 from curate.suspects import Suspects
@@ -106,10 +106,9 @@ class Ahead:
         values: list[Any] = [None] * len(self._seeing)
         if data is None:
             return status, values
-        try:
-            image = decode(data)
-        except Exception as error:  # noqa: BLE001 - any damage is a status of this row
-            return f"undecodable: {type(error).__name__}", values
+        image, status = attempt(data)
+        if image is None:
+            return status, values
         for number, (key, op) in enumerate(self._seeing.items()):
             if self.todo[key][row]:
                 began = time.thread_time()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from curate.decoded import decode
+from curate.decoded import attempt
 from curate.errors import CurateError, unknown
 from curate.filter import conjuncts, expression
 from curate.images import ImageReader
@@ -260,8 +259,8 @@ class Dataset:
                     reader.close()
                 reader = ImageReader(self.store, self.view.images, shard)
             data = reader.bytes(row)
-            with contextlib.suppress(OSError, ValueError):
-                found[uid] = None if data is None else decode(data).image
+            decoded = attempt(data)[0] if data is not None else None
+            found[uid] = decoded.image if decoded else None
         if reader is not None:
             reader.close()
         return [found.get(uid) for uid in asked]

@@ -24,8 +24,14 @@ from curate.tar import TarFile
 from curate.view import View
 from curate.web.fetch import FetchOptions, fetch
 
+#: Version of what is stored of a file.
+IMAGES = 2
+
 #: Status of a row that was out already when its shard was downloaded.
 SKIPPED = "skipped"
+
+#: Extensions of files that are kept as they came, where that is not the format's own name.
+_EXTENSION = {"jpeg": "jpg", "mpo": "jpg", "jpeg2000": "jp2"}
 
 #: Columns of the images table beside uid.
 COLUMNS = IMAGE_FIELDS
@@ -46,7 +52,7 @@ class DownloadOptions(FetchOptions, ResizeOptions):
 def folder_of(options: DownloadOptions) -> str:
     """The images' folder: what the stored files look like decides it, not how patiently they were fetched."""
     pictures = options.model_dump(mode="json", include=set(ResizeOptions.model_fields))
-    return f"images-{identity(op='download', version=1, options=pictures)}"
+    return f"images-{identity(op='download', version=IMAGES, options=pictures)}"
 
 
 @dataclass
@@ -121,8 +127,10 @@ class DownloadShard:
         return places
 
     def _extension(self, original: str | None) -> str:
-        kept = (original or "img").replace("jpeg", "jpg")
-        return kept if self.options.disable_all_reencoding else self.options.encode_format
+        """An ending that loaders know, and that reading takes for an image's."""
+        if not self.options.disable_all_reencoding:
+            return self.options.encode_format
+        return _EXTENSION.get(original or "img", original or "img")
 
     def _assemble(
         self,
@@ -209,7 +217,7 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
         for _ in _pool(cluster, options, bool(todo)).each("download", DownloadShard, work, todo, rows):
             pass
         about = options.model_dump(mode="json")
-        store.note_table(folder, name="images", op="download", options=about, columns=["uid", *COLUMNS], version=1)
+        store.note_table(folder, name="images", op="download", options=about, columns=["uid", *COLUMNS], version=IMAGES)
     after = view.with_table(folder, COLUMNS)
     return View(store, after.columns, view.keep, folder)
 

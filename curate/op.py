@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from curate.decoded import Decoded
+from curate.decoded import DECODING, Decoded
 from curate.errors import CurateError, reworded, unknown
 from curate.names import check_name
 from curate.op_source import code_of
+from curate.upright import upright
 from curate.user_code import check_contract, import_users, said
 
 if TYPE_CHECKING:
@@ -129,8 +130,10 @@ class Op(BaseModel):
         """What decides its results, as it goes into a table's identity."""
         options = self.model_dump(mode="json", exclude=set(self.how))
         name = op_name(type(self))
-        code = {"code": code_of(type(self))} if ":" in name else {}
-        return {"op": name, "options": options, "version": self.version, "weights": self.weights(), **code}
+        more: dict[str, Any] = {"code": code_of(type(self))} if ":" in name else {}
+        if "image" in self.needs():
+            more["decoding"] = DECODING
+        return {"op": name, "options": options, "version": self.version, "weights": self.weights(), **more}
 
 
 class Score(Op):
@@ -162,7 +165,7 @@ class Score(Op):
 
     def apply(self, columns: Mapping[str, pa.Array], images: Sequence[Image.Image] | None = None) -> Mapping[str, Any]:
         """`batch` of rows at hand, prepared first: to try an op in a notebook, after `setup`."""
-        seen = None if images is None else [self.prepare_image(Decoded(image=image)) for image in images]
+        seen = None if images is None else [self.prepare_image(Decoded(image=upright(image))) for image in images]
         texts = self.prepare_texts(columns["text"].to_pylist()) if self.prepare_texts else None
         return self.batch(Rows(columns, seen, texts=texts))
 

@@ -9,15 +9,30 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from curate.colour_profile import is_srgb
+from curate.cut_files import is_cut
+from curate.decoded import decode
+from curate.picture_file import (
+    MAX_WORKING_BYTES,
+    TooCostly,
+    check_cost,
+    check_decoding,
+    header_orientation,
+    opened,
+    size_of,
+    without_side_chunks,
+)
 
 STATUS = {
     "success": "stored",
     "not_an_image": "no image format that is read here",
     "truncated": "the file ends before its image does",
     "too_many_pixels": "the header declares more than max_image_pixels; not decoded",
+    "too_large_to_decode": "decoding and resizing would take more memory than max_working_bytes; not decoded",
+    "too_many_scans": "a JPEG of so many scans that decoding takes minutes; not decoded",
     "too_small": "the shorter side is below min_image_size",
     "bad_aspect": "longer / shorter side is above max_aspect_ratio",
     "too_large_area": "width x height is above max_image_area",
@@ -28,14 +43,24 @@ _RESIZER_MESSAGES = {
     "aspect ratio too large": "bad_aspect",
     "image area too large": "too_large_area",
 }
-# A list, since Pillow's others include EPS, which runs Ghostscript on what a stranger wrote.
-_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "ICO", "AVIF", "JPEG2000", "PPM")
 _INTERPOLATION = Literal["nearest", "linear", "bilinear", "cubic", "bicubic", "area", "lanczos", "lanczos4"]
-_ORIENTATION = 0x0112
+#: Bytes a pixel, at most: of the original, decoded twice over (by us, and by cv2), and of the stored image, which is
+#: resized, padded and encoded.
+_ORIGINAL, _RESULT = 7, 12
 
 
 class ResizeOptions(BaseModel):
-    """How an image is stored: img2dataset's names and defaults, and a limit against decompression bombs."""
+    """How an image is stored: img2dataset's names and defaults, and limits against decompression bombs.
+
+    convert_to_srgb: colours of an embedded ICC profile are converted, so that the stored file, which carries no
+        profile, shows what the original shows. img2dataset does not; false keeps the numbers.
+    skip_reencode: keep the bytes of a file that is neither resized nor in need of conversion.
+    disable_all_reencoding: keep every file's bytes; the limits on size, area and aspect do not apply, and EXIF and
+        profiles are left to the reader. Scores see the pixels upright and in sRGB all the same.
+    max_image_pixels: Pillow's, a quarter of a GB of RGB. WebP, TIFF, GIF and ICO of more than twice that are refused by
+        Pillow whatever is said here.
+    max_working_bytes: memory that decoding, resizing and encoding one image may take, judged by its header.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
@@ -46,12 +71,14 @@ class ResizeOptions(BaseModel):
     downscale_interpolation: _INTERPOLATION = "area"
     encode_quality: int = Field(default=95, ge=0, le=100)
     encode_format: Literal["jpg", "png", "webp"] = "jpg"
-    skip_reencode: bool = False  # keep the bytes of a file that is neither resized nor in need of conversion
-    disable_all_reencoding: bool = False  # keep every file's bytes; the limits on size, area and aspect do not apply
+    skip_reencode: bool = False
+    disable_all_reencoding: bool = False
+    convert_to_srgb: bool = True
     min_image_size: int = Field(default=0, ge=0)
     max_image_area: float = Field(default=float("inf"), gt=0)
     max_aspect_ratio: float = Field(default=float("inf"), ge=1)
-    max_image_pixels: int = Field(default=89_478_485, gt=0)  # Pillow's: a quarter of a GB of RGB
+    max_image_pixels: int = Field(default=89_478_485, gt=0)
+    max_working_bytes: int = Field(default=MAX_WORKING_BYTES, gt=0)
 
     @model_validator(mode="after")
     def _png_quality_is_compression(self) -> "ResizeOptions":
@@ -91,55 +118,105 @@ class Resize:
     def __init__(self, options: ResizeOptions) -> None:
         self.options = options
         self._resizer: Callable[[io.BytesIO], Any] | None = None
-        # Pillow refuses twice its own limit whatever the caller wants, so a larger limit of ours has to raise it.
-        if Image.MAX_IMAGE_PIXELS is not None:
-            Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, options.max_image_pixels)
 
     def __call__(self, body: bytes) -> Stored:
         facts: dict[str, Any] = {"sha256": hashlib.sha256(body).hexdigest()}
         try:
             return Stored("success", **self._store(body, facts), **facts)
-        except _Stop as stop:
+        except (_Stop, TooCostly) as stop:
             return Stored(stop.status, str(stop), **facts)
         except Exception as problem:  # noqa: BLE001 - whatever a file does to a decoder is its status
             return Stored("resize_error", _message(problem), **facts)
 
     def _store(self, body: bytes, facts: dict[str, Any]) -> dict[str, Any]:
         """The stored body with its sizes; what is learned on the way goes into `facts`, which a failure keeps."""
-        with _open(body) as image:
-            orientation = _orientation(image)
-            width, height = image.size
-            lying = orientation >= 5 and image.format != "TIFF"  # of a TIFF, Pillow gives the upright size
-            upright = (height, width) if lying else (width, height)
-            facts.update(format=(image.format or "").lower(), original_width=upright[0], original_height=upright[1])
-            if width * height > self.options.max_image_pixels:
-                raise _Stop("too_many_pixels", f"{width} x {height}, at most {self.options.max_image_pixels} pixels")
-            if _is_cut(body):
+        with _open(body, self.options.max_working_bytes) as image:
+            size = size_of(image, body)
+            facts.update(format=size.format, original_width=size.upright[0], original_height=size.upright[1])
+            self._check_size(image, body)
+            if is_cut(body):
                 raise _Stop("truncated", f"no end of the image in {len(body)} bytes")
             if self.options.disable_all_reencoding:
-                _check_decodes(image)
-                return {"body": body, "width": width, "height": height}
-            if orientation > 1 or not _cv2_reads(image, body):
-                body = _rewrite(image)
-                facts["exif_transposed"] = orientation > 1
-        stored, width, height = self._resize(body)
-        return {"body": stored, "width": width, "height": height}
+                _check_decodes(image, body)
+                return {"body": body, "width": size.width, "height": size.height}
+            orientation, plain = header_orientation(image, body), self._cv2_reads(image, body)
+        if plain and orientation == 1:
+            with contextlib.suppress(_Undecodable):
+                return self._resized(body)
+        facts["exif_transposed"] = orientation > 1
+        return self._resized(self._rewritten(body))
 
-    def _resize(self, body: bytes) -> tuple[bytes, int, int]:
+    def _check_size(self, image: ImageFile.ImageFile, body: bytes) -> None:
+        width, height = image.size
+        if width * height > self.options.max_image_pixels:
+            raise _Stop("too_many_pixels", f"{width} x {height}, at most {self.options.max_image_pixels} pixels")
+        check_decoding(image, body, self.options.max_working_bytes)
+        if not self.options.disable_all_reencoding:
+            stored_width, stored_height = self._stored_size(width, height)
+            result = stored_width * stored_height * _RESULT
+            check_cost(width, height, _ORIGINAL + result / max(1, width * height), self.options.max_working_bytes)
+
+    def _stored_size(self, width: int, height: int) -> tuple[int, int]:
+        """About: what resizing makes of an image before any of it is cut off."""
+        side, mode = self.options.image_size, self.options.resize_mode
+        by_longer = mode in ("border", "keep_ratio_largest")
+        scale = side / max(1, max(width, height) if by_longer else min(width, height))
+        if mode == "no" or (self.options.resize_only_if_bigger and scale >= 1):
+            return width, height
+        if mode == "border":
+            return side, side
+        return round(width * scale), round(height * scale)
+
+    def _resized(self, body: bytes) -> dict[str, Any]:
+        """What img2dataset's Resizer makes of a file that cv2 reads."""
         if self._resizer is None:
-            self._resizer = _resizer_class()(**self.options.model_dump(exclude={"max_image_pixels"}))
+            ours = {"max_image_pixels", "max_working_bytes", "convert_to_srgb"}
+            self._resizer = _resizer_class()(**self.options.model_dump(exclude=ours))
         stored, width, height, _, _, error = self._resizer(io.BytesIO(body))
+        if error == "Image decoding error":
+            raise _Undecodable("resize_error", error)
         if error is not None:
             raise _Stop(_RESIZER_MESSAGES.get(error, "resize_error"), error[:300])
         if not stored:
             raise _Stop("resize_error", f"no bytes came of encoding {width} x {height} pixels")
-        return stored, width, height
+        return {"body": stored, "width": width, "height": height}
+
+    def _cv2_reads(self, image: ImageFile.ImageFile, body: bytes) -> bool:
+        """Whether cv2 gets the pixels that `decode` gets. It clips 16 bits to white, takes CMYK, GIF and alpha its own
+        way, and ignores profiles."""
+        if getattr(image, "is_animated", False) and image.format != "MPO":
+            return False
+        if image.has_transparency_data or (self.options.convert_to_srgb and not is_srgb(image.info.get("icc_profile"))):
+            return False
+        if image.format in ("JPEG", "MPO"):
+            return image.mode in ("L", "RGB")
+        if image.format == "PNG":
+            return image.mode in ("L", "RGB") and body[24] == 8  # byte 24 of a PNG: bits per sample
+        return image.format == "WEBP" and image.mode == "RGB"
+
+    def _rewritten(self, body: bytes) -> bytes:
+        """The pixels of `decode` in a format that cv2 reads without surprises, lossless and uncompressed. Resizer never
+        takes it for a file to be kept under skip_reencode."""
+        try:
+            decoded = decode(
+                body,
+                convert_to_srgb=self.options.convert_to_srgb,
+                max_working_bytes=self.options.max_working_bytes,
+            )
+        except OSError as problem:
+            raise _unreadable(problem) from None
+        height, width = decoded.pixels.shape[:2]
+        return b"".join((b"P6 %d %d 255\n" % (width, height), decoded.pixels.data))
 
 
 class _Stop(Exception):
     def __init__(self, status: str, error: str) -> None:
         super().__init__(error)
         self.status = status
+
+
+class _Undecodable(_Stop):
+    """cv2 cannot read a file; Pillow may."""
 
 
 @cache
@@ -157,127 +234,39 @@ def _resizer_class() -> Any:
     return resizer.Resizer
 
 
-@cache
-def _formats() -> tuple[str, ...]:
-    """Those of them that this build of Pillow has: it raises KeyError for another."""
-    Image.init()
-    return tuple(name for name in _FORMATS if name in Image.OPEN)
-
-
-def _open(body: bytes) -> Image.Image:
+def _open(body: bytes, max_working_bytes: int) -> ImageFile.ImageFile:
     """Only the header is read."""
-    formats = _formats()
     try:
-        return Image.open(io.BytesIO(body), formats=formats)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as problem:
+        return opened(body, max_working_bytes)
+    except TooCostly:
+        raise
+    except Image.DecompressionBombError as problem:
         raise _Stop("too_many_pixels", str(problem)) from None
-    except UnidentifiedImageError:
-        what = "empty" if not body else f"starts with {body[:16]!r}"
-        raise _Stop("truncated" if _is_cut(body) else "not_an_image", what) from None
+    except UnidentifiedImageError as problem:
+        raise _Stop("truncated" if is_cut(body) else "not_an_image", str(problem)) from None
     except Exception as problem:  # noqa: BLE001 - a header that claims a format and breaks its rules
-        raise _Stop("truncated" if _is_cut(body) else "not_an_image", _message(problem)) from None
+        raise _Stop("truncated" if is_cut(body) else "not_an_image", _message(problem)) from None
 
 
-def _is_cut(body: bytes) -> bool:
-    """Whether the end of the image is missing, by its format's end mark; padding or data after the end is fine."""
-    if body.startswith(b"\xff\xd8\xff"):
-        start = _scan_start(body)
-        return start is None or body.find(b"\xff\xd9", start) < 0
-    if body.startswith(b"\x89PNG\r\n\x1a\n"):
-        return not _png_ends(body)
-    if body.startswith((b"GIF87a", b"GIF89a")):
-        return not body.rstrip(b"\0\r\n ").endswith(b";")
-    if body.startswith(b"RIFF") and body[8:12] == b"WEBP":
-        return len(body) < int.from_bytes(body[4:8], "little") + 8
-    return False
-
-
-def _png_ends(body: bytes) -> bool:
-    """Whether the chunks lead to IEND inside the file. cv2 must not see one that does not: it sets aside whatever a
-    chunk's length declares, up to 2 GB, before it reads (10 s for a damaged file of 200 bytes).
-    """
-    at = 8
-    while at + 12 <= len(body):
-        if body[at + 4 : at + 8] == b"IEND":
-            return True
-        at += 12 + int.from_bytes(body[at : at + 4], "big")
-    return False
-
-
-def _scan_start(body: bytes) -> int | None:
-    """Where a JPEG's image data begin: past the headers, whose thumbnail has an end mark of its own."""
-    at = 2
-    while at + 4 <= len(body):
-        if body[at] != 0xFF:
-            return at  # not a marker: damaged headers, the decoder will judge
-        if body[at + 1] == 0xFF:  # fill byte
-            at += 1
-            continue
-        if body[at + 1] == 0xDA:
-            return at
-        at += 2 + int.from_bytes(body[at + 2 : at + 4], "big")
-    return None
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        value = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # noqa: BLE001 - damaged EXIF is no reason to lose the image
-        return 1
-    return value if value in range(1, 9) else 1
-
-
-def _cv2_reads(image: Image.Image, body: bytes) -> bool:
-    """Whether cv2 gets the right 8-bit pixels of it. It clips 16 bits to white and takes CMYK and GIF its own way."""
-    if getattr(image, "is_animated", False) and image.format != "MPO":
-        return False
-    if "transparency" in image.info:
-        return False
-    if image.format in ("JPEG", "MPO"):
-        return image.mode in ("L", "RGB")
-    if image.format == "PNG":
-        return image.mode in ("L", "RGB", "RGBA") and body[24] == 8  # byte 24 of a PNG: bits per sample
-    return image.format == "WEBP" and image.mode in ("RGB", "RGBA")
-
-
-def _rewrite(image: Image.Image) -> bytes:
-    """The first frame, upright, in 8 bits, in a format that cv2 reads without surprises, lossless and uncompressed.
-
-    Resizer must not take the result for a file to be kept under skip_reencode: it never does PPM or alpha.
-    """
-    image = ImageOps.exif_transpose(_decoded(image))
-    if image.mode.startswith(("I", "F")):
-        image = Image.fromarray(_to_8_bits(np.asarray(image)))
-    see_through = "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa")
-    image = image.convert("RGBA" if see_through else "RGB")
-    written = io.BytesIO()
-    image.info.clear()  # the ICC profile, which cv2 ignores, and anything else that could fail to be written
-    image.save(written, "PNG" if see_through else "PPM", compress_level=0)
-    return written.getvalue()
-
-
-def _decoded(image: Image.Image) -> Image.Image:
-    try:
-        image.load()
-    except OSError as problem:
-        cut = any(word in str(problem).lower() for word in ("truncated", "unexpected end"))
-        raise _Stop("truncated" if cut else "resize_error", _message(problem)) from None
-    return image
-
-
-def _to_8_bits(values: np.ndarray) -> np.ndarray:
-    """Grey levels of more than 8 bits: 16-bit ones by their range, others by the smallest usual range holding them."""
-    wide = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    highest = wide.max(initial=0)
-    white = 65535.0 if values.dtype == np.uint16 else next((w for w in (1.0, 255.0, 65535.0) if highest <= w), highest)
-    return np.rint(wide.clip(min=0) * (255 / white)).astype(np.uint8)
-
-
-def _check_decodes(image: Image.Image) -> None:
+def _check_decodes(image: ImageFile.ImageFile, body: bytes) -> None:
     """Read the whole file where its pixels are not needed; a JPEG at an eighth of its size, which is faster."""
     if image.format == "JPEG":
         image.draft(image.mode, (max(1, image.width // 8), max(1, image.height // 8)))
-    _decoded(image)
+    try:
+        image.load()
+    except OSError as problem:
+        raise _unreadable(problem) from None
+    except Exception:
+        plain = without_side_chunks(body)
+        if plain is None:
+            raise
+        with opened(plain) as again:
+            again.load()
+
+
+def _unreadable(problem: OSError) -> _Stop:
+    cut = any(word in str(problem).lower() for word in ("truncated", "unexpected end"))
+    return _Stop("truncated" if cut else "resize_error", _message(problem))
 
 
 def _message(problem: Exception) -> str:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from curate.ahead import Chunk
 from curate.annotate import Planned, _Made, flat
 from curate.cluster import feeding_threads
-from curate.decoded import decode
+from curate.decoded import attempt
 from curate.errors import CurateError
 from curate.images import ImageReader
 from curate.op import Op, Score
@@ -138,12 +138,7 @@ def _prepare(op: Score, chunk: Chunk, images: Sequence[tuple[Any, str]], columns
 
 def _image(reader: ImageReader, row: int) -> tuple[Any, str]:
     data = reader.bytes(row)
-    if data is None:
-        return None, "no_image"
-    try:
-        return decode(data), "ok"
-    except Exception as error:  # noqa: BLE001 - any damage is a status of this row
-        return None, f"undecodable: {type(error).__name__}"
+    return (None, "no_image") if data is None else attempt(data)
 
 
 def _device(op: Score) -> str:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
-import io
 import tempfile
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
 import fsspec
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from curate import image_kind, json_rows
 from curate.inputs import CODECS, MALFORMED, opened
+from curate.picture_file import TooCostly, picture_size
 from curate.record import TEXT_NAMES
 from curate.tar_groups import TEXT_EXTENSIONS, Sample, groups, last
 from curate.tar_members import Member, data
@@ -201,13 +201,16 @@ def facts(body: bytes, row: dict[str, Any]) -> dict[str, Any]:
     """Sizes, format and sha256 of an image file.
 
     row: fields that came with it; img2dataset's tell the size and hash before its resize, and size rules are about the
-        original.
+        original, as a viewer shows it: upright.
     """
     found: dict[str, Any] = {}
+    upright: tuple[int | None, int | None] = (None, None)
     try:
-        with Image.open(io.BytesIO(body)) as opened_image:
-            found["width"], found["height"] = opened_image.size
-            found["format"] = (opened_image.format or "").lower()
+        size = picture_size(body)
+        found |= {"width": size.width, "height": size.height, "format": size.format}
+        upright = size.upright
+    except TooCostly as problem:
+        found |= {"status": problem.status, "error_message": str(problem)}
     except Exception as error:  # noqa: BLE001 - any damage is a status of this row
         # Pillow's own words hold an address in memory, which no table may.
         kind = image_kind.kind(body[: image_kind.HEAD]) or "this"
@@ -215,9 +218,9 @@ def facts(body: bytes, row: dict[str, Any]) -> dict[str, Any]:
         message = f"{kind} is no image format that is read here" if unread else str(error)
         found |= {"status": "not_an_image", "error_message": message[:200]}
     found["original_bytes"] = len(body)
-    for name in ("original_width", "original_height"):
+    for name, own in zip(("original_width", "original_height"), upright, strict=True):
         known = row.get(name)
-        found[name] = known if type(known) is int and 0 < known < 1 << 31 else found.get(name.removeprefix("original_"))
+        found[name] = known if type(known) is int and 0 < known < 1 << 31 else own
     known = row.get("sha256")
     found["sha256"] = known if isinstance(known, str) and len(known) == 64 else hashlib.sha256(body).hexdigest()
     return found

@@ -14,7 +14,7 @@ import pytest
 from conftest import HERE, column, picture
 from pydantic import Field
 
-from curate import ahead, decoded
+from curate import decoded
 from curate.annotate import as_array
 from curate.errors import CurateError
 from curate.filter import Filter
@@ -354,7 +354,7 @@ def decodes(monkeypatch) -> Counter[bytes]:
             seen[data] += 1
         return decode(data)
 
-    monkeypatch.setattr(ahead, "decode", counted)
+    monkeypatch.setattr(decoded, "decode", counted)
     return seen
 
 

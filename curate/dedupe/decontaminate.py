@@ -166,7 +166,7 @@ def _told_apart(spec: Mapping[str, Any]) -> tuple[Any, ...]:
     if not spec.get("op"):
         return ()
     options = {name: value for name, value in spec["options"].items() if name != "name"}
-    return spec["op"], options, spec["version"], spec["weights"]
+    return spec["op"], options, spec["version"], spec["weights"], spec.get("decoding")
 
 
 def _named(spec: Mapping[str, Any]) -> str:

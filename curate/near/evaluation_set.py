@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import fsspec
@@ -10,16 +9,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from curate.annotate import as_array
+from curate.decoded import attempt
 from curate.errors import CurateError, unknown
+from curate.image_kind import EXTENSIONS
 from curate.near.hash_columns import BYTES, hash_words, narrow_hashes
 from curate.op import Score
 from curate.vectors import normalised, unit_rows
 
 #: Endings of the files of a folder that are images.
-IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+IMAGES = tuple(f".{ending}" for ending in EXTENSIONS if ending != "img")
 #: Images of a folder that are decoded at a time.
 AT_ONCE = 256
 
@@ -122,13 +123,9 @@ def from_folder(folder: str, vectors: bool, column: str, op: Score) -> Set:
 
 
 def _image(path: str) -> Image.Image:
-    """RGB; on white where it is transparent, as downloaded images are."""
+    """As the pool's images are decoded."""
     with opened(path) as file:
-        try:
-            image: Image.Image = Image.open(io.BytesIO(file.read()))
-            if image.has_transparency_data:
-                seen = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen)
-            return image.convert("RGB")
-        except (UnidentifiedImageError, OSError) as error:
-            raise CurateError(f"dedupe.decontaminate: '{path}' is no image that can be read: {error}") from error
+        image, status = attempt(file.read())
+    if image is None:
+        raise CurateError(f"dedupe.decontaminate: '{path}' is no image that can be read: {status}")
+    return image.image

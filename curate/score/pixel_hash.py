@@ -17,8 +17,8 @@ class PixelHash(Score):
     """`pixel_hash`: 128-bit xxh3 of width, height (uint32, little-endian) and the RGB bytes row by row, 32 hex digits.
 
     Equal for re-encoded twins as long as no step between them lost anything: PNG saved again, as WebP lossless or with
-    other metadata. A JPEG saved again differs: score.phash finds it. Transparency is not part of it: drawings that are
-    black on transparent black are all equal here, as they are to a model. Ours.
+    other metadata. A JPEG saved again differs: score.phash finds it. The pixels are those that every op sees: upright,
+    sRGB, on white where they are transparent. Ours.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("image",)
