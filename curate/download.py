@@ -23,6 +23,7 @@ from curate.store import identity, shard_name
 from curate.tar import TarFile
 from curate.view import View
 from curate.web.fetch import FetchOptions, fetch
+from curate.web.holds import Holds
 
 #: Version of what is stored of a file.
 IMAGES = 2
@@ -38,7 +39,7 @@ COLUMNS = IMAGE_FIELDS
 
 
 class DownloadOptions(FetchOptions, ResizeOptions):
-    """img2dataset's options by their names, and ours.
+    """img2dataset's options by their names, and ours: those of FetchOptions, of ResizeOptions, and these.
 
     retry: statuses of an earlier run to fetch again, e.g. [timeout, http_503].
     processes: shards downloaded at the same time; None takes one per CPU, or what `--workers` says. `--workers 0`
@@ -69,6 +70,7 @@ class DownloadShard:
         fields = set(ResizeOptions.model_fields)
         self.resize = Resize(ResizeOptions(**self.options.model_dump(include=fields)))
         self.fetching = FetchOptions(**self.options.model_dump(include=set(FetchOptions.model_fields)))
+        self.holds = Holds()  # from shard to shard: a host that asked for a pause has it from this worker
 
     def __call__(self, shard: int) -> dict[str, Any]:
         store = self.view.store
@@ -109,7 +111,7 @@ class DownloadShard:
         loop = asyncio.get_running_loop()
         # In a thread, so that deadlines go on while it resizes; one is enough, since there is a worker for every CPU.
         with ThreadPoolExecutor(1) as thread:
-            async with aclosing(fetch([urls[row] for row in rows], self.fetching)) as answers:
+            async with aclosing(fetch([urls[row] for row in rows], self.fetching, self.holds)) as answers:
                 async for number, answer in answers:
                     row = rows[number]
                     columns["status"][row], columns["error_message"][row] = answer.status, answer.error

@@ -14,14 +14,14 @@ def seconds_to_wait(key: str, failures: int, *, first: float, longest: float, re
     >>> seconds_to_wait("http://a/", 1, first=1, longest=30, retry_after="7")
     7.0
     """
-    asked = _asked_seconds(retry_after)
+    asked = asked_seconds(retry_after)
     if asked > longest:
         return None
     spread = 0.5 + zlib.crc32(f"{key} {failures}".encode("utf-8", "replace")) / 2**32
     return max(asked, min(first * 2.0 ** (failures - 1) * spread, longest))
 
 
-def _asked_seconds(retry_after: str | None) -> float:
+def asked_seconds(retry_after: str | None) -> float:
     """Retry-After is a number of seconds or an HTTP date; anything else asks for nothing."""
     if retry_after is None:
         return 0.0

@@ -4,306 +4,188 @@ What img2dataset's fetcher lacks, seen on a real server: a deadline over the who
 socket timeout), a size limit, back-off (it asks three times for a 404), a limit per host, refusal of private addresses.
 """
 
+from __future__ import annotations
+
 import asyncio
-import ssl
-import time
-from collections.abc import AsyncGenerator, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
-from typing import Annotated
 
-import aiohttp
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, field_validator
-from yarl import URL
-
-from curate.web.address import AddressRefused
-from curate.web.backoff import seconds_to_wait
+from curate.web.attempt import STATUS, Attempt, Fetched, Job, explain, not_asked, storable
+from curate.web.backoff import asked_seconds, seconds_to_wait
+from curate.web.holds import Holds
 from curate.web.host_turns import HostTurns
-from curate.web.http_session import http_session
-from curate.web.robots_tag import TDM, is_disallowed, is_reserved
-from curate.web.web_url import BadURL, WebURL, host_of, parse_url
+from curate.web.http_client import HTTPClient
+from curate.web.options import FetchOptions
+from curate.web.resolver import AddressInfo, Resolver
+from curate.web.web_url import WebURL, host_of, parse_url
 
-STATUS = {
-    "success": "the whole body arrived",
-    "bad_url": "null, empty, no host, or not http(s), in the row or in a redirect",
-    "address_refused": "the host is a loopback, private, link-local, reserved or multicast address",
-    "dns": "the host name does not resolve",
-    "connect": "no connection: refused, reset or unreachable",
-    "tls": "the certificate or the TLS handshake failed",
-    "timeout": "no whole answer within timeout_seconds",
-    "truncated": "the connection ended before the declared length",
-    "too_large": "more than max_bytes, declared or received",
-    "empty": "the body has no bytes",
-    "disallowed": "an X-Robots-Tag or TDM-Reservation header forbids the use",
-    "too_many_redirects": "more than max_redirects redirects",
-    "http_<code>": "the server answered with that code: http_404, http_503, ...",
-    "error": "anything else; the message says what",
-}
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+__all__ = ["STATUS", "FetchOptions", "Fetched", "fetch"]
+
+#: Hosts that are looked up at the same time. Ahead of their turn: a name server that does not answer takes no place
+#: from a row that could be fetched.
+LOOKUPS = 128
 
 
-_STATUS_OF: list[tuple[tuple[type[Exception], ...], str]] = [  # the first that fits: later ones are more general
-    ((aiohttp.ClientConnectorDNSError,), "dns"),
-    ((ssl.SSLError, aiohttp.ClientSSLError), "tls"),
-    ((BadURL, aiohttp.InvalidURL, UnicodeError), "bad_url"),  # UnicodeError: a host that no DNS query can carry
-    ((aiohttp.ClientConnectionError, OSError), "connect"),
-]
-
-
-class FetchOptions(BaseModel):
-    """How a shard is fetched. Names and defaults are img2dataset's where it has the option."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    timeout_seconds: float = Field(default=10, gt=0)  # one attempt as a whole: DNS, connect, redirects, body
-    retries: int = Field(default=0, ge=0)  # only after timeout, connect, http_429 and http_5xx
-    backoff_seconds: float = Field(default=1, ge=0)  # before the first retry; doubles each time
-    max_backoff_seconds: float = Field(
-        default=30, ge=0
-    )  # a longer Retry-After is not waited for: the row keeps its status
-    max_bytes: int = Field(default=50_000_000, gt=0)
-    concurrency: int = Field(default=64, gt=0)
-    per_host: int = Field(default=16, gt=0)
-    user_agent: Annotated[str, Field(min_length=1)] = "Mozilla/5.0 (compatible; curate; image-text dataset builder)"
-    user_agent_token: str | None = None  # who runs the crawl: sent with the user agent, matched in X-Robots-Tag
-    user_agent_contact: str | None = (
-        None  # where its people are reached (a page or an address): sent with the user agent
-    )
-    disallowed_header_directives: tuple[str, ...] = ("noai", "noimageai", "noindex", "noimageindex", TDM)
-    allow_private_addresses: tuple[IPvAnyNetwork, ...] = ()
-    max_redirects: int = Field(default=5, ge=0)
-    verify_tls: bool = True
-
-    @field_validator("user_agent", "user_agent_token", "user_agent_contact")
-    @classmethod
-    def _fits_a_header(cls, value: str | None) -> str | None:
-        if value is not None and not (value.isascii() and value.isprintable()):
-            raise ValueError(f"only printable ASCII can be sent in a header, got {value!r}")
-        return value
-
-    @field_validator("disallowed_header_directives")
-    @classmethod
-    def _lower_case(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(directive.strip().lower() for directive in value)
-
-    @property
-    def sent_user_agent(self) -> str:
-        """The User-Agent header: who asks, for whom, and where they are reached."""
-        token = f" ({self.user_agent_token})" if self.user_agent_token else ""
-        contact = f" (+{self.user_agent_contact})" if self.user_agent_contact else ""
-        return self.user_agent + token + contact
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """What came of one URL. `status` is a word of STATUS; `body` is None unless it is `success`.
-
-    `seconds` is the time spent on the network over all attempts, without waits for a busy host or a retry.
-    """
-
-    status: str
-    error: str | None = None
-    body: bytes | None = None
-    content_type: str | None = None
-    http_status: int | None = None
-    seconds: float = 0.0
-    final_url: str | None = None
-
-
-class _Stop(Exception):
-    def __init__(self, status: str, error: str) -> None:
-        super().__init__(error)
-        self.status = status
-
-
-@dataclass(slots=True)
-class _Job:
-    """One distinct URL of the shard, and what its attempts have found so far."""
-
-    url: WebURL
-    rows: list[int]
-    attempts: int = 0
-    seconds: float = 0.0
-    final_url: str | None = None
-    http_status: int | None = None
-    content_type: str | None = None
-    retry_after: str | None = None
-    result: Fetched = field(default_factory=lambda: Fetched("error"))
-
-
-async def fetch(urls: Sequence[str | None], options: FetchOptions) -> AsyncGenerator[tuple[int, Fetched], None]:
+async def fetch(
+    urls: Sequence[str | None], options: FetchOptions, holds: Holds | None = None
+) -> AsyncGenerator[tuple[int, Fetched], None]:
     """Yield (row, Fetched) once for every row, in the order in which answers arrive.
 
     Equal URLs are fetched once and share their body. At most `concurrency` bodies are held besides the one yielded:
     nothing new is started while finished ones wait for the consumer. The deadline runs on this event loop's clock, so
     a consumer that computes (decodes, resizes) must do it in a thread, or rows time out while the loop stands still.
-    Close the generator (`contextlib.aclosing`) when leaving early.
+    Close the generator (`contextlib.aclosing`) when leaving early. `holds` carries the wishes of hosts from one call
+    to the next.
     """
-    turns: HostTurns[_Job] = HostTurns(options.per_host)
-    distinct, bad = _plan(urls, turns, options)
+    by_host, bad = _plan(urls, options)
     for row, (status, problem) in bad:
-        yield row, Fetched(status, _storable(problem))
-    opened = http_session(
-        user_agent=options.sent_user_agent,
-        allowed=options.allow_private_addresses,
-        verify_tls=options.verify_tls,
-        dns_threads=options.concurrency,
-    )
-    async with opened as session, aclosing(_run(session, turns, distinct, options)) as done:
-        async for job in done:
-            for row in job.rows:
-                yield row, job.result
+        yield row, Fetched(status, storable(problem))
+    allowed = options.allow_private_addresses
+    client = HTTPClient(user_agent=options.sent_user_agent, allowed=allowed, verify_tls=options.verify_tls)
+    resolver = Resolver(allowed, options.timeout_seconds)
+    attempt = Attempt(client, resolver, HostTurns(options.per_host), holds or Holds(), options)
+    run = _Run(by_host, attempt)
+    del by_host  # a finished job carries a body: only the queues of `run` keep jobs
+    try:
+        async with aclosing(run.finished()) as jobs:
+            async for job in jobs:
+                for row in job.rows:
+                    yield row, job.result
+    finally:
+        await resolver.close()
+        await client.close()
 
 
 def _plan(
-    urls: Sequence[str | None], turns: HostTurns[_Job], options: FetchOptions
-) -> tuple[int, list[tuple[int, tuple[str, str]]]]:
-    """Queue a job for each distinct URL; how many, and the rows without one. `turns` alone keeps the jobs: a finished
-    job carries a body, so any other list of them would hold the whole shard in memory.
-    """
-    jobs: dict[WebURL, _Job] = {}
+    urls: Sequence[str | None], options: FetchOptions
+) -> tuple[dict[str, list[Job]], list[tuple[int, tuple[str, str]]]]:
+    """A job for each distinct URL, by host; and the rows without one, with status and error."""
+    jobs: dict[WebURL, Job] = {}
     bad = []
     for row, text in enumerate(urls):
         try:
             url = parse_url(text)
         except Exception as problem:  # noqa: BLE001 - a row's URL is the row's affair, whatever a parser makes of it
-            bad.append((row, _explain(problem, options)))
+            bad.append((row, explain(problem, options)))
             continue
         if url in jobs:
             jobs[url].rows.append(row)
         else:
-            jobs[url] = _Job(url, [row])
+            jobs[url] = Job(url, [row])
+    by_host: dict[str, list[Job]] = {}
     for job in jobs.values():
-        turns.add(host_of(job.url), job)
-    return len(jobs), bad
+        by_host.setdefault(host_of(job.url), []).append(job)
+    return by_host, bad
 
 
-async def _run(
-    session: aiohttp.ClientSession, turns: HostTurns[_Job], left: int, options: FetchOptions
-) -> AsyncGenerator[_Job, None]:
-    """Finished jobs. Done tasks count as running until they are taken: that is the backpressure."""
-    events: asyncio.Queue[asyncio.Task[_Job] | None] = asyncio.Queue()  # None: a retry has become due
-    running: set[asyncio.Task[_Job]] = set()
+class _Run:
+    """Looks hosts up, starts jobs as turns come free, and gives each job once when it has ended."""
 
-    def start() -> None:
-        while len(running) < options.concurrency and (job := turns.take()):
-            task = asyncio.create_task(_attempt(session, turns, job, options))
-            running.add(task)
-            task.add_done_callback(events.put_nowait)
+    def __init__(self, by_host: dict[str, list[Job]], attempt: Attempt) -> None:
+        self._attempt, self._turns, self._options = attempt, attempt.turns, attempt.options
+        self._left = sum(map(len, by_host.values()))
+        self._hosts = deque(by_host.items())
+        # What has happened: called in the loop below, an event gives the jobs that ended by it.
+        self._events: asyncio.Queue[Callable[[], list[Job]]] = asyncio.Queue()
+        self._lookups: set[asyncio.Task[list[AddressInfo]]] = set()
+        self._running: set[asyncio.Task[Job]] = set()
+        self._retrying = 0
+        self._held: set[str] = set()
 
-    def again(job: _Job) -> None:
-        turns.add(host_of(job.url), job)
-        events.put_nowait(None)
-
-    try:
-        while left:
-            start()
-            task = await events.get()
-            if task is None:
-                continue
-            running.discard(task)
-            job = task.result()
-            wait_seconds = _wait_before_retry(job, options)
-            if wait_seconds is not None:
-                asyncio.get_running_loop().call_later(wait_seconds, again, job)
-                continue
-            left -= 1
-            start()
-            yield job
-            await asyncio.sleep(0)  # a full queue never suspends: without this the network would stand still
-    finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-
-
-async def _attempt(session: aiohttp.ClientSession, turns: HostTurns[_Job], job: _Job, options: FetchOptions) -> _Job:
-    job.attempts += 1
-    body = None
-    try:
-        body = await _follow(session, turns, job, options)
-        status, error = "success", None
-    except Exception as problem:  # noqa: BLE001 - whatever a server does is the row's status
-        status, error = _explain(problem, options)
-    words = [_storable(text) for text in (error, job.content_type, job.final_url)]
-    job.result = Fetched(status, words[0], body, words[1], job.http_status, job.seconds, words[2])
-    return job
-
-
-def _storable(text: str | None) -> str | None:
-    """Headers come with lone surrogates for bytes that are not UTF-8; a column of strings would refuse them."""
-    return text and text.encode("utf-8", "replace").decode()
-
-
-async def _follow(session: aiohttp.ClientSession, turns: HostTurns[_Job], job: _Job, options: FetchOptions) -> bytes:
-    """The body at the end of the redirects. The deadline's clock stands still while a host's turn is awaited."""
-    url, clock = job.url, job.seconds
-    for hop in range(options.max_redirects + 1):
-        host = host_of(url)
-        if hop:  # the first turn was taken when the job was handed out
-            await turns.enter(host)
-        started = time.perf_counter()
+    async def finished(self) -> AsyncGenerator[Job, None]:
+        """Finished jobs. Done attempts count as running until they are taken: that is the backpressure."""
         try:
-            job.final_url = str(url)
-            job.http_status = job.content_type = job.retry_after = None
-            left_seconds = options.timeout_seconds - (job.seconds - clock)
-            answer = await asyncio.wait_for(_hop(session, url, job, options), left_seconds)
+            while self._left:
+                self._start()
+                for job in self._given_up() or (await self._events.get())():
+                    self._left -= 1
+                    self._start()
+                    yield job
+                    await asyncio.sleep(0)  # a full queue never suspends: without this the network would stand still
         finally:
-            job.seconds += time.perf_counter() - started
-            turns.leave(host)
-        if isinstance(answer, bytes):
-            return answer
-        url = answer
-    raise _Stop("too_many_redirects", f"more than {options.max_redirects} redirects, the last one to {url}")
+            tasks = [*self._running, *self._lookups]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _start(self) -> None:
+        while self._hosts and len(self._lookups) < LOOKUPS and self._turns.ready < self._options.concurrency:
+            self._look_up(*self._hosts.popleft())
+        while len(self._running) < self._options.concurrency and (job := self._turns.take()):
+            task = asyncio.create_task(self._attempt(job))
+            self._running.add(task)
+            task.add_done_callback(lambda done: self._events.put_nowait(lambda: self._attempted(done)))
+
+    def _look_up(self, host: str, jobs: list[Job]) -> None:
+        task = asyncio.create_task(self._attempt.resolver.lookup(host))
+        self._lookups.add(task)
+        task.add_done_callback(lambda done: self._events.put_nowait(lambda: self._looked_up(host, jobs, done)))
+
+    def _looked_up(self, host: str, jobs: list[Job], task: asyncio.Task[list[AddressInfo]]) -> list[Job]:
+        self._lookups.discard(task)
+        problem = task.exception()
+        if isinstance(problem, Exception):
+            for job in jobs:
+                job.final_url = str(job.url)
+                job.end(*explain(problem, self._options))
+            return jobs
+        self._turns.settle(host, str(task.result()[0][4][0]))
+        for job in jobs:
+            self._turns.add(host, job)
+        return self._hold(host)
+
+    def _attempted(self, task: asyncio.Task[Job]) -> list[Job]:
+        self._running.discard(task)
+        job = task.result()
+        self._respect(job)
+        seconds = _seconds_before_retry(job, self._options)
+        if seconds is None:
+            return [job]
+        self._retrying += 1
+        asyncio.get_running_loop().call_later(seconds, self._events.put_nowait, lambda: self._again(job))
+        return []
+
+    def _again(self, job: Job) -> list[Job]:
+        self._retrying -= 1
+        host = host_of(job.url)
+        self._turns.add(host, job)
+        return self._hold(host)
+
+    def _respect(self, job: Job) -> None:
+        """A wish of the host's to be left alone, for its other URLs too."""
+        seconds = asked_seconds(job.retry_after)
+        if job.http_status in (429, 503) and seconds > 0:
+            self._attempt.holds.note(job.host, job.result.status, seconds)
+            self._hold(job.host)
+
+    def _hold(self, host: str) -> list[Job]:
+        """No turn for the host for as long as it wants."""
+        seconds = self._attempt.holds.seconds_left(host)
+        if seconds:
+            self._held.add(host)
+            self._turns.hold(host)
+            asyncio.get_running_loop().call_later(seconds + 0.001, self._events.put_nowait, lambda: self._hold(host))
+        else:
+            self._held.discard(host)
+            self._turns.release(host)
+        return []
+
+    def _given_up(self) -> list[Job]:
+        """Jobs of hosts that want to be left alone for too long, once there is nothing else to do."""
+        if self._running or self._lookups or self._hosts or self._retrying or self._turns.ready:
+            return []
+        ended = []
+        for host in sorted(self._held):
+            seconds = self._attempt.holds.seconds_left(host)
+            if seconds > self._options.max_backoff_seconds:
+                for job in self._turns.drop(host):
+                    job.end(self._attempt.holds.status(host), not_asked(host, seconds))
+                    ended.append(job)
+        return ended
 
 
-async def _hop(session: aiohttp.ClientSession, url: WebURL, job: _Job, options: FetchOptions) -> bytes | WebURL:
-    """One request: the body, or the URL that it redirects to."""
-    async with session.get(URL(url.href, encoded=True), allow_redirects=False) as response:
-        headers = response.headers
-        job.http_status, job.content_type = response.status, headers.get("Content-Type")
-        if response.status in _REDIRECTS and "Location" in headers:
-            return parse_url(headers["Location"], url)
-        if response.status not in (200, 203):  # 202 is a challenge page, 206 a part of the file
-            job.retry_after = headers.get("Retry-After")
-            raise _Stop(f"http_{response.status}", response.reason or "")
-        tags, directives = headers.getall("X-Robots-Tag", []), options.disallowed_header_directives
-        if is_disallowed(tags, directives, options.user_agent_token):
-            raise _Stop("disallowed", f"X-Robots-Tag: {', '.join(tags)}"[:300])
-        if TDM in directives and is_reserved(headers.getall("TDM-Reservation", [])):
-            raise _Stop("disallowed", "TDM-Reservation: 1")
-        if (response.content_length or 0) > options.max_bytes:
-            raise _Stop("too_large", f"{response.content_length} bytes declared, at most {options.max_bytes} taken")
-        chunks, size = [], 0
-        try:
-            async for chunk in response.content.iter_any():
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > options.max_bytes:
-                    raise _Stop("too_large", f"more than {options.max_bytes} bytes received")
-        except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, ConnectionError) as problem:
-            raise _Stop("truncated", f"ended after {size} bytes: {problem}") from problem
-        if not size:
-            raise _Stop("empty", "the body has no bytes")
-        return b"".join(chunks)
-
-
-def _explain(problem: Exception, options: FetchOptions) -> tuple[str, str]:
-    """The status word and the message of a failed attempt."""
-    message = f"{type(problem).__name__}: {problem}"[:300]  # of a foreign error: it may quote the whole answer
-    match problem:
-        case BadURL():
-            return "bad_url", str(problem)
-        case _Stop():
-            return problem.status, str(problem)
-        case asyncio.TimeoutError():
-            return "timeout", f"no whole answer within {options.timeout_seconds:g} s"
-        case aiohttp.ClientConnectorError(os_error=AddressRefused()):
-            return "address_refused", f"{problem.host}: {problem.os_error}"
-    return next((word for kinds, word in _STATUS_OF if isinstance(problem, kinds)), "error"), message
-
-
-def _wait_before_retry(job: _Job, options: FetchOptions) -> float | None:
+def _seconds_before_retry(job: Job, options: FetchOptions) -> float | None:
     """Seconds until the next attempt, None for no further one."""
     status = job.result.status
     passing = status in ("timeout", "connect", "http_429") or status.startswith("http_5")
