@@ -16,10 +16,11 @@ from curate.cluster import feeding_threads
 from curate.errors import CurateError
 from curate.images import ImageReader
 from curate.op import Op, Rows, Score, op_name
-from curate.op_fault import OP_MISTAKES, OpFault, described
+from curate.op_fault import OP_MISTAKES, OpFault
 from curate.progress import console
 from curate.remarks import Remarks
 from curate.suspects import Suspects
+from curate.user_code import said
 from curate.view import View
 
 SKIPPED = "skipped"
@@ -252,7 +253,7 @@ class _Made:
                 for name, array in values.items():
                     made[name].append(array)
             if len(faults) == len(rows) >= ALL_FAILED:
-                told = f"{op_name(type(self.op))}: all {len(rows)} rows of a batch failed: {described(faults[-1])}"
+                told = f"{op_name(type(self.op))}: all {len(rows)} rows of a batch failed: {said(faults[-1])}"
                 raise (OpFault if isinstance(faults[-1], OP_MISTAKES) else RuntimeError)(told) from faults[-1]
         return made
 
@@ -268,7 +269,7 @@ class _Made:
             if len(rows) == 1:
                 faults.append(error)
                 nulls = {name: pa.nulls(1, kind) for name, kind in self.op.makes().items()}
-                yield rows, nulls, [f"error: {described(error)}"[:ERROR_CHARACTERS]]
+                yield rows, nulls, [f"error: {said(error)}"[:ERROR_CHARACTERS]]
                 return
             if "out of memory" in str(error).lower() and self.size > len(rows) // 2:
                 self.size = max(1, len(rows) // 2)

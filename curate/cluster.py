@@ -7,6 +7,7 @@ operators, and a shard that kills its worker must be counted here (Ray Data retr
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import socket
@@ -18,9 +19,11 @@ from typing import Any
 
 from rich.markup import escape
 
+from curate.causes import explained
 from curate.errors import CurateError
 from curate.memory import machine_memory
 from curate.progress import StepProgress, console
+from curate.user_code import said, user_line
 
 #: A shard that failed this often is set aside; the run goes on and ends with an error that names it.
 ATTEMPTS = 3
@@ -30,6 +33,9 @@ CAREFUL_ATTEMPTS = 24
 
 #: Lost nodes that a shard survives: they are no fault of its rows, but a run must end.
 LOST_NODES = 20
+
+#: No shard can be written before a person has done something.
+DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 #: A task for one shard; made once per worker, then called per shard. Returns a small report, never rows. Where it has a
 #: method `careful`, that is called from the second attempt on: it may look for the row that kills its worker.
@@ -52,7 +58,17 @@ class _Shards:
         if acquitted and hasattr(self.work, "acquit"):
             self.work.acquit(shard)
         careful = getattr(self.work, "careful", None)
-        return careful(shard) if attempt and careful else self.work(shard)
+        try:
+            return careful(shard) if attempt and careful else self.work(shard)
+        except CurateError:
+            raise
+        except Exception as error:
+            # Said here: on the way to the driver an error loses its traceback.
+            raise ShardFault(_reason(error)) from error
+
+
+class ShardFault(Exception):
+    """Why a shard failed, in one line."""
 
 
 def _check_answers(address: str) -> None:
@@ -70,12 +86,16 @@ def _node_was_lost(error: BaseException) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """An error in one line."""
+    """An error in one line: what a user can do about it, or what it is and where."""
     name = type(error).__name__
+    if isinstance(error, ShardFault):
+        return str(error)
     if name == "ActorDiedError" and "init" not in str(error)[:200]:
         return "the worker died (killed, out of memory, or crashed in native code)"
+    if user_line(error):
+        return said(error)
     # The last line, since Ray puts the remote traceback first.
-    return f"{name}: {(str(error).strip().splitlines() or [''])[-1][:300]}"
+    return explained(error) or f"{name}: {(str(error).strip().splitlines() or [''])[-1][:300]}"
 
 
 def _made(make: Callable[..., Work], arguments: dict[str, Any]) -> Work:
@@ -85,7 +105,9 @@ def _made(make: Callable[..., Work], arguments: dict[str, Any]) -> Work:
         raise
     except Exception as error:
         # No shard is to blame: trying the others would fail the same way, a million times.
-        raise CurateError(f"a worker cannot start: {type(error).__name__}: {error}") from error
+        hint = ": declare it with `PrivateAttr()`, options cannot change" if "Instance is frozen" in str(error) else ""
+        why = said(error) if user_line(error) else explained(error) or said(error)
+        raise CurateError(f"a worker cannot start: {why}{hint}") from error
 
 
 class _Pool:
@@ -254,7 +276,10 @@ class Cluster:
                 report = work(shard)
             except CurateError:
                 raise
-            except Exception as error:  # noqa: BLE001 - reported with the others at the end
+            except Exception as error:
+                if isinstance(error, OSError) and error.errno in DISK_FAULTS:
+                    raise CurateError(_reason(error)) from error
+                # Reported with the others at the end.
                 failed[shard] = _reason(error)
                 continue
             yield shard, report

@@ -1,56 +1,104 @@
-"""JSON objects as Arrow columns: types learnt from some of them, and nothing lost of those that do not fit."""
+"""JSON objects as Arrow columns: no number is rounded, nested values keep their type, nothing is lost."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
 import pyarrow as pa
 
 from curate.image_columns import is_image_column
-from curate.inputs import MALFORMED
+from curate.inputs import MALFORMED, distinct
+from curate.json_types import Seen, columns_of
+from curate.remarks import Remarks
 
+_NULL = type(None)
+
+#: Whole numbers that orjson may round: it reads those beyond 64 bits as doubles.
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+#: The only types of Python values that an Arrow type takes; Arrow itself would make 1 of True.
 _TYPES: dict[pa.DataType, set[type]] = {
     pa.null(): set(),
     pa.bool_(): {bool},
     pa.int64(): {int},
+    pa.uint64(): {int},
     pa.float64(): {int, float},
     pa.large_string(): {str},
 }
-_NULL = type(None)
 
 
-def parse(line: bytes) -> dict[str, Any]:
-    """A JSON object, or {MALFORMED: the line} when it is none."""
-    text = line.decode("utf-8", "replace")
+def parse(line: bytes, remarks: Remarks | None = None) -> dict[str, Any]:
+    """A JSON object, or {MALFORMED: the line} when it is none. A name that occurs twice has its last value."""
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = None if _LONG_NUMBER.search(line) else orjson.loads(line)
+    except ValueError:
         value = None
-    return value if isinstance(value, dict) else {MALFORMED: text.rstrip("\r\n")}
+    if value is None:
+        text = line.decode("utf-8", "replace")
+        try:
+            # Also NaN, long numbers, line ends inside of strings, lone surrogates.
+            value = clean(json.loads(text, strict=False), text, remarks)
+        except (ValueError, RecursionError):
+            value = None
+        if not isinstance(value, dict):
+            return {MALFORMED: text.rstrip("\r\n")}
+    if not isinstance(value, dict):
+        return {MALFORMED: line.decode("utf-8", "replace").rstrip("\r\n")}
+    return named(value)
+
+
+def named(row: dict[str, Any]) -> dict[str, Any]:
+    """A row whose own MALFORMED, if it has one, goes by another name."""
+    if MALFORMED not in row:
+        return row
+    names = distinct(name for name in row if not is_image_column(name))
+    place = iter(names)
+    return {name if is_image_column(name) else next(place): value for name, value in row.items()}
+
+
+def clean(value: Any, text: str, remarks: Remarks | None = None) -> Any:
+    """A value whose strings are valid UTF-8: a lone surrogate (`\\ud83d`) is valid JSON, and becomes `?`."""
+    if "\\u" not in text:
+        return value
+    cleaned = _clean(value)
+    if remarks is not None and cleaned != value:
+        remarks.add("row(s) with half a character (a lone surrogate), now '?'", example=text.strip())
+    return cleaned
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return _SURROGATE.sub("?", value)
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    if isinstance(value, dict):
+        return {_clean(key): _clean(item) for key, item in value.items()}
+    return value
 
 
 def fields(rows: Sequence[dict[str, Any]]) -> list[tuple[str, pa.DataType]]:
-    """Columns and types that hold the rows: null, bool, int64, float64, or text; nested values become JSON text.
-
-    A key that no column can be called (a lone surrogate, one of our own) makes none: `batch` keeps it in MALFORMED.
-    """
-    values: dict[str, list[Any]] = {}
-    for row in rows:
-        for name, value in row.items():
-            values.setdefault(name, []).append(value)
-    values.pop(MALFORMED, None)
-    kinds = {name: _kind(found) for name, found in values.items() if _valid(name) == name and not is_image_column(name)}
-    return [*kinds.items(), (MALFORMED, pa.large_string())]
+    """Columns and types that hold the rows exactly; MALFORMED is the last."""
+    seen: dict[str, Seen] = {}
+    look(rows, seen)
+    return types(seen)
 
 
-def _kind(values: list[Any]) -> pa.DataType:
-    have = set(map(type, values)) - {_NULL}
-    for kind, types in _TYPES.items():
-        if have <= types and _array(values, kind) is not None:
-            return kind
-    return pa.large_string()
+def look(rows: Sequence[dict[str, Any]], seen: dict[str, Seen]) -> None:
+    """Add what rows hold to what was seen of their columns. A key that is a name of ours makes no column: `batch` keeps
+    it in MALFORMED."""
+    for name, values in columns_of(rows).items():
+        if name != MALFORMED and not is_image_column(name):
+            seen.setdefault(name, Seen()).add(values)
+
+
+def types(seen: dict[str, Seen]) -> list[tuple[str, pa.DataType]]:
+    return [*((name, column.type()) for name, column in seen.items()), (MALFORMED, pa.large_string())]
 
 
 def batch(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
@@ -83,7 +131,15 @@ def batch(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
 
 def _array(values: list[Any], kind: pa.DataType) -> pa.Array | None:
     """All values at once; None when one of them is of another type or out of range."""
-    if set(map(type, values)) <= _TYPES[kind] | {_NULL}:
+    if kind in _TYPES:
+        fits = set(map(type, values)) <= _TYPES[kind] | {_NULL}
+    else:
+        if kind == pa.list_(pa.large_string()):
+            values = [[value] if isinstance(value, str) else value for value in values]
+        seen = Seen()
+        seen.add(values)
+        fits = _holds(kind, seen.type())
+    if fits:
         try:
             return pa.array(values, kind)
         except (OverflowError, UnicodeEncodeError, pa.ArrowInvalid):
@@ -91,17 +147,31 @@ def _array(values: list[Any], kind: pa.DataType) -> pa.Array | None:
     return None
 
 
+def _holds(kind: pa.DataType, other: pa.DataType) -> bool:
+    """Whether a type of nested values has a place for all of another's."""
+    if kind == other or pa.types.is_null(other):
+        return True
+    if pa.types.is_list(kind) and pa.types.is_list(other):
+        return _holds(kind.value_type, other.value_type)
+    if pa.types.is_struct(kind) and pa.types.is_struct(other):
+        have = {field.name: field.type for field in kind}
+        return all(field.name in have and _holds(have[field.name], field.type) for field in other)
+    return bool(pa.types.is_floating(kind) and pa.types.is_integer(other))
+
+
 def _fitting(values: list[Any], kind: pa.DataType) -> tuple[pa.Array, list[int]]:
     if pa.types.is_large_string(kind):
-        return pa.array([None if v is None else _valid(v) for v in values], kind), []
+        return pa.array([None if v is None else _text(v) for v in values], kind), []
     unfit = [i for i, v in enumerate(values) if _array([v], kind) is None]
     kept = list(values)
     for i in unfit:
         kept[i] = None
-    return pa.array(kept, kind), unfit
+    array = _array(kept, kind)
+    assert array is not None
+    return array, unfit
 
 
-def _valid(value: Any) -> str:
-    """Text that Arrow takes: a lone surrogate (`\\ud83d`) is valid JSON and no valid UTF-8."""
+def _text(value: Any) -> str:
+    """Text as it is, any other value as JSON."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text.encode("utf-8", "replace").decode("utf-8")

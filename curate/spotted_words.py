@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Set
 
 import polars as pl
 
 _RUN = r"[\p{L}\p{M}\p{N}]+"
+#: What the recogniser in rapidocr's wheel can spell (its list of characters); formulas make the Greek.
+_READABLE = r"[\p{Latin}\p{Greek}\p{Han}\p{Hiragana}\p{Katakana}]"
+#: Scripts in which one sign may be a word.
+_SIGNS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _APOSTROPHES = "['’‘ʼ`´]"
 
 
@@ -21,17 +26,39 @@ def normalised(texts: pl.Series) -> pl.Series:
     return texts.str.normalize("NFKC").str.to_lowercase().str.replace_all(_APOSTROPHES, "").str.extract_all(_RUN)
 
 
-def co_embedded_rate(caption: Set[str], spotted: Iterable[str], fuzzy: bool = False) -> float:
+def co_embedded_rate(caption: Set[str], spotted: Iterable[str], fuzzy: bool = False, least: int = 1) -> float:
     """CoTR of Lin et al.: the share of the caption's distinct words that are written in the image; 0 without a caption.
 
-    fuzzy: near words count as equal, see `near`.
+    fuzzy: near words count as equal, see `near`. least: words of fewer letters stand in many an image by chance and
+    count as not written there, see `says_something`.
 
     >>> co_embedded_rate({"a", "red", "stop", "sign"}, ["stop", "sign", "ahead", "stop"])
     0.5
+    >>> co_embedded_rate({"a", "red", "stop", "sign"}, ["a", "stop"], least=3)
+    0.25
     """
     seen = set(spotted)
-    found = sum(word in seen or (fuzzy and any(near(word, other) for other in seen)) for word in caption)
-    return found / len(caption) if caption else 0.0
+    words = [word for word in caption if says_something(word, least)]
+    written = sum(word in seen or (fuzzy and any(near(word, other) for other in seen)) for word in words)
+    return written / len(caption) if caption else 0.0
+
+
+def says_something(word: str, least: int) -> bool:
+    """Whether a word has so many letters, or a sign of Chinese or Japanese, where one may be a word.
+
+    >>> [says_something(word, 3) for word in ("of", "red", "10", "\u732b")]
+    [False, True, False, True]
+    """
+    return len(word) >= least or bool(_SIGNS.search(word))
+
+
+def readable(texts: pl.Series) -> pl.Series:
+    """Whether half of the letters of each text, or more, are of scripts that the shipped recogniser reads.
+
+    >>> readable(pl.Series(["a cat", "\uace0\uc591\uc774", "\u732b", "\uace0\uc591\uc774 TV cat", "7", ""])).to_list()
+    [True, False, True, True, True, True]
+    """
+    return 2 * texts.str.count_matches(_READABLE) >= texts.str.count_matches(r"\p{L}")
 
 
 def near(word: str, other: str) -> bool:

@@ -25,6 +25,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.causes import explained
 from curate.errors import CurateError, unknown
 from curate.remarks import Remarks
 
@@ -55,7 +56,7 @@ class Folder:
             # Cached listings would hide, or give the old size of, what another process has written since.
             fs, path = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
         except (ValueError, ImportError) as error:
-            raise CurateError(f"cannot open '{self.url}': {error}") from error
+            raise CurateError(f"cannot open '{self.url}': {explained(error) or error}") from error
         return fs, path.rstrip("/")
 
     @property

@@ -58,12 +58,8 @@ def said(error: BaseException) -> str:
 
 def _place(file: str, number: int, name: str, text: str) -> str:
     where = f", in {name}" if name and name != "<module>" else ""
-    return f"{_short(file)}, line {number}{where}{': ' if text.strip() else ''}{text.strip()[:200]}"
-
-
-def _short(file: str) -> str:
-    path = Path(file).resolve()
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+    # The name alone: an error may become a row's status, which is the same in whatever folder a run is done.
+    return f"{Path(file).name}, line {number}{where}{': ' if text.strip() else ''}{text.strip()[:200]}"
 
 
 def import_users(module: str, what: str) -> ModuleType:

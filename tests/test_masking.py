@@ -62,6 +62,7 @@ def test_box_without_a_ring_takes_the_mean_of_all_that_is_left():
 def test_nothing_left():
     everything = boxes((0, 0, 3, 3))
     assert (fill_boxes(NINE, everything) == 127).all()
+    assert (fill_boxes(NINE, everything, "median") == 127).all()
     assert (inpaint_boxes(NINE, everything) == 127).all()
 
 
@@ -120,9 +121,26 @@ def test_polygons_of_a_column():
     assert polygons_of(column.slice(2, 1))[0].tolist() == [[[2.0, 2.0]] * 4] * 2
 
 
-@pytest.mark.parametrize("fill", ["mean", "inpaint"])
+@pytest.mark.parametrize("fill", ["mean", "median", "inpaint"])
 def test_a_word_on_a_plain_sheet_is_gone(fill):
     sheet = np.full((30, 60, 3), 220, np.uint8)
     sheet[12:18, 10:50:3] = 0
     clean = without_text(Image.fromarray(sheet), np.array([9, 11, 50, 11, 50, 18, 9, 18]), fill)
     assert abs(np.asarray(clean, int) - 220).max() <= 2, "Telea rounds"
+
+
+def test_median_of_the_ring():
+    image = grey([10, 20, 30], [40, 200, 60], [70, 80, 255])
+    assert fill_boxes(image, boxes((1, 1, 2, 2)), "median")[1, 1, 0] == 50, "40 and 60 are in the middle of eight"
+    assert fill_boxes(image, boxes((1, 1, 2, 2)), "mean")[1, 1, 0] == round(
+        (10 + 20 + 30 + 40 + 60 + 70 + 80 + 255) / 8
+    )
+    assert fill_boxes(grey([1, 9, 3]), boxes((1, 0, 2, 1)), "median")[0, 1, 0] == 2
+
+
+def test_a_line_through_the_ring_does_not_tint_the_median():
+    sheet = np.full((40, 80, 3), 250, np.uint8)
+    sheet[:, 20:22] = 0  # a rule that the box crosses
+    box = boxes((10, 10, 70, 30))
+    assert fill_boxes(sheet, box, "median")[20, 40].tolist() == [250] * 3
+    assert fill_boxes(sheet, box, "mean")[20, 40, 0] < 245

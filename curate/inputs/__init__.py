@@ -7,6 +7,8 @@ A module has
     schema(file)        columns and types, without reading the file whole
     count(file)         number of rows, as `read` gives them
     read(file, start, batch_rows)   record batches of at most `batch_rows`, from row `start` on, with `schema`'s columns
+and, where a file says too little of itself,
+    scan(file)          rows, columns and remarks (malformed rows, guesses) of a file that is read whole for it
 """
 
 from __future__ import annotations
@@ -14,8 +16,10 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import lzma
 import pkgutil
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import BinaryIO, cast
 
@@ -24,13 +28,31 @@ import pyarrow as pa
 
 from curate.errors import CurateError, unknown
 from curate.image_columns import is_image_column
+from curate.remarks import Remarks
 
 #: Column that holds what of a line or sample is damaged or fits no column. Such a row is read like any other: what
 #: is whole of it is in its columns, the rest is null.
 MALFORMED = "malformed"
 
-#: Endings of compressed files, to Arrow's names.
-CODECS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
+#: Endings of compressed files, to Arrow's names; Arrow has no xz, Python has.
+CODECS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".xz": "xz"}
+
+#: More columns than this are a mistake: a wrong separator, or data in the place of names.
+MOST_COLUMNS = 2_000
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a whole file holds. `schema` has the types of all its values; the count of malformed rows is a remark."""
+
+    rows: int
+    schema: pa.Schema
+    remarks: Remarks = field(default_factory=Remarks)
+
+
+def endings(*names: str) -> tuple[str, ...]:
+    """File name endings of a text format, plain and compressed."""
+    return tuple(name + codec for name in names for codec in ("", *CODECS))
 
 
 def formats() -> dict[str, ModuleType]:
@@ -49,13 +71,16 @@ def opened(file: str) -> Iterator[BinaryIO]:
     """The bytes of a file, decompressed as its name says; frames or members in a row are one stream.
 
     Raises:
-        OSError: while reading, when a compressed file is damaged or cut off. (Python's zstandard ends without an
-            error at both a cut and the first frame's end.)
+        OSError, LZMAError, EOFError: while reading, when a compressed file is damaged or cut off. (Python's zstandard
+            ends without an error at both a cut and the first frame's end.)
     """
     codec = next((codec for ending, codec in CODECS.items() if file.lower().endswith(ending)), None)
     with fsspec.open(file, "rb") as handle:
         if codec is None:
             yield handle
+        elif codec == "xz":
+            with lzma.open(handle) as plain_text:
+                yield cast(BinaryIO, plain_text)
         else:
             plain = pa.CompressedInputStream(pa.PythonFile(handle, "r"), codec)
             with io.BufferedReader(plain, 1 << 20) as buffered:
@@ -63,20 +88,20 @@ def opened(file: str) -> Iterator[BinaryIO]:
 
 
 def distinct(names: Iterable[str]) -> list[str]:
-    """Column names as given, with the place added to one that came before, or that is one of our own.
+    """Column names as given, changed where a name came before, or is one of our own.
 
     >>> distinct(["url", "text", "text"])
     ['url', 'text', 'text_3']
-    >>> distinct(["image:status", "image:colour"])
-    ['image:status_1', 'image:colour']
+    >>> distinct(["image:status", "image:colour", "malformed"])
+    ['image:status_1', 'image:colour', 'malformed_input']
     """
-    found: list[str] = []
+    unique: dict[str, None] = {}
     for place, given in enumerate(names, 1):
-        name = given
-        while name in found or is_image_column(name):
+        name = f"{MALFORMED}_input" if given == MALFORMED else given
+        while name in unique or is_image_column(name):
             name += f"_{place}"
-        found.append(name)
-    return found
+        unique[name] = None
+    return list(unique)
 
 
 def find(source: str, format_name: str = "auto") -> tuple[str, list[str]]:

@@ -1,46 +1,147 @@
-"""JSON lines, plain, .gz, .zst or .bz2; nested values become JSON text."""
+"""JSON: lines, arrays, and objects that hold a table, plain or compressed; nested values keep their type."""
 
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 
-from curate import json_rows
-from curate.inputs import opened
+from curate import json_documents, json_rows, text_lines
+from curate.errors import CurateError
+from curate.inputs import MALFORMED, MOST_COLUMNS, Scan, endings
+from curate.json_types import Seen
+from curate.remarks import Remarks
 
-EXTENSIONS = tuple(name + zipped for name in (".jsonl", ".ndjson", ".json") for zipped in ("", ".gz", ".zst", ".bz2"))
+EXTENSIONS = endings(".jsonl", ".ndjson", ".json")
 
 SEEKABLE = False
 
 DECLARED = False
 
-#: Lines looked at to learn the columns and their types.
-SAMPLE_LINES = 10_000
+#: Rows looked at for the columns of `schema`; `scan` looks at all.
+SAMPLE_ROWS = 10_000
 
-BOM = b"\xef\xbb\xbf"
+#: Lines at the beginning of a file that show whether it has a value on each.
+SAMPLE_LINES = 20
+
+Row = tuple[int, dict[str, Any]]
 
 
-def _lines(file: str) -> Iterator[bytes]:
-    with opened(file) as handle:
-        first = handle.readline().removeprefix(BOM)
-        yield from (line for line in itertools.chain([first], handle) if line.strip())
+def _rows(file: str, remarks: Remarks) -> Iterator[Row]:
+    """(line, row) of every row; {MALFORMED: text} of what is none."""
+    blocks = text_lines.blocks(file, remarks)
+    first = next(blocks, (1, b""))
+    form = _form(first[1])
+    if form == "document":
+        yield from _document(file, first, blocks, remarks)
+    elif form == "values":
+        yield from json_documents.values(itertools.chain([first], blocks), remarks)
+    else:
+        for number, block in itertools.chain([first], blocks):
+            for place, line in enumerate(block.split(b"\n"), number):
+                if line.strip():
+                    yield place, json_rows.parse(line, remarks)
+
+
+def _form(block: bytes) -> str:
+    """How values lie in a file, as its first block shows: `lines`, `values` that span lines, or one `document`."""
+    lines = [line for line in block.split(b"\n", 10 * SAMPLE_LINES)[: 10 * SAMPLE_LINES] if line.strip()]
+    start = block.lstrip()[:1]
+    if start == b"[":
+        return "lines" if len(lines) > 1 and _whole(lines[0]) else "values"
+    if start != b"{":
+        return "lines"
+    objects = [MALFORMED not in json_rows.parse(line) for line in lines[:SAMPLE_LINES]]
+    if len(lines) == 1:
+        return "document"
+    return "lines" if any(objects) or block.count(b"\n") < 1 else "document"
+
+
+def _whole(line: bytes) -> bool:
+    """Whether a line is a JSON value by itself."""
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _document(
+    file: str, first: tuple[int, bytes], blocks: Iterator[tuple[int, bytes]], remarks: Remarks
+) -> Iterator[Row]:
+    """Rows of one object that spans the file; where it is none, the values one after the other, else the lines."""
+    pieces, size = [first], len(first[1])
+    for piece in blocks:
+        pieces.append(piece)
+        size += len(piece[1])
+        if size > json_documents.MOST_BYTES:
+            raise CurateError(f"'{file}' is one JSON value of more than 2 GB: write it as JSON lines")
+    data = b"".join(block for _, block in pieces)
+    value = json_rows.parse(data.strip())
+    if MALFORMED not in value:
+        rows = json_documents.rows_of(value, file, remarks)
+        yield from (
+            (1, json_rows.named(row) if isinstance(row, dict) else {MALFORMED: json.dumps(row)}) for row in rows
+        )
+        return
+    found = list(itertools.islice(json_documents.values([(1, data)], Remarks()), 1))
+    if found and MALFORMED not in found[0][1]:
+        yield from json_documents.values([(1, data)], remarks)
+        return
+    for place, line in enumerate(data.split(b"\n"), 1):
+        if line.strip():
+            yield place, json_rows.parse(line, remarks)
 
 
 def schema(file: str) -> pa.Schema:
-    """Columns and types as the first lines show them; what later lines have besides goes to `malformed`."""
-    lines = itertools.islice(_lines(file), SAMPLE_LINES)
-    return pa.schema(json_rows.fields([json_rows.parse(line) for line in lines]))
+    """Columns and types as the first rows show them."""
+    rows = [row for _, row in itertools.islice(_rows(file, Remarks()), SAMPLE_ROWS)]
+    seen: dict[str, Seen] = {}
+    json_rows.look(rows, seen)
+    return _schema(seen, file)
+
+
+def _schema(seen: dict[str, Seen], file: str) -> pa.Schema:
+    if len(seen) > MOST_COLUMNS:
+        some = ", ".join(list(seen)[:3])
+        raise CurateError(
+            f"'{file}' has more than {MOST_COLUMNS:,} different names in its objects ({some} ...): names that are data "
+            'belong into a list of objects, e.g. {"name": ..., "value": ...}'
+        )
+    return pa.schema(json_rows.types(seen))
 
 
 def count(file: str) -> int:
-    return sum(1 for _ in _lines(file))
+    return sum(1 for _ in _rows(file, Remarks()))
 
 
-def read(file: str, start: int = 0, batch_rows: int = 10_000) -> Iterator[pa.RecordBatch]:
-    """Batches from row `start` on; empty lines are no rows."""
-    columns = schema(file)
-    lines = itertools.islice(_lines(file), start, None)
-    while rows := [json_rows.parse(line) for line in itertools.islice(lines, batch_rows)]:
-        yield json_rows.batch(rows, columns)
+def scan(file: str) -> Scan:
+    """Columns and types of all rows, with the malformed ones counted."""
+    remarks, seen, count = Remarks(), dict[str, Seen](), 0
+    rows = _rows(file, remarks)
+    while chunk := list(itertools.islice(rows, SAMPLE_ROWS)):
+        count += len(chunk)
+        for line, row in chunk:
+            if MALFORMED in row:
+                remarks.add("malformed", example=f"line {line}: {row[MALFORMED]}", place=(line,))
+        json_rows.look([row for _, row in chunk], seen)
+        _schema(seen, file)
+    for name, column in seen.items():
+        if column.kinds - {str} and column.type() == pa.large_string():
+            remarks.add(f"column(s) of values of different kinds, kept as JSON text: {name}", 1)
+        elif column.kinds == {str, list}:
+            remarks.add(f"column(s) of text and lists of text, kept as lists: {name}", 1)
+    return Scan(count, _schema(seen, file), remarks)
+
+
+def read(
+    file: str, start: int = 0, batch_rows: int = 10_000, types: pa.Schema | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Batches from row `start` on; empty lines are no rows. types: as `scan` says, where that is known."""
+    columns = scan(file).schema if types is None else types
+    rows = itertools.islice((row for _, row in _rows(file, Remarks())), start, None)
+    while chunk := list(itertools.islice(rows, batch_rows)):
+        yield json_rows.batch(chunk, columns)

@@ -16,15 +16,16 @@ from curate.vectors import unit_rows
 
 
 class ClipMasked(EncoderScore):
-    """Column `<clip>_masked` (or `<clip>_inpainted`), float32: cosine of the masked image and the caption.
+    """Column `<clip>_masked` (`<clip>_masked_median`, `<clip>_inpainted`), float32: cosine of masked image and caption.
 
     `<clip>` is the column of score.clip for the same model, clip_b32 for ViT-B-32/openai; it comes before this op,
     and so does score.text_boxes or score.ocr. An image without text keeps its cosine, the others are encoded once
     more; captions are not. Against `<clip>` a masked cosine has an error of about 0.0001: the caption's vector is
     stored as float16.
 
-    model: as score.clip's. fill: `mean`, the mean colour around each box; `inpaint`, Telea's inpainting, which the
-        parrot-caption paper used and which leaves fewer edges.
+    model: as score.clip's. fill: `mean`, the mean colour around each box; `median`, nearer to the ground where the ring
+        crosses a line or a word; `inpaint`, Telea's inpainting, which the parrot-caption paper used and which leaves
+        fewer edges. score.text_left says where words can still be read.
 
     T-MARS publishes no masking code: the exact fill is ours (curate.masking).
     """
@@ -48,7 +49,7 @@ class ClipMasked(EncoderScore):
         polygons = polygons_of(rows["text_polygons"])
         cosine = rows[clip].to_numpy(zero_copy_only=False).astype(np.float32)
         texts = unit_rows(rows[f"{clip}_txt"], f"{clip}_txt")
-        with_text = [i for i, found in enumerate(polygons) if len(found)]
+        with_text = [i for i, boxes in enumerate(polygons) if len(boxes)]
         if with_text:
             pictures = [without_text(rows.images[i], polygons[i], self.fill) for i in with_text]
             masked = self._encoder.images(pictures)

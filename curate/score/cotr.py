@@ -5,38 +5,61 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
+from pydantic import Field
 
 from curate.op import Rows, Score
-from curate.spotted_words import co_embedded_rate, normalised
+from curate.spotted_words import co_embedded_rate, normalised, readable
 
 
 class Cotr(Score):
-    """Columns `cotr` and `cotr_fuzzy`, 0 to 1; 0 for an image without words and for an empty caption. Needs no model.
+    """Columns `cotr_published`, `cotr` and `cotr_fuzzy`, 0 to 1; 0 for an empty caption. Needs no model.
 
-    cotr: distinct words of the caption that OCR reads in the image, among all its distinct words. Words are compared
-        in lower case without punctuation: "A red STOP sign" with "STOP", "sign!", "ahead" in the image makes 2 of 4.
-    cotr_fuzzy: near words count too: a Levenshtein distance of 1 from 4 letters on, of 2 from 8. The distances are
-        ours.
+    cotr_published: algorithm 1 of the paper: distinct words of the caption that OCR reads in the image, among all its
+        distinct words; words are what stands between blanks, with their capitals and punctuation. "A red STOP sign"
+        with "STOP", "sign!", "ahead" in the image makes 1 of 4. Null for an image without words: the paper's subsets
+        by CoTR are drawn among images with text.
+    cotr: ours. Words are compared in lower case without punctuation, so that the same example makes 2 of 4; a word of
+        fewer than `least_letters` counts as not written there. 0 for an image without words.
+    cotr_fuzzy: as cotr, and near words count too: a Levenshtein distance of 1 from 4 letters on, of 2 from 8. The
+        distances are ours.
+
+    All three are null, with the status `unreadable_script`, where most letters of the caption are of a script that the
+    shipped recogniser cannot read (Hangul, Devanagari, Thai, Arabic, Cyrillic ...): whether the image spells them is
+    not known. any_script: true when score.ocr has a `recognizer` of yours that reads the captions' script.
 
     A parrot caption is one with cotr > 0 in the paper; short words that stand anywhere ("a", "the") make many of
-    those. On 100 textbook figures that we labelled by hand, cotr_fuzzy > 0.2 named 26 of the 30 parrot captions and 2
-    others, cotr > 0 named 28 and 22 others. Reads `ocr_words`: score.ocr comes before it.
+    those, hence `least_letters`. On web pairs kept back and labelled by hand, cotr > 0.2 named parrots with a precision
+    of .82 (95 %: .59 to .94) and a recall of .82, cotr_fuzzy > 0.2 with .67 and .82; short words still counted then.
+    Reads `ocr_words`: score.ocr comes before it.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("text", "ocr_words")
+    version: ClassVar[int] = 2
     cite: ClassVar[str] = "Lin et al., Parrot Captions Teach CLIP to Spot Text, 2023"
     batch_size: int = 1000
+    least_letters: int = Field(3, ge=1)
+    any_script: bool = False
 
     def makes(self) -> dict[str, pa.DataType]:
-        return {"cotr": pa.float32(), "cotr_fuzzy": pa.float32()}
+        return dict.fromkeys(("cotr_published", "cotr", "cotr_fuzzy"), pa.float32())
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
-        captions = normalised(pl.Series(rows["text"])).to_list()
-        spotted = normalised(pl.Series(rows["ocr_words"], dtype=pl.List(pl.String)).list.join(" ")).to_list()
-        pairs = [(set(caption), set(words)) for caption, words in zip(captions, spotted, strict=True)]
-        return {
-            "cotr": [co_embedded_rate(*pair) for pair in pairs],
-            "cotr_fuzzy": [co_embedded_rate(*pair, fuzzy=True) for pair in pairs],
+        texts, words = pl.Series(rows["text"]), rows["ocr_words"].to_pylist()
+        captions = [set(caption) for caption in normalised(texts).to_list()]
+        spotted = normalised(pl.Series([" ".join(read) for read in words], dtype=pl.String)).to_list()
+        published = [
+            co_embedded_rate(set(text.split()), " ".join(read).split()) if read else None
+            for text, read in zip(texts, words, strict=True)
+        ]
+        pairs = list(zip(captions, spotted, strict=True))
+        known = np.ones(len(texts), bool) if self.any_script else readable(texts).to_numpy()
+        values = {
+            "cotr_published": published,
+            "cotr": [co_embedded_rate(*pair, least=self.least_letters) for pair in pairs],
+            "cotr_fuzzy": [co_embedded_rate(*pair, fuzzy=True, least=self.least_letters) for pair in pairs],
         }
+        columns = {name: pa.array(column, pa.float32(), mask=~known) for name, column in values.items()}
+        return columns | {"status": np.where(known, "ok", "unreadable_script").tolist()}

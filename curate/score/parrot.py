@@ -9,12 +9,13 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 from PIL import Image
+from pydantic import Field
 
 from curate.encoder.encoder_score import EncoderScore
 from curate.encoder.names import column_name
 from curate.masking import Fill, masked_name, polygons_of, without_text
 from curate.op import Rows
-from curate.spotted_words import normalised
+from curate.spotted_words import normalised, says_something
 from curate.vectors import unit_rows
 
 
@@ -24,19 +25,22 @@ class Parrot(EncoderScore):
     rsa: `<clip>` minus the cosine once all text is removed (score.clip_masked's column). High: the score was for the
         text.
     rsc: `<clip>` minus the cosine once only the co-embedded text is removed, the lines that hold a word of the
-        caption (as score.cotr compares words). 0 where there is none, rsa where that is all the text; only the other
-        images are encoded. OCR reads lines, so other words of such a line go with it.
+        caption; words are compared as by score.cotr, and a word of fewer than `least_letters` is none. 0 where there
+        is no such line, rsa where that is all the text; only the other images are encoded. OCR reads lines, so other
+        words of such a line go with it.
 
     score.ocr, score.clip and score.clip_masked, with the same model and fill, come before it.
 
     Painting over costs an encoder some cosine even if it cannot read: `curate.probe_text` says whether it can (the
     embedded one cannot), and only then do rsa and rsc say that it did.
 
-    fill: how text is removed, `mean` or `inpaint`. The paper inpaints (Telea); `mean` shares T-MARS's column.
+    fill: how text is removed, `mean`, `median` or `inpaint`. The paper inpaints (Telea); `mean` shares T-MARS's column.
     """
 
     cite: ClassVar[str] = "Lin et al., Parrot Captions Teach CLIP to Spot Text, 2023 (relative scores RSA, RSC)"
+    version: ClassVar[int] = 2
     fill: Fill = "mean"
+    least_letters: int = Field(3, ge=1)
 
     def needs(self) -> tuple[str, ...]:
         clip = column_name(self.model)
@@ -54,25 +58,25 @@ class Parrot(EncoderScore):
         rsa = cosine - masked
         rsc = np.zeros_like(rsa)
         pictures: dict[int, Image.Image] = {}
-        for i, numbers in enumerate(_co_embedded(rows)):
+        for i, numbers in enumerate(_co_embedded(rows, self.least_letters)):
             if len(numbers) == len(polygons[i]):
                 rsc[i] = rsa[i]
             elif numbers:
                 pictures[i] = without_text(rows.images[i], polygons[i][numbers], self.fill)
         if pictures:
-            found, images = list(pictures), self._encoder.images(list(pictures.values()))
-            rsc[found] = cosine[found] - np.einsum("nd,nd->n", images, texts[found])
+            encoded, images = list(pictures), self._encoder.images(list(pictures.values()))
+            rsc[encoded] = cosine[encoded] - np.einsum("nd,nd->n", images, texts[encoded])
         return {"rsa": rsa, "rsc": rsc}
 
 
-def _co_embedded(rows: Rows) -> list[list[int]]:
+def _co_embedded(rows: Rows, least_letters: int) -> list[list[int]]:
     """For each row the numbers of its polygons that hold a word of the caption."""
     captions = normalised(pl.Series(rows["text"])).to_list()
-    found = []
+    numbers = []
     for caption, words, boxes in zip(
         captions, rows["ocr_words"].to_pylist(), rows["ocr_word_boxes"].to_pylist(), strict=True
     ):
-        own = set(caption)
+        own = {word for word in caption if says_something(word, least_letters)}
         spotted = normalised(pl.Series(words, dtype=pl.String)).to_list()
-        found.append(sorted({box for box, word in zip(boxes, spotted, strict=True) if own & set(word)}))
-    return found
+        numbers.append(sorted({box for box, word in zip(boxes, spotted, strict=True) if own & set(word)}))
+    return numbers

@@ -45,7 +45,7 @@ def score(images, polygons, cosine, texts, **options):
     return op.batch(Rows(columns, images))[op.table()], encoder
 
 
-@pytest.mark.parametrize("fill", ["mean", "inpaint"])
+@pytest.mark.parametrize("fill", ["mean", "median", "inpaint"])
 def test_the_block_is_gone_and_only_images_with_text_are_encoded(fill):
     images, red, blue = [spotted(), spotted(), spotted()], [1, 0, 0], [0, 0, 1]
     found, encoder = score(images, [BOX, [], BOX], [0.5, 0.25, 0.5], [red, red, blue], fill=fill)
@@ -69,6 +69,7 @@ def test_columns_are_named_after_model_and_fill():
         "clip_b32_masked": {"model": "ViT-B-32/openai"},
         "clip_b32_inpainted": {"model": "ViT-B-32/openai", "fill": "inpaint"},
         "lite_masked": {},
+        "clip_b32_masked_median": {"model": "ViT-B-32/openai", "fill": "median"},
         "mine": {"name": "mine"},
     }
     for name, options in names.items():

@@ -46,14 +46,16 @@ def test_boxes_are_those_of_text_boxes(op):
     images = [sign("one"), sign("two", "three"), sign()]
     ours, theirs = read(op, *images), boxes.apply({}, images)
     assert all((a == b).all() for a, b in zip(ours["text_polygons"], theirs["text_polygons"], strict=True))
-    assert ours["text_area_frac"] == theirs["text_area_frac"]
+    assert all(ours[name] == theirs[name] for name in ("n_text_boxes", "n_unread_boxes", "text_area_frac"))
 
 
-def test_an_unsure_line_keeps_its_polygon_and_gives_no_words():
-    strict = load({"score.ocr": {"min_word_score": 1}})
+@pytest.mark.parametrize(("boxes", "kept", "numbers"), [("read", 0, []), ("found", 1, [])])
+def test_an_unsure_line_gives_no_words(boxes, kept, numbers):
+    strict = load({"score.ocr": {"min_word_score": 1, "boxes": boxes}})
     strict.setup()
     found = read(strict, sign("hello"))
-    assert found["n_text_boxes"] == [1] and found["n_ocr_words"] == [0]
+    assert found["n_text_boxes"] == [kept] and found["n_unread_boxes"] == [1]
+    assert found["n_ocr_words"] == [0] and found["ocr_word_boxes"] == [numbers]
 
 
 def test_colours_are_not_swapped(op):
@@ -72,7 +74,7 @@ def test_colours_are_not_swapped(op):
     engine = op._engine
     inner, engine._own.engine = engine._own.engine, Spy()
     try:
-        engine.read(Image.new("RGB", (9, 9), (1, 2, 3)), np.zeros((1, 4, 2), np.float32))
+        engine._read(Image.new("RGB", (9, 9), (1, 2, 3)), np.zeros((1, 4, 2), np.float32))
     finally:
         engine._own.engine = inner
     assert seen == [[3, 2, 1]]

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from curate.errors import CurateError
 from curate.masking import boxes_of, polygons_of
-from curate.ocr_engine import check_ocr, ocr_weights
+from curate.ocr_engine import Line, check_ocr, is_read, ocr_weights
 from curate.op import load
 from curate.scoring import annotate
 from tests.conftest import HERE, column, picture
@@ -71,14 +71,65 @@ def test_a_flat_banner(op):
     assert boxes(op, image)["n_text_boxes"] == [1]
 
 
-def test_what_is_as_high_as_the_image_and_no_line_is_left_out():
-    image, _ = sign("H", size=(120, 120), at=(25, -5), font_px=110)
-    keeps_all = load({"score.text_boxes": {"max_height_frac": 1, "min_box_score": 0.1}})
-    careful = load({"score.text_boxes": {"min_box_score": 0.1}})
-    for op in (keeps_all, careful):
-        op.setup()
-    assert boxes(keeps_all, image)["n_text_boxes"] == [1]
-    assert boxes(careful, image)["n_text_boxes"] == [0]
+def test_the_largest_word_of_a_poster_has_a_box(op):
+    image = Image.new("RGB", (512, 512), "white")
+    font = ImageFont.load_default(197)
+    ImageDraw.Draw(image).text((256, 256), "STOP", "black", font, anchor="mm")
+    for options in ({}, {"boxes": "found"}, {"max_height_frac": 0.1}, {"boxes": "found", "max_height_frac": 1}):
+        asked = load({"score.text_boxes": options})
+        asked.setup()
+        assert boxes(asked, image)["n_text_boxes"] == [1], options
+
+
+def small(image, side):
+    copy = image.copy()
+    copy.thumbnail((side, side), Image.Resampling.BICUBIC)
+    return copy
+
+
+def test_small_images_are_enlarged_before_text_is_looked_for():
+    """A line of letters 4 pixels high is read only when it is enlarged; its polygon is in the small image's pixels."""
+    image = small(sign("a red stop sign", size=(1200, 800), at=(300, 500), font_px=18)[0], 256)
+    found = {}
+    for side in (0, 768):
+        asked = load({"score.text_boxes": {"enlarge_side_px": side}})
+        asked.setup()
+        found[side] = boxes(asked, image)
+    assert found[0]["n_text_boxes"] == [0] and found[768]["n_text_boxes"] == [1]
+    ((x0, y0, x1, y1),) = boxes_of(found[768]["text_polygons"][0], *image.size).tolist()
+    ink = np.argwhere(np.asarray(image).min(axis=2) < 200)
+    (top, left), (bottom, right) = ink.min(axis=0), ink.max(axis=0)
+    assert x0 <= left + 2 and y0 <= top + 2 and x1 >= right - 2 and y1 >= bottom - 2
+    assert x0 > left - 8 and y0 > top - 8 and x1 < right + 8 and y1 < bottom + 8
+
+
+def test_a_box_that_is_not_read_is_counted_and_is_no_polygon():
+    image, _ = sign("hello")
+    strict = load({"score.text_boxes": {"min_word_score": 1}})
+    strict.setup()
+    found = boxes(strict, image)
+    assert found["n_text_boxes"] == [0] and found["text_area_frac"] == [0] and found["n_unread_boxes"] == [1]
+    lenient = load({"score.text_boxes": {"boxes": "found", "min_word_score": 1}})
+    lenient.setup()
+    found = boxes(lenient, image)
+    assert found["n_text_boxes"] == [1] and found["n_unread_boxes"] == [None]
+
+
+@pytest.mark.parametrize(
+    ("text", "score", "share", "counts"),
+    [
+        ("7", 0.5, 0.05, True),
+        ("-", 1.0, 0.01, False),
+        ("", 0.0, 0.01, False),
+        ("O", 0.99, 0.06, False),
+        ("wo", 0.88, 0.65, False),
+        ("ID", 1.0, 0.5, True),
+        ("STOP", 0.6, 0.5, True),
+        ("...a", 1.0, 0.5, False),
+    ],
+)
+def test_a_large_box_needs_several_letters(text, score, share, counts):
+    assert is_read(Line(text, score), share) is counts
 
 
 def test_depends_on_the_image_alone(op):
