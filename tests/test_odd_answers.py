@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import brotli
 import pytest
 import zstandard
 from hypothesis import given, settings
@@ -99,7 +100,12 @@ GOOD = {
 }
 GOOD["three_lengths"] = OK + b"Content-Length: 1, 2, 99999\r\n\r\n" + PICTURE
 # Codings that were applied though nobody asked: urllib gives the packed bytes, a browser the picture.
-for name, pack in {"gzip": gzip.compress, "deflate": zlib.compress, "zstd": zstandard.compress}.items():
+for name, pack in {
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "zstd": zstandard.compress,
+    "br": brotli.compress,
+}.items():
     GOOD[f"{name}_applied"] = OK + b"Content-Encoding: %b\r\n\r\n" % name.encode() + pack(PICTURE)
 GOOD["gzip_twice"] = OK + b"Content-Encoding: gzip, gzip\r\n\r\n" + gzip.compress(gzip.compress(PICTURE))
 GOOD["gzip_transfer"] = OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n" + chunks(gzip.compress(PICTURE))
@@ -135,6 +141,7 @@ BAD = {
     "redirect_to_metadata": (b"HTTP/1.1 302 F\r\nLocation: http://169.254.169.254/\r\n\r\n", "address_refused"),
     "redirect_to_file": (b"HTTP/1.1 302 F\r\nLocation: file:///etc/passwd\r\n\r\n", "bad_url"),
     "gzip_bomb": (OK + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(bytes(3_000_000)), "too_large"),
+    "br_bomb": (OK + b"Content-Encoding: br\r\n\r\n" + brotli.compress(bytes(3_000_000)), "too_large"),
     "zstd_bomb": (OK + b"Content-Encoding: zstd\r\n\r\n" + zstandard.compress(bytes(3_000_000)), "too_large"),
 }
 # Targets of redirects, and the path that is then asked for.
@@ -265,6 +272,6 @@ def test_any_head_is_read_or_bad(first: bytes, lines: list[bytes]) -> None:
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.binary(max_size=60), st.lists(st.sampled_from(["gzip", "deflate", "zstd", "br", "x"]), max_size=3))
 def test_any_body_is_decoded_or_left(body: bytes, codings: list[str]) -> None:
-    for packed in (body, gzip.compress(body), zlib.compress(body), zstandard.compress(body)):
+    for pack in (bytes, gzip.compress, zlib.compress, zstandard.compress, brotli.compress):
         with contextlib.suppress(TooLarge):
-            assert len(decoded(packed, codings, 100)) <= 160
+            assert len(decoded(pack(body), codings, 100)) <= 160

@@ -8,6 +8,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable
 
+import brotli
 import zstandard
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
@@ -19,8 +20,6 @@ class TooLarge(Exception):
 
 def decoded(body: bytes, codings: Iterable[str], most: int) -> bytes:
     """The body without the codings that were declared, the last one first; one that it does not have is passed over.
-
-    Brotli is not undone (its bytes cannot be told from others): such a body stays as it is.
 
     Raises:
         TooLarge: for more than `most` bytes.
@@ -35,6 +34,8 @@ def decoded(body: bytes, codings: Iterable[str], most: int) -> bytes:
             body = _inflated(body, 15, most)  # zlib's format; an image that is not deflated never looks like it
         elif coding == "zstd" and body.startswith(_ZSTD):
             body = _unzstd(body, most)
+        elif coding == "br":
+            body = _unbrotli(body, most)
     return body
 
 
@@ -59,3 +60,15 @@ def _unzstd(body: bytes, most: int) -> bytes:
     if len(plain) > most:
         raise TooLarge(f"more than {most} bytes unpacked")
     return plain
+
+
+def _unbrotli(body: bytes, most: int) -> bytes:
+    """Brotli has no mark of its own: what does not unpack to its very end was not packed."""
+    stream = brotli.Decompressor()
+    try:
+        plain: bytes = stream.process(body, output_buffer_limit=most + 1)
+    except brotli.error:
+        return body
+    if len(plain) > most:
+        raise TooLarge(f"more than {most} bytes unpacked")
+    return plain if stream.is_finished() else body
