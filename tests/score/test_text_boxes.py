@@ -115,6 +115,37 @@ def test_a_box_that_is_not_read_is_counted_and_is_no_polygon():
     assert found["n_text_boxes"] == [1] and found["n_unread_boxes"] == [None]
 
 
+def test_a_box_of_a_quarter_of_the_image_must_be_read_however_long_it_is():
+    class Detector:
+        """Sees one box in every image, and reads it as it is told."""
+
+        def __init__(self, height, text, score):
+            self.boxes = np.array([[[0, 0], [100, 0], [100, height], [0, height]]], np.float32)
+            self.line = type("Read", (), {"txts": (text,), "scores": (score,)})
+
+        def __call__(self, image):
+            return self
+
+        def crop_text_regions(self, pixels, polygons):
+            return []
+
+        def recognize_txt(self, crops):
+            return self.line
+
+    for boxes_that_count in ("read", "found"):
+        op = load({"score.text_boxes": {"boxes": boxes_that_count, "enlarge_side_px": 0}})
+        op.setup()
+        for height, text, score, kept in [
+            (20, "~", 0.9, 0),
+            (30, "~", 0.9, 0),
+            (30, "OEE", 0.5, 0),
+            (30, "SALE", 0.9, 1),
+        ]:
+            op._engine._own.engine = Detector(height, text, score)
+            expected = 1 if boxes_that_count == "found" and height == 20 else kept
+            assert boxes(op, Image.new("RGB", (100, 100)))["n_text_boxes"] == [expected]
+
+
 @pytest.mark.parametrize(
     ("text", "score", "share", "counts"),
     [
@@ -124,7 +155,9 @@ def test_a_box_that_is_not_read_is_counted_and_is_no_polygon():
         ("O", 0.99, 0.06, False),
         ("wo", 0.88, 0.65, False),
         ("ID", 1.0, 0.5, True),
-        ("STOP", 0.6, 0.5, True),
+        ("STOP", 0.8, 0.5, True),
+        ("OEE", 0.53, 1.0, False),
+        ("OEE", 0.53, 0.05, True),
         ("...a", 1.0, 0.5, False),
     ],
 )
