@@ -15,7 +15,7 @@ from curate.encoder.encoder_score import EncoderScore
 from curate.encoder.names import column_name
 from curate.masking import Fill, masked_name, polygons_of, without_text
 from curate.op import Rows
-from curate.spotted_words import normalised, says_something
+from curate.spotted_words import normalised, readable, says_something
 from curate.vectors import unit_rows
 
 
@@ -27,7 +27,8 @@ class Parrot(EncoderScore):
     rsc: `<clip>` minus the cosine once only the co-embedded text is removed, the lines that hold a word of the
         caption; words are compared as by score.cotr, and a word of fewer than `least_letters` is none. 0 where there
         is no such line, rsa where that is all the text; only the other images are encoded. OCR reads lines, so other
-        words of such a line go with it.
+        words of such a line go with it. Null, with the status `unreadable_script`, for a caption in a script that the
+        shipped recogniser cannot read (see score.cotr), unless `any_script`.
 
     score.ocr, score.clip and score.clip_masked, with the same model and fill, come before it.
 
@@ -41,6 +42,7 @@ class Parrot(EncoderScore):
     version: ClassVar[int] = 2
     fill: Fill = "mean"
     least_letters: int = Field(3, ge=1)
+    any_script: bool = False
 
     def needs(self) -> tuple[str, ...]:
         clip = column_name(self.model)
@@ -66,7 +68,9 @@ class Parrot(EncoderScore):
         if pictures:
             encoded, images = list(pictures), self._encoder.images(list(pictures.values()))
             rsc[encoded] = cosine[encoded] - np.einsum("nd,nd->n", images, texts[encoded])
-        return {"rsa": rsa, "rsc": rsc}
+        known = np.full(len(rsc), True) if self.any_script else readable(pl.Series(rows["text"])).to_numpy()
+        status = np.where(known, "ok", "unreadable_script").tolist()
+        return {"rsa": rsa, "rsc": pa.array(rsc, pa.float32(), mask=~known), "status": status}
 
 
 def _co_embedded(rows: Rows, least_letters: int) -> list[list[int]]:

@@ -1,5 +1,7 @@
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from curate.op import Rows, load
 from curate.scoring import annotate
@@ -106,3 +108,21 @@ def test_a_word_broken_by_punctuation():
 def test_every_row_is_judged_by_itself():
     pairs = [("one two", ["one"]), ("고양이", []), ("three", []), ("four five", ["five", "four"])]
     assert rates(*pairs) == [rates(pair)[0] for pair in pairs]
+
+
+phrases = st.lists(
+    st.sampled_from(["a", "A", "red", "Red.", "stop", "st0p", "sign!", "sign", "10", "\u732b"]), max_size=6
+)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(phrases, phrases)
+def test_rates_by_their_definitions(caption, words):
+    made = judged((" ".join(caption), words))
+    (published,), (rate,), (fuzzy,) = (made[name] for name in ("cotr_published", "cotr", "cotr_fuzzy"))
+    own = set(caption)
+    expected = len(own & set(words)) / len(own) if own else 0
+    assert published == (pytest.approx(expected) if words else None)
+    assert 0 <= rate <= fuzzy <= 1
+    if not words or not caption:
+        assert rate == fuzzy == 0

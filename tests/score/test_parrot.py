@@ -48,7 +48,7 @@ def scores(rows, **options):
         "lite_txt": pa.array([np.array([1, 0, 0], np.float16)] * len(rows), pa.list_(pa.float16())),
     }
     found = op.batch(Rows(columns, [sheet()] * len(rows)))
-    return found["rsa"].tolist(), found["rsc"].tolist(), encoder
+    return found["rsa"].tolist(), found["rsc"].to_pylist(), encoder
 
 
 def test_differences_of_the_stored_cosines():
@@ -79,6 +79,19 @@ def test_only_the_lines_with_words_of_the_caption_are_removed(fill):
 def test_a_line_that_could_not_be_read_is_text_and_not_co_embedded():
     _, rsc, encoder = scores([("stop", UPPER + LOWER, ["stop"], [0], 0.5, 0.1)])
     assert len(encoder.seen) == 1 and rsc != pytest.approx([0.4])
+
+
+def test_a_short_word_takes_no_line_away():
+    row = ("a stop", UPPER + LOWER, ["a", "stop"], [0, 1], 0.5, 0.1)
+    assert len(scores([row])[2].seen) == 1
+    assert scores([row], least_letters=1)[1] == pytest.approx([0.4]), "then it is all of the text"
+
+
+def test_captions_that_cannot_be_read_have_no_rsc():
+    rows = [("\uace0\uc591\uc774", UPPER, ["TV"], [0], 0.5, 0.1), ("\u732b", [], [], [], 0.5, 0.5)]
+    rsa, rsc, _ = scores(rows)
+    assert rsa == pytest.approx([0.4, 0]) and rsc == [None, 0]
+    assert scores(rows, any_script=True)[1] == [0, 0]
 
 
 def test_rows_do_not_mix():
