@@ -44,9 +44,9 @@ _RESIZER_MESSAGES = {
     "image area too large": "too_large_area",
 }
 _INTERPOLATION = Literal["nearest", "linear", "bilinear", "cubic", "bicubic", "area", "lanczos", "lanczos4"]
-#: Bytes a pixel, at most: of the original, decoded twice over (by us, and by cv2), and of the stored image, which is
-#: resized, padded and encoded.
-_ORIGINAL, _RESULT = 7, 12
+#: Bytes a pixel, at most, beside what decoding takes: of the original as cv2 reads it, of one that is resized and
+#: padded, and of one while it is encoded.
+_ORIGINAL, _RESIZED, _ENCODED = 7, 6, {"jpg": 5, "png": 5, "webp": 21}
 
 
 class ResizeOptions(BaseModel):
@@ -153,8 +153,9 @@ class Resize:
         check_decoding(image, body, self.options.max_working_bytes)
         if not self.options.disable_all_reencoding:
             stored_width, stored_height = self._stored_size(width, height)
-            result = stored_width * stored_height * _RESULT
-            check_cost(width, height, _ORIGINAL + result / max(1, width * height), self.options.max_working_bytes)
+            result = _ENCODED[self.options.encode_format] + (0 if self.options.resize_mode == "no" else _RESIZED)
+            share = stored_width * stored_height / max(1, width * height)
+            check_cost(width, height, _ORIGINAL + share * result, self.options.max_working_bytes)
 
     def _stored_size(self, width: int, height: int) -> tuple[int, int]:
         """About: what resizing makes of an image before any of it is cut off."""
