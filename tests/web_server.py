@@ -101,6 +101,14 @@ class Server:
     async def do_declared(self, request: web.Request, rest: str) -> web.StreamResponse:
         return await self._stream(request, {"Content-Length": "300000000"})
 
+    async def do_megabytes(self, request: web.Request, rest: str) -> web.StreamResponse:
+        """So many megabytes, each of another byte than the ones before."""
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for number in range(int(rest.partition("/")[0])):
+            await response.write(bytes([number]) * len(MEGABYTE))
+        return response
+
     async def do_streamed(self, request: web.Request, rest: str) -> web.StreamResponse:
         return await self._stream(request, {})
 

@@ -8,6 +8,7 @@ import re
 from curate.web.answer import BadAnswer, Head
 from curate.web.coding import TooLarge, decoded
 from curate.web.reader import Reader
+from curate.web.spooled import Spooled
 
 #: Bytes that a line before or after a chunk may have.
 LINE_BYTES = 8 * 1024
@@ -25,11 +26,10 @@ class Body:
 
     def __init__(self, head: Head, reader: Reader) -> None:
         self._head, self._reader = head, reader
-        self._blocks: list[bytes] = []
-        self._size = 0
+        self._bytes = Spooled()
         self.is_whole = False
 
-    async def read(self, most: int) -> bytes:
+    async def read(self, most: int) -> Spooled:
         """All bytes, content codings undone.
 
         Chunks come before a length, a length before the end of the connection. Of several lengths none is believed but
@@ -50,13 +50,13 @@ class Body:
             else:
                 await self._to_the_end(lengths, most)
         except (OSError, asyncio.IncompleteReadError, BadAnswer) as problem:
-            raise Truncated(f"ended after {self._size} bytes: {problem}") from problem
+            raise Truncated(f"ended after {self._bytes.size} bytes: {problem}") from problem
         codings = [*self._head.words("content-encoding"), *self._head.words("transfer-encoding")]
-        return decoded(b"".join(self._blocks), codings, most)
+        return Spooled(decoded(self._bytes.all(), codings, most)) if codings else self._bytes
 
     async def _exactly(self, size: int, most: int) -> None:
-        if self._size + size > most:
-            raise TooLarge(f"{self._size + size} bytes declared, at most {most} taken")
+        if self._bytes.size + size > most:
+            raise TooLarge(f"{self._bytes.size + size} bytes declared, at most {most} taken")
         while size:
             block = await self._reader.read(min(size, _BLOCK))
             if not block:
@@ -67,9 +67,9 @@ class Body:
     async def _to_the_end(self, lengths: list[int], most: int) -> None:
         if min(lengths, default=0) > most:
             raise TooLarge(f"{min(lengths)} bytes declared, at most {most} taken")
-        while not lengths or self._size < max(lengths):
-            patience = DOUBTFUL_SECONDS if self._size in lengths else None
-            room = max(lengths) - self._size if lengths else _BLOCK
+        while not lengths or self._bytes.size < max(lengths):
+            patience = DOUBTFUL_SECONDS if self._bytes.size in lengths else None
+            room = max(lengths) - self._bytes.size if lengths else _BLOCK
             try:
                 block = await asyncio.wait_for(self._reader.read(min(room, _BLOCK)), patience)
             except asyncio.TimeoutError:
@@ -78,10 +78,10 @@ class Body:
                 self._reader.check()
                 break
             self._take(block)
-            if self._size > most:
+            if self._bytes.size > most:
                 raise TooLarge(f"more than {most} bytes received")
-        if self._size < min(lengths, default=0):
-            raise asyncio.IncompleteReadError(b"", min(lengths) - self._size)
+        if self._bytes.size < min(lengths, default=0):
+            raise asyncio.IncompleteReadError(b"", min(lengths) - self._bytes.size)
 
     async def _chunks(self, most: int) -> None:
         while size := _chunk_size(await self._reader.line(LINE_BYTES)):
@@ -97,8 +97,7 @@ class Body:
         raise BadAnswer("trailers without end")
 
     def _take(self, block: bytes) -> None:
-        self._blocks.append(block)
-        self._size += len(block)
+        self._bytes.add(block)
 
 
 def _chunk_size(line: bytes) -> int:

@@ -16,6 +16,7 @@ from curate.web.http_client import Answer, HTTPClient
 from curate.web.options import FetchOptions
 from curate.web.resolver import DNSError, Resolver
 from curate.web.robots_tag import TDM, is_disallowed, is_reserved
+from curate.web.spooled import Spooled
 from curate.web.web_url import BadURL, WebURL, host_of, parse_url
 
 STATUS = {
@@ -85,10 +86,13 @@ class Job:
     content_type: str | None = None
     retry_after: str | None = None
     result: Fetched = field(default_factory=lambda: Fetched("error"))
+    body: Spooled | None = None
 
-    def end(self, status: str, error: str | None, body: bytes | None = None) -> None:
+    def end(self, status: str, error: str | None, body: Spooled | None = None) -> None:
+        """`result` has no body yet: `body` stays where it is until it is asked for."""
+        self.body = body
         words = [storable(text) for text in (error, self.content_type, self.final_url)]
-        self.result = Fetched(status, words[0], body, words[1], self.http_status, self.seconds, words[2])
+        self.result = Fetched(status, words[0], None, words[1], self.http_status, self.seconds, words[2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,7 @@ class Attempt:
             job.end("success", None, body)
         return job
 
-    async def _follow(self, job: Job) -> bytes:
+    async def _follow(self, job: Job) -> Spooled:
         """The body at the end of the redirects. The deadline's clock stands still while a host's turn is awaited."""
         url, before = job.url, job.seconds
         for hop in range(self.options.max_redirects + 1):
@@ -127,7 +131,7 @@ class Attempt:
             finally:
                 job.seconds += time.perf_counter() - started
                 self.turns.leave(host)
-            if isinstance(answer, bytes):
+            if isinstance(answer, Spooled):
                 return answer
             url = answer
         raise Stop("too_many_redirects", f"more than {self.options.max_redirects} redirects, the last one to {url}")
@@ -149,7 +153,7 @@ class Attempt:
             await asyncio.sleep(seconds)
         await self.turns.enter(host)
 
-    async def _hop(self, url: WebURL, job: Job) -> bytes | WebURL:
+    async def _hop(self, url: WebURL, job: Job) -> Spooled | WebURL:
         """One request: the body, or the URL that it redirects to."""
         infos = await self.resolver.lookup(host_of(url))  # known: the turn is at its address
         async with self.client.get(url, infos) as answer:
@@ -163,7 +167,7 @@ class Attempt:
                 raise Stop(f"http_{head.status}", head.reason)
             self._check_opt_outs(answer)
             body = await answer.read(self.options.max_bytes)
-        if not body:
+        if not body.size:
             raise Stop("empty", "the body has no bytes")
         return body
 

@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 from curate.web.attempt import STATUS, Attempt, Fetched, Job, explain, not_asked, storable
 from curate.web.backoff import asked_seconds, seconds_to_wait
@@ -32,9 +33,10 @@ async def fetch(
 ) -> AsyncGenerator[tuple[int, Fetched], None]:
     """Yield (row, Fetched) once for every row, in the order in which answers arrive.
 
-    Equal URLs are fetched once and share their body. At most `concurrency` bodies are held besides the one yielded:
-    nothing new is started while finished ones wait for the consumer. The deadline runs on this event loop's clock, so
-    a consumer that computes (decodes, resizes) must do it in a thread, or rows time out while the loop stands still.
+    Equal URLs are fetched once and share their body. At most `concurrency` bodies are held besides the one yielded, the
+    large ones in temporary files: nothing new is started while finished ones wait for the consumer. The deadline runs
+    on this event loop's clock, so a consumer that computes (decodes, resizes) must do it in a thread, or rows time out
+    while the loop stands still.
     Close the generator (`contextlib.aclosing`) when leaving early. `holds` carries the wishes of hosts from one call
     to the next.
     """
@@ -50,8 +52,9 @@ async def fetch(
     try:
         async with aclosing(run.finished()) as jobs:
             async for job in jobs:
+                result = job.result if job.body is None else replace(job.result, body=job.body.all())
                 for row in job.rows:
-                    yield row, job.result
+                    yield row, result
     finally:
         await resolver.close()
         await client.close()

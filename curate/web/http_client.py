@@ -21,6 +21,7 @@ from curate.web.answer import HEAD_BYTES, BadAnswer, Head, head_of
 from curate.web.answer_body import Body
 from curate.web.reader import Reader
 from curate.web.resolver import AddressInfo
+from curate.web.spooled import Spooled
 from curate.web.web_url import WebURL
 
 #: Seconds that an idle connection is kept: sockets of thousands of hosts would use up the file descriptors.
@@ -42,7 +43,7 @@ class Answer:
         self.head, self.status = head, head.status
         self._body = body
 
-    async def read(self, most: int) -> bytes:
+    async def read(self, most: int) -> Spooled:
         """The whole body, of at most `most` bytes; see `Body.read`."""
         return await self._body.read(most)
 
