@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from curate.errors import CurateError
 from curate.file_hash import file_sha256
+from curate.vectors import Vectors
 
 TORCH = (".pth", ".pt")
 FORMATS = (*TORCH, ".safetensors", ".npy")
@@ -113,11 +114,29 @@ def check_source(source: str, sha256: str = "", formats: tuple[str, ...] = FORMA
     return suffix
 
 
-def check_file(source: str, sha256: str, load: Callable[[], None]) -> None:
-    """Before any work: a local file is loaded and so checked whole, a URL is only looked at."""
-    check_source(source, sha256)
-    if not is_url(source):
+def check_file(source: str, sha256: str, load: Callable[[], None], formats: tuple[str, ...] = FORMATS) -> None:
+    """Before any work: a local file is loaded and so checked whole, of a URL one byte is read."""
+    check_source(source, sha256, formats)
+    if is_url(source):
+        check_there(source)
+    else:
         load()
+
+
+def check_there(source: str) -> None:
+    """
+    Raises:
+        CurateError: for a file that cannot be opened, or that is empty.
+    """
+    try:
+        with fsspec.open(source, "rb") as file:
+            first = file.read(1)
+    except (OSError, ImportError, ValueError) as error:
+        raise CurateError(
+            f"cannot read '{source}': {type(error).__name__}: {error}; a file at hand needs no network"
+        ) from error
+    if not first:
+        raise CurateError(f"'{source}' is empty")
 
 
 def read_checked(source: str, sha256: str = "", most_bytes: int = MOST_BYTES) -> bytes:
@@ -171,7 +190,7 @@ def checked(
     return have
 
 
-def linear_shapes(layers: Mapping[str, tuple[int | None, int]]) -> dict[str, tuple[int | None, ...]]:
+def linear_shapes(layers: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int | None, ...]]:
     """Shapes of torch's linear layers, `{name: (in, out)}`.
 
     >>> linear_shapes({"dense": (768, 64)})
@@ -198,8 +217,7 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(logits >= 0, 1, small) / (1 + small))
 
 
-def result(unit: np.ndarray, columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Values of a head; a vector of zeros points nowhere: it has null, and the status `zero_vector`."""
-    zero = ~unit.any(axis=1)
-    made: dict[str, Any] = {name: pa.array(values, mask=zero) for name, values in columns.items()}
-    return {**made, "status": np.where(zero, "zero_vector", "ok")}
+def result(vectors: Vectors, columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Values of a head, one per row; null where the row's vector cannot be used, with the status that says why."""
+    made: dict[str, Any] = {name: pa.array(values, mask=~vectors.good) for name, values in columns.items()}
+    return {**made, "status": vectors.status}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,36 +12,141 @@ from curate.errors import CurateError
 #: Rows and columns of a tile of similarities: 4 MB of float32.
 TILE = 1024
 
+OK = "ok"
 
-def unit_rows(column: pa.Array | pa.ChunkedArray, name: str, dim: int | None = None) -> np.ndarray:
-    """float32[n, d], each row of length 1: float16 moved the lengths, so they are normalised again. Zeros stay zeros.
+#: So many vectors that all have another length are no bad rows: another model made them.
+ALL_OTHER = 8
+
+
+class Vectors(NamedTuple):
+    """unit: float32[n, d], each row of length 1: float16 moved the lengths, so they are normalised again.
+
+    status: a word per row; where it is not `ok` the row of `unit` is zeros: `empty_vector`, `vector_of_512` for another
+    length than the others', `not_finite_vector` for null, NaN or infinity in it, `zero_vector` for one that points
+    nowhere, `no_vector` for null.
+    """
+
+    unit: np.ndarray
+    status: np.ndarray
+
+    @property
+    def good(self) -> np.ndarray:
+        """bool[n]: rows that have a vector."""
+        return np.asarray(self.status == OK)
+
+
+def lengths(column: pa.Array | pa.ChunkedArray, name: str) -> np.ndarray:
+    """int64[n]: how many numbers the vector of each row has; -1 for null.
 
     Raises:
-        CurateError: when the column does not hold lists of numbers of one length, `dim` where that is given, or has
-            null or a number that is not finite in it.
+        CurateError: when the column does not hold lists of numbers.
     """
+    return _lengths(_lists(column, name))
+
+
+def read_vectors(column: pa.Array | pa.ChunkedArray, name: str, dim: int, *, another_model: bool = True) -> Vectors:
+    """The vectors of a column that have `dim` numbers; one that cannot be used costs no other row its own.
+
+    another_model: whether ALL_OTHER or more vectors that all have another length are refused as another model's.
+
+    >>> found = read_vectors(pa.array([[3.0, 4.0], [1.0], [0.0, float("nan")], [], [0.0, 0.0]]), "clip_img", 2)
+    >>> found.unit[0].tolist(), found.status.tolist()
+    ([0.6000000238418579, 0.800000011920929], ['ok', 'vector_of_1', 'not_finite_vector', 'empty_vector', 'zero_vector'])
+
+    Raises:
+        CurateError: when the column does not hold lists of numbers; for vectors of another model.
+    """
+    array = _lists(column, name)
+    have = _lengths(array)
+    if another_model and len(have) >= ALL_OTHER:
+        _refuse_another(have, name, dim)
+    status = np.full(len(array), OK, object)
+    other = (have != dim) | (have == 0)
+    status[other] = [_other(length) for length in have[other].tolist()]
+    fits = np.flatnonzero(~other)
+    numbers = array.take(pa.array(fits)).flatten().to_numpy(zero_copy_only=False)
+    unit = np.zeros((len(array), dim), np.float32)
+    unit[fits], finite = _unit(numbers.reshape(len(fits), dim))
+    status[fits[~unit[fits].any(axis=1)]] = "zero_vector"
+    status[fits[~finite]] = "not_finite_vector"
+    return Vectors(unit, status)
+
+
+def unit_rows(column: pa.Array | pa.ChunkedArray, name: str, dim: int | None = None) -> np.ndarray:
+    """float32[n, d], each row of length 1, of a column in which every row must have a vector; zeros stay zeros.
+
+    Raises:
+        CurateError: as read_vectors, and naming the first row whose vector cannot be used.
+    """
+    have = lengths(column, name)
+    if dim is None:
+        dim = int(have.max(initial=0))
+    _refuse_another(have, name, dim)
+    vectors = read_vectors(column, name, dim)
+    bad = np.flatnonzero((vectors.status != OK) & (vectors.status != "zero_vector"))
+    if len(bad):
+        word, wanted = vectors.status[bad[0]], vectors.unit.shape[1]
+        raise CurateError(f"column '{name}', row {bad[0]}: {word}, expected {wanted} finite numbers in every row")
+    return vectors.unit
+
+
+def _refuse_another(have: np.ndarray, name: str, dim: int) -> None:
+    if len(have) and ((have > 0) & (have != dim)).all():
+        raise CurateError(f"column '{name}' has vectors of {have[0]} numbers, expected {dim}: another model made them")
+
+
+def _lists(column: pa.Array | pa.ChunkedArray, name: str) -> Any:
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     kind = array.type
+    if pa.types.is_null(kind):
+        return array.cast(pa.list_(pa.float32()))
     lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     if not lists or not pa.types.is_floating(kind.value_type):
         raise CurateError(f"column '{name}' is {kind}, expected embeddings: a list of float16 or float32 per row")
-    lengths = np.unique(array.value_lengths().to_numpy(zero_copy_only=False)) if len(array) else np.array([dim or 0])
-    if array.null_count or len(lengths) != 1:
-        raise CurateError(f"column '{name}' has null in it, or vectors of several lengths: {lengths[:5].tolist()}")
-    found = int(lengths[0])
-    if dim is not None and found != dim:
-        raise CurateError(f"column '{name}' has vectors of {found} numbers, expected {dim}: another model made them")
-    rows: np.ndarray = array.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(array), found)
-    return normalised(rows, name)
+    return array
+
+
+def _lengths(array: Any) -> np.ndarray:
+    found: np.ndarray = array.value_lengths().fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return found
+
+
+def _other(length: int) -> str:
+    return "no_vector" if length < 0 else f"vector_of_{length}" if length else "empty_vector"
 
 
 def normalised(rows: np.ndarray, name: str) -> np.ndarray:
-    """Rows of length 1; a row of zeros stays as it is."""
-    if not np.isfinite(rows).all():
-        raise CurateError(f"'{name}' has numbers that are not finite")
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit: np.ndarray = rows / np.where(length == 0, 1, length)
-    return unit.astype(np.float32)
+    """Rows of length 1; a row of zeros stays as it is.
+
+    Raises:
+        CurateError: for a number that is not finite.
+    """
+    unit, finite = _unit(rows)
+    if not finite.all():
+        raise CurateError(f"'{name}', row {np.flatnonzero(~finite)[0]}: not all numbers are finite")
+    return unit
+
+
+def _unit(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """float32[n, d] of length 1 or 0, and which rows are finite; the others are zeros.
+
+    A square may be too large or too small for 32 bits though its number is not: such rows are scaled first.
+    """
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        unit = rows.astype(np.float32)
+        size = np.linalg.norm(unit, axis=1, keepdims=True)
+        unit /= size
+    odd = np.flatnonzero((size[:, 0] == 0) | ~np.isfinite(size[:, 0]))
+    finite = np.ones(len(rows), bool)
+    if len(odd):
+        wide = rows[odd].astype(np.float64)
+        finite[odd] = np.isfinite(wide).all(axis=1)
+        wide[~finite[odd]] = 0
+        most = np.abs(wide).max(axis=1, keepdims=True, initial=0)
+        wide /= np.where(most == 0, 1, most)
+        size = np.linalg.norm(wide, axis=1, keepdims=True)
+        unit[odd] = wide / np.where(size == 0, 1, size)
+    return unit, finite
 
 
 def vectors_array(rows: np.ndarray, null: np.ndarray) -> pa.ListArray:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from curate.errors import CurateError
-from curate.vectors import close_pairs, earlier_max, nearest, normalised, unit_rows
+from curate.vectors import close_pairs, earlier_max, nearest, normalised, read_vectors, unit_rows
 
 
 def angles(*degrees):
@@ -67,10 +67,10 @@ def test_unit_rows(kind):
     [
         (pa.array([1, 2]), None, "'v' is int64, expected embeddings"),
         (pa.array([["a"]]), None, "expected embeddings"),
-        (pa.array([[1.0], [1.0, 2.0]]), None, "several lengths"),
-        (pa.array([[1.0], None]), None, "null in it"),
+        (pa.array([[1.0, 2.0], [1.0]]), None, "'v', row 1: vector_of_1, expected 2 finite numbers in every row"),
+        (pa.array([[1.0], None]), None, "'v', row 1: no_vector"),
         (pa.array([[1.0, 2.0]]), 3, "'v' has vectors of 2 numbers, expected 3: another model"),
-        (pa.array([[float("nan")]]), None, "not finite"),
+        (pa.array([[float("nan")]]), None, "'v', row 0: not_finite_vector"),
     ],
 )
 def test_what_holds_no_embeddings_of_the_model_is_refused(column, dim, message):
@@ -80,3 +80,59 @@ def test_what_holds_no_embeddings_of_the_model_is_refused(column, dim, message):
 
 def test_no_rows():
     assert unit_rows(pa.array([], pa.list_(pa.float16())), "v", 4).shape == (0, 4)
+
+
+NUMBERS = st.one_of(st.none(), st.floats(width=32), st.floats(-2, 2, width=16))
+KINDS = [pa.list_(pa.float32()), pa.large_list(pa.float64())]
+ROWS = st.lists(st.one_of(st.none(), st.lists(NUMBERS, max_size=4)), max_size=7)
+
+
+def word(row, dim):
+    """What is said of a row, by its definition."""
+    if row is None:
+        return "no_vector"
+    if len(row) != dim:
+        return f"vector_of_{len(row)}" if row else "empty_vector"
+    if any(x is None or not np.isfinite(x) for x in row):
+        return "not_finite_vector"
+    return "ok" if any(row) else "zero_vector"
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    ROWS, st.integers(1, 4), st.sampled_from([pa.list_(pa.float32()), pa.large_list(pa.float64())]), st.integers(0, 3)
+)
+def test_bad_vectors_have_a_word_each_and_change_no_other_row(rows, dim, kind, skipped):
+    column = pa.chunked_array([pa.array(rows, kind), pa.array(rows, kind)]).slice(skipped)
+    rows = [*rows, *rows][skipped:]
+    words = [word(row, dim) for row in rows]
+    if len(rows) >= 8 and all(w.startswith("vector_of_") for w in words):
+        with pytest.raises(CurateError, match="another model"):
+            read_vectors(column, "v", dim)
+        return
+    found = read_vectors(column, "v", dim)
+    assert found.status.tolist() == words and found.unit.shape == (len(rows), dim)
+    for unit, row, said in zip(found.unit, rows, words, strict=True):
+        if said == "ok":
+            wide = np.array(row, np.longdouble)
+            np.testing.assert_allclose(unit, wide / np.sqrt((wide**2).sum()), atol=1e-6)
+        else:
+            assert not unit.any()
+
+
+def test_numbers_whose_squares_leave_the_range_of_their_type():
+    column = pa.array([[3e30, 4e30], [3e-30, 4e-30], [3e300, 4e300], [1e-320, 0.0]], pa.list_(pa.float64()))
+    found = read_vectors(column, "v", 2)
+    assert found.status.tolist() == ["ok"] * 4
+    assert np.allclose(found.unit, [[0.6, 0.8], [0.6, 0.8], [0.6, 0.8], [1, 0]])
+
+
+def test_ordinary_vectors_have_the_bits_that_they_had():
+    rows = np.random.default_rng(0).standard_normal((200, 33)).astype(np.float16).astype(np.float32)
+    wanted = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    column = pa.array([*rows.tolist(), [0.0] * 33, [float("inf")] * 33], pa.list_(pa.float16()))
+    assert np.array_equal(read_vectors(column, "v", 33).unit[:200], wanted)
+
+
+def test_a_column_of_nulls_alone():
+    assert read_vectors(pa.nulls(2), "v", 3).status.tolist() == ["no_vector"] * 2

@@ -10,9 +10,10 @@ import pyarrow as pa
 from pydantic import Field
 
 from curate.errors import CurateError
+from curate.made_by import refuse_older
 from curate.op import Counted, Rows
 from curate.string_hash import hash_strings
-from curate.vectors import nearest, unit_rows
+from curate.vectors import lengths, nearest, read_vectors
 
 
 class Clusters(Counted):
@@ -44,13 +45,26 @@ class Clusters(Counted):
     def needs(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self.by, "uid")))
 
+    def check_reads(self, made_by: Mapping[str, Mapping[str, Any]]) -> None:
+        refuse_older(self, made_by)
+
     def count(self, rows: Rows) -> Any:
-        ranks = hash_strings([f"{self.seed}:{uid}" for uid in rows["uid"].to_pylist()])
-        return Sample(ranks, unit_rows(rows[self.by], self.by), self.k * self.sample)
+        uids, have = rows["uid"], lengths(rows[self.by], self.by)
+        total = Samples({})
+        for length in np.unique(have[have > 0]).tolist():
+            places = pa.array(np.flatnonzero(have == length))
+            vectors = read_vectors(rows[self.by].take(places), self.by, length)
+            good = [uid for uid, is_good in zip(uids.take(places).to_pylist(), vectors.good, strict=True) if is_good]
+            ranks = hash_strings([f"{self.seed}:{uid}" for uid in good])
+            total += Samples({length: Sample(ranks, vectors.unit[vectors.good], self.k * self.sample, len(good))})
+        return total
 
     def settle(self, total: Any) -> np.ndarray:
-        """The centroids, float32[k, d] of length 1, from the sample."""
-        rows = total.vectors
+        """The centroids, float32[k, d] of length 1, from the sample of vectors of the length that most rows have."""
+        sample = total.most()
+        if sample is None:
+            return np.zeros((0, 0), np.float32)
+        rows = sample.vectors
         if len(rows) <= self.k:
             return rows  # type: ignore[no-any-return]
         try:
@@ -63,25 +77,50 @@ class Clusters(Counted):
         return np.asarray(kmeans.centroids, np.float32)
 
     def batch(self, rows: Rows, total: Any) -> Mapping[str, Any]:
-        cos, cluster = nearest(unit_rows(rows[self.by], self.by, total.shape[1]), total)
-        return {self.table(): cluster, f"{self.table()}_cos": cos}
+        vectors = read_vectors(rows[self.by], self.by, total.shape[1], another_model=False)
+        cos, cluster = np.zeros(len(vectors.unit), np.float32), np.zeros(len(vectors.unit), np.int64)
+        if vectors.good.any():
+            cos[vectors.good], cluster[vectors.good] = nearest(vectors.unit[vectors.good], total)
+        made = {self.table(): (cluster, pa.uint32()), f"{self.table()}_cos": (cos, pa.float32())}
+        columns: dict[str, Any] = {n: pa.array(v, kind, mask=~vectors.good) for n, (v, kind) in made.items()}
+        return {**columns, "status": vectors.status}
 
     def report(self, total: Any) -> dict[str, Any]:
         return {"clusters": len(total)}
 
 
 class Sample:
-    """The vectors of the lowest ranks; adds up in any order."""
+    """The vectors of the lowest ranks, of so many rows; adds up in any order."""
 
-    def __init__(self, ranks: np.ndarray, vectors: np.ndarray, most: int):
+    def __init__(self, ranks: np.ndarray, vectors: np.ndarray, most: int, rows: int):
         order = np.argsort(ranks, kind="stable")[:most]
-        self.ranks, self.vectors, self.most = ranks[order], vectors[order], most
+        self.ranks, self.vectors, self.most, self.rows = ranks[order], vectors[order], most, rows
 
     def __add__(self, other: Sample) -> Sample:
-        if not len(self.ranks) or not len(other.ranks):
-            return self if len(self.ranks) else other
-        if self.vectors.shape[1] != other.vectors.shape[1]:
-            lengths = self.vectors.shape[1], other.vectors.shape[1]
-            raise CurateError(f"embeddings of {lengths[0]} and of {lengths[1]} numbers: two models made them")
         ranks = np.concatenate([self.ranks, other.ranks])
-        return Sample(ranks, np.concatenate([self.vectors, other.vectors]), self.most)
+        vectors = np.concatenate([self.vectors, other.vectors])
+        return Sample(ranks, vectors, self.most, self.rows + other.rows)
+
+
+class Samples:
+    """A sample for each length of vectors."""
+
+    def __init__(self, of: Mapping[int, Sample]):
+        self.of = dict(of)
+
+    def __add__(self, other: Samples) -> Samples:
+        both = {n: self.of[n] + other.of[n] for n in self.of.keys() & other.of.keys()}
+        return Samples({**self.of, **other.of, **both})
+
+    def most(self) -> Sample | None:
+        """That of the length that most rows have.
+
+        Raises:
+            CurateError: when two lengths have equally many: which rows are the odd ones cannot be told.
+        """
+        used = [item for item in self.of.items() if item[1].rows]
+        ranked = sorted(used, key=lambda item: -item[1].rows)
+        if len(ranked) > 1 and ranked[0][1].rows == ranked[1][1].rows:
+            one, two = sorted((ranked[0][0], ranked[1][0]))
+            raise CurateError(f"as many embeddings of {one} numbers as of {two}: two models made them")
+        return ranked[0][1] if ranked else None

@@ -13,12 +13,13 @@ import pyarrow as pa
 from pydantic import Field, PrivateAttr
 
 from curate.errors import CurateError, unknown
+from curate.made_by import refuse_older
 from curate.near import evaluation_set
 from curate.near.hamming import nearest_hash
 from curate.near.wide_hamming import BITS as WIDE
 from curate.near.wide_hamming import nearest_wide
 from curate.op import Rows, Score, load, op_name
-from curate.vectors import nearest
+from curate.vectors import nearest, read_vectors
 
 #: Evaluation images in the report, those with the most rows near them.
 MOST_MET = 1000
@@ -77,6 +78,7 @@ class Decontaminate(Score):
         self._read()
 
     def check_reads(self, made_by: Mapping[str, Mapping[str, Any]]) -> None:
+        refuse_older(self, made_by)
         if not (self.made_by or not self.against.endswith((".npy", ".parquet"))):
             return
         ours, theirs = _told_apart(made_by[self.by]), _told_apart(self._maker().spec())
@@ -143,18 +145,22 @@ class Decontaminate(Score):
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
         others, names = self._read()
+        status = np.full(len(rows), "ok", object)
         if self.radius is None:
-            mine = evaluation_set.numbers(rows[self.by], self.by, True, others.shape[1])
-            closeness, place = nearest(mine, others)
-            near = closeness >= self.threshold
+            vectors = read_vectors(rows[self.by], self.by, others.shape[1])
+            status = vectors.status
+            closeness, place = nearest(vectors.unit, others)
+            near = (closeness >= self.threshold) & vectors.good
         else:
-            mine = evaluation_set.numbers(rows[self.by], self.by, False)
-            if mine.ndim != others.ndim:
+            hashes = evaluation_set.numbers(rows[self.by], self.by, False)
+            if hashes.ndim != others.ndim:
                 raise CurateError(f"column '{self.by}' and '{self.against}': hashes of 64 bits and of 256")
-            closeness, place = (nearest_hash if mine.ndim == 1 else nearest_wide)(mine, others)
+            closeness, place = (nearest_hash if hashes.ndim == 1 else nearest_wide)(hashes, others)
             near = closeness <= self.radius
         match = [names[i] if found else None for i, found in zip(place.tolist(), near.tolist(), strict=True)]
-        return dict(zip(self.makes(), (near, match, closeness.astype(np.float32)), strict=True))
+        bad = status != "ok"
+        values = (pa.array(near, mask=bad), match, pa.array(closeness.astype(np.float32), mask=bad))
+        return {**dict(zip(self.makes(), values, strict=True)), "status": status}
 
 
 def _best(closeness: str, radius: int | None) -> pl.Expr:

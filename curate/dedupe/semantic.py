@@ -11,11 +11,12 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from curate.errors import CurateError
+from curate.made_by import refuse_older
 from curate.near.forest import components
 from curate.op import Grouped, Rows
 from curate.row_key import row_keys
 from curate.string_hash import hash_strings
-from curate.vectors import close_pairs, earlier_max, unit_rows
+from curate.vectors import close_pairs, earlier_max, lengths, read_vectors, unit_rows
 
 
 class Semantic(Grouped):
@@ -78,6 +79,7 @@ class Semantic(Grouped):
         return tuple(dict.fromkeys(("uid", self.by, f"{self._cluster()}_cos", *([self.spread] if self.spread else []))))
 
     def check_reads(self, made_by: Mapping[str, Mapping[str, Any]]) -> None:
+        refuse_older(self, made_by)
         clusters = made_by[self._cluster()]
         of = clusters.get("options", {}).get("by", self.by)
         if of != self.by:
@@ -87,9 +89,14 @@ class Semantic(Grouped):
             )
 
     def keys(self, rows: Rows) -> pa.Array:
-        numbers = pl.Series(rows[self._cluster()]).cast(pl.String)
-        there = rows[self.by].is_valid().to_numpy(zero_copy_only=False)
-        return row_keys([numbers.zip_with(pl.Series(there), pl.Series([None], dtype=pl.String))])
+        cluster, column = pl.Series(rows[self._cluster()]).cast(pl.String), rows[self.by]
+        have, good = lengths(column, self.by), np.zeros(len(rows), bool)
+        for length in np.unique(have[have > 0]).tolist():
+            places = np.flatnonzero(have == length)
+            good[places] = read_vectors(column.take(pa.array(places)), self.by, length).good
+        # Vectors of two lengths lie in one cluster where the clusters are the input's: they never meet.
+        names = cluster + pl.Series([f"/{length}" for length in have.tolist()], dtype=pl.String)
+        return row_keys([names.zip_with(pl.Series(good), pl.Series([None], dtype=pl.String))])
 
     def judge(self, rows: pl.DataFrame) -> pl.DataFrame:
         parts = rows.partition_by("key") if len(rows) else [rows]

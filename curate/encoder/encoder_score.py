@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr
@@ -11,6 +12,7 @@ from curate.encoder.at_hand import check_model
 from curate.encoder.model import Encoder
 from curate.encoder.names import EMBEDDED, model_weights
 from curate.encoder.published import doubt
+from curate.made_by import refuse_other_models
 from curate.op import Score
 from curate.progress import console
 
@@ -44,6 +46,9 @@ class EncoderScore(Score):
         check_model(self.model)
         if line := doubt(self.model):
             console.print(f"[yellow]{escape(line)}")
+
+    def check_reads(self, made_by: Mapping[str, Mapping[str, Any]]) -> None:
+        refuse_other_models(self, self.model, self.weights(), made_by)
 
     def setup(self) -> None:
         self._encoder = Encoder.shared(self.model, self.device)

@@ -10,11 +10,12 @@ import pyarrow as pa
 from pydantic import Field, PrivateAttr
 
 from curate.heads import check_file, checked, identity, linear, linear_shapes, open_weights, result
+from curate.made_by import refuse_older
 from curate.op import Op, Rows, Score
-from curate.vectors import unit_rows
+from curate.vectors import read_vectors
 
 #: Layers of v2 by their names in the file. Between them stood dropout (.2, .2, .1) and no activation: it is affine.
-V2: dict[str, tuple[int | None, int]] = {
+V2: dict[str, tuple[int, int]] = {
     "layers.0": (768, 1024),
     "layers.2": (1024, 128),
     "layers.4": (128, 64),
@@ -72,11 +73,14 @@ class Aesthetic(Score):
     def check(self) -> None:
         check_file(self.file, self.sha256, self.setup)
 
+    def check_reads(self, made_by: Mapping[str, Mapping[str, Any]]) -> None:
+        refuse_older(self, made_by)
+
     def setup(self) -> None:
         shapes = linear_shapes(V2) if self.head == "v2" else {"weight": (1, None), "bias": (1,)}
         self._weights = checked(open_weights(self.file, self.sha256), shapes, self.file)
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
         first = self._weights["weight" if self.head == "v1" else "layers.0.weight"]
-        unit = unit_rows(rows[self.by], self.by, first.shape[1])
-        return result(unit, {self.table(): aesthetic(unit, self._weights)})
+        vectors = read_vectors(rows[self.by], self.by, first.shape[1])
+        return result(vectors, {self.table(): aesthetic(vectors.unit, self._weights)})

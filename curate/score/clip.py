@@ -36,10 +36,13 @@ class Clip(EncoderScore):
         layers, and 1.02 of ViT-B/32; half a minute once a worker, and it needs a C++ compiler.
     batch_size: 64 on a CPU; on a GPU as many as its memory takes, found when the model is loaded.
 
-    The cosine is taken from float32 vectors before they are stored as float16. An empty caption has no cosine.
+    The cosine is taken from float32 vectors before they are stored as float16. A row without a caption, or with an
+    empty one, has its image's vector, and so clusters, duplicates and heads; it has no cosine. A row without an image
+    has nothing: most rows of a web pool that lack one never get it, and are dropped.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("image", "text")
+    reads_null: ClassVar[bool] = True
     how: ClassVar[frozenset[str]] = EncoderScore.how | {"compile"}
     columns_by_name: ClassVar[bool] = True
     cite: ClassVar[str] = "Radford et al., CLIP, 2021; Ilharco et al., OpenCLIP; cosine as in LAION and DataComp"
@@ -65,22 +68,25 @@ class Clip(EncoderScore):
         return self._encoder.pixels.one(decoded)
 
     def prepare_texts(self, texts: Sequence[str]) -> Sequence[Any]:
-        return self._encoder.tokens.ready(texts)  # type: ignore[no-any-return]
+        return self._encoder.tokens.ready([text or "" for text in texts])  # type: ignore[no-any-return]
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
         captions = rows["text"].to_pylist()
-        spoken = np.array([bool(c.strip()) for c in captions])
+        spoken = np.array([bool(c and c.strip()) for c in captions])
         images = self._encoder.ready_images(rows.images)
         texts, cut = np.zeros_like(images), np.full(len(captions), None, object)
         if spoken.any():
             given = np.flatnonzero(spoken).tolist()
             whole = [captions[i] for i in given] if self.windows == "average" else None
             texts[spoken], cut[spoken] = self._encoder.captions([rows.texts[i] for i in given], whole)
-        cosine = np.einsum("nd,nd->n", images, texts, dtype=np.float32)
+        seen, read = (np.isfinite(vectors).all(axis=1) for vectors in (images, texts))
+        with np.errstate(invalid="ignore"):
+            cosine = np.einsum("nd,nd->n", images, texts, dtype=np.float32)
+        silent = np.where([c is None for c in captions], "no_text", "empty_text")
         return {
-            self.table(): pa.array(cosine, pa.float32(), mask=~spoken),
-            f"{self.table()}_img": images.astype(np.float16),
-            f"{self.table()}_txt": vectors_array(texts.astype(np.float16), ~spoken),
+            self.table(): pa.array(cosine, pa.float32(), mask=~(spoken & seen & read)),
+            f"{self.table()}_img": vectors_array(images.astype(np.float16), ~seen),
+            f"{self.table()}_txt": vectors_array(texts.astype(np.float16), ~(spoken & read)),
             f"{self.table()}_cut": pa.array(cut, pa.bool_()),
-            "status": np.where(spoken, "ok", "empty_text"),
+            "status": np.where(seen & read, np.where(spoken, "ok", silent), "not_finite_vector"),
         }

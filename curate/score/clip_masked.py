@@ -12,7 +12,7 @@ from curate.encoder.encoder_score import EncoderScore
 from curate.encoder.names import column_name
 from curate.masking import Fill, masked_name, polygons_of, without_text
 from curate.op import Rows
-from curate.vectors import unit_rows
+from curate.vectors import read_vectors
 
 
 class ClipMasked(EncoderScore):
@@ -48,10 +48,13 @@ class ClipMasked(EncoderScore):
         clip = column_name(self.model)
         polygons = polygons_of(rows["text_polygons"])
         cosine = rows[clip].to_numpy(zero_copy_only=False).astype(np.float32)
-        texts = unit_rows(rows[f"{clip}_txt"], f"{clip}_txt")
+        status = np.full(len(polygons), "ok", object)
         with_text = [i for i, boxes in enumerate(polygons) if len(boxes)]
         if with_text:
             pictures = [without_text(rows.images[i], polygons[i], self.fill) for i in with_text]
             masked = self._encoder.images(pictures)
-            cosine[with_text] = np.einsum("nd,nd->n", masked, texts[with_text])
-        return {self.table(): cosine}
+            texts = read_vectors(rows[f"{clip}_txt"].take(pa.array(with_text)), f"{clip}_txt", masked.shape[1])
+            cosine[with_text] = np.einsum("nd,nd->n", masked, texts.unit)
+            status[with_text] = texts.status
+        cosine[status != "ok"] = np.nan
+        return {self.table(): cosine, "status": status}

@@ -14,7 +14,7 @@ import pyarrow as pa
 from curate.encoder.encoder_score import EncoderScore
 from curate.encoder.names import column_name
 from curate.op import Rows
-from curate.vectors import unit_rows
+from curate.vectors import read_vectors
 
 Mode = Literal["tokens", "digits"]
 
@@ -82,13 +82,15 @@ class ClipNoDigits(EncoderScore):
         stripped = [strip_numbers(caption, self.mode) for caption in captions]
         before = rows[clip].to_numpy(zero_copy_only=False).astype(np.float32)
         cosine = before.copy()
-        empty = np.array([not text for text in stripped])
+        status = np.where([not text for text in stripped], "empty_text", "ok").astype(object)
         changed = [i for i, text in enumerate(stripped) if text and text != captions[i]]
         if changed:
             texts = self._encoder.texts([stripped[i] for i in changed])
-            cosine[changed] = np.einsum("nd,nd->n", unit_rows(rows[f"{clip}_img"], f"{clip}_img")[changed], texts)
+            images = read_vectors(rows[f"{clip}_img"].take(pa.array(changed)), f"{clip}_img", texts.shape[1])
+            cosine[changed] = np.einsum("nd,nd->n", images.unit, texts)
+            status[changed] = images.status
         return {
-            self.table(): pa.array(cosine, mask=empty),
-            f"{self.table()}_delta": pa.array(before - cosine, mask=empty),
-            "status": np.where(empty, "empty_text", "ok"),
+            self.table(): pa.array(cosine, mask=status != "ok"),
+            f"{self.table()}_delta": pa.array(before - cosine, mask=status != "ok"),
+            "status": status,
         }

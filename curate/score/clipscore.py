@@ -10,7 +10,9 @@ import pyarrow as pa
 
 from curate.encoder.encoder_score import EncoderScore
 from curate.encoder.names import column_name
+from curate.heads import result
 from curate.op import Rows
+from curate.vectors import read_vectors
 
 PREFIX = "A photo depicts "
 W = 2.5
@@ -23,12 +25,6 @@ def clipscore(cosine: np.ndarray) -> np.ndarray:
     [0.75, 0.0]
     """
     return np.asarray(W * np.maximum(cosine, 0))
-
-
-def vectors(column: pa.Array) -> np.ndarray:
-    """A list column of float16 as a float32 matrix, normalised again: fp16 moved the lengths."""
-    flat = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(column), -1)
-    return np.asarray(flat / np.linalg.norm(flat, axis=1, keepdims=True))
 
 
 class ClipScore(EncoderScore):
@@ -54,5 +50,6 @@ class ClipScore(EncoderScore):
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
         texts, _ = self._encoder.captions(rows.texts)
-        images = vectors(rows[f"{column_name(self.model)}_img"])
-        return {"clipscore": clipscore(np.einsum("nd,nd->n", images, texts))}
+        name = f"{column_name(self.model)}_img"
+        images = read_vectors(rows[name], name, texts.shape[1])
+        return result(images, {"clipscore": clipscore(np.einsum("nd,nd->n", images.unit, texts))})

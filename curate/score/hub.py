@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 from pydantic import Field, PrivateAttr
 
 from curate.errors import CurateError, unknown
-from curate.heads import UNREADABLE, check_source, identity, is_url, read_checked, result
+from curate.heads import UNREADABLE, check_file, check_source, identity, read_checked, result
+from curate.made_by import refuse_older
 from curate.op import Op, Rows, Score
-from curate.vectors import normalised, unit_rows
+from curate.vectors import normalised, read_vectors, unit_rows
 
 FORMATS = (".npy", ".parquet")
 #: A bank is read whole by every worker.
@@ -78,9 +79,10 @@ class Hub(Score):
         return identity(self.bank, self.sha256)
 
     def check(self) -> None:
-        check_source(self.bank, self.sha256, FORMATS)
-        if not is_url(self.bank):
-            self.setup()
+        check_file(self.bank, self.sha256, self.setup, FORMATS)
+
+    def check_reads(self, made_by: Mapping[str, Mapping[str, Any]]) -> None:
+        refuse_older(self, made_by)
 
     def setup(self) -> None:
         suffix = check_source(self.bank, self.sha256, FORMATS)
@@ -108,6 +110,6 @@ class Hub(Score):
         return unit_rows(values.filter(values.is_valid()), column)
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
-        unit = unit_rows(rows[self.by], self.by, self._bank.shape[1])
-        mean, greatest = hub(unit, self._bank, self.top)
-        return result(unit, dict(zip(self.makes(), (mean, greatest), strict=True)))
+        vectors = read_vectors(rows[self.by], self.by, self._bank.shape[1])
+        mean, greatest = hub(vectors.unit, self._bank, self.top)
+        return result(vectors, dict(zip(self.makes(), (mean, greatest), strict=True)))

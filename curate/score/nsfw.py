@@ -10,11 +10,12 @@ import pyarrow as pa
 from pydantic import Field, PrivateAttr
 
 from curate.heads import check_file, checked, identity, linear, linear_shapes, open_weights, result, sigmoid
+from curate.made_by import refuse_older
 from curate.op import Op, Rows, Score
-from curate.vectors import unit_rows
+from curate.vectors import read_vectors
 
 #: Linear layers by their names in the published files; ReLU between them, sigmoid after the last.
-LAYERS: dict[str, dict[str, tuple[int | None, int]]] = {
+LAYERS: dict[str, dict[str, tuple[int, int]]] = {
     "datacomp": {"dense": (768, 64), "dense1": (64, 512), "dense2": (512, 256), "dense3": (256, 1)},
     "laion": {"linear_1": (768, 64), "linear_2": (64, 512), "linear_3": (512, 256), "linear_4": (256, 1)},
     "laion_b32": {"linear_1": (512, 32), "linear_2": (32, 32), "linear_3": (32, 1)},
@@ -84,9 +85,12 @@ class Nsfw(Score):
     def check(self) -> None:
         check_file(self.file, self.sha256, self.setup)
 
+    def check_reads(self, made_by: Mapping[str, Mapping[str, Any]]) -> None:
+        refuse_older(self, made_by)
+
     def setup(self) -> None:
         self._weights = checked(open_weights(self.file, self.sha256), shapes(self.head), self.file)
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
-        unit = unit_rows(rows[self.by], self.by, next(iter(LAYERS[self.head].values()))[0])
-        return result(unit, {self.table(): nsfw(unit, self._weights, self.head)})
+        vectors = read_vectors(rows[self.by], self.by, next(iter(LAYERS[self.head].values()))[0])
+        return result(vectors, {self.table(): nsfw(vectors.unit, self._weights, self.head)})

@@ -16,7 +16,7 @@ from curate.encoder.names import column_name
 from curate.masking import Fill, masked_name, polygons_of, without_text
 from curate.op import Rows
 from curate.spotted_words import normalised, readable, says_something
-from curate.vectors import unit_rows
+from curate.vectors import read_vectors
 
 
 class Parrot(EncoderScore):
@@ -55,10 +55,9 @@ class Parrot(EncoderScore):
     def batch(self, rows: Rows) -> Mapping[str, Any]:
         clip = column_name(self.model)
         cosine, masked = (rows[c].to_numpy(zero_copy_only=False) for c in (clip, masked_name(clip, self.fill)))
-        texts = unit_rows(rows[f"{clip}_txt"], f"{clip}_txt")
         polygons = polygons_of(rows["text_polygons"])
         rsa = cosine - masked
-        rsc = np.zeros_like(rsa)
+        rsc, status = np.zeros_like(rsa), np.full(len(rsa), "ok", object)
         pictures: dict[int, Image.Image] = {}
         for i, numbers in enumerate(_co_embedded(rows, self.least_letters)):
             if len(numbers) == len(polygons[i]):
@@ -67,10 +66,12 @@ class Parrot(EncoderScore):
                 pictures[i] = without_text(rows.images[i], polygons[i][numbers], self.fill)
         if pictures:
             encoded, images = list(pictures), self._encoder.images(list(pictures.values()))
-            rsc[encoded] = cosine[encoded] - np.einsum("nd,nd->n", images, texts[encoded])
-        known = np.full(len(rsc), True) if self.any_script else readable(pl.Series(rows["text"])).to_numpy()
-        status = np.where(known, "ok", "unreadable_script").tolist()
-        return {"rsa": rsa, "rsc": pa.array(rsc, pa.float32(), mask=~known), "status": status}
+            texts = read_vectors(rows[f"{clip}_txt"].take(pa.array(encoded)), f"{clip}_txt", images.shape[1])
+            rsc[encoded] = cosine[encoded] - np.einsum("nd,nd->n", images, texts.unit)
+            status[encoded] = texts.status
+        if not self.any_script:
+            status[~readable(pl.Series(rows["text"])).to_numpy()] = "unreadable_script"
+        return {"rsa": rsa, "rsc": pa.array(rsc, pa.float32(), mask=status != "ok"), "status": status}
 
 
 def _co_embedded(rows: Rows, least_letters: int) -> list[list[int]]:

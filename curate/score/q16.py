@@ -10,8 +10,9 @@ from pydantic import Field, PrivateAttr
 
 from curate.errors import CurateError
 from curate.heads import check_file, checked, identity, open_weights, result
+from curate.made_by import refuse_older
 from curate.op import Op, Rows, Score
-from curate.vectors import normalised, unit_rows
+from curate.vectors import normalised, read_vectors
 
 
 class Q16(Score):
@@ -52,6 +53,9 @@ class Q16(Score):
     def check(self) -> None:
         check_file(self.file, self.sha256, self.setup)
 
+    def check_reads(self, made_by: Mapping[str, Mapping[str, Any]]) -> None:
+        refuse_older(self, made_by)
+
     def setup(self) -> None:
         found = open_weights(self.file, self.sha256)
         if len(found) != 1:
@@ -62,7 +66,7 @@ class Q16(Score):
         self._prompts = normalised(prompts, self.file)
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
-        unit = unit_rows(rows[self.by], self.by, self._prompts.shape[1])
-        cosines = unit @ self._prompts.T
+        vectors = read_vectors(rows[self.by], self.by, self._prompts.shape[1])
+        cosines = vectors.unit @ self._prompts.T
         margin = cosines[:, 1] - cosines[:, 0]
-        return result(unit, {self.table(): margin > 0, f"{self.table()}_margin": margin})
+        return result(vectors, {self.table(): margin > 0, f"{self.table()}_margin": margin})

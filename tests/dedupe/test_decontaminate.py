@@ -16,7 +16,7 @@ def run(op, name, values):
     op.check()
     op.setup()
     made = op.batch(Rows({name: values}))
-    return [list(made[column]) for column in op.makes()]
+    return [pa.array(made[column]).to_pylist() for column in op.makes()]
 
 
 VECTORS = pa.array([[2.0, 0.0], [1.0, 1.0], [-1.0, 0.1]], pa.list_(pa.float16()))
@@ -144,7 +144,17 @@ def test_another_model_is_refused_by_name(tmp_path):
     np.save(tmp_path / "eval.npy", np.ones((1, 3), np.float32))
     op = Decontaminate(by="clip_img", against=str(tmp_path / "eval.npy"), threshold=0.9)
     with pytest.raises(CurateError, match="'clip_img' has vectors of 2 numbers, expected 3"):
-        run(op, "clip_img", VECTORS)
+        run(op, "clip_img", VECTORS.take(pa.array([0] * 8)))
+
+
+def test_a_row_whose_vector_is_bad_has_null_and_says_why(tmp_path):
+    np.save(tmp_path / "eval.npy", np.array([[0, 1], [5, 0]], np.float32))
+    op = Decontaminate(by="v", against=str(tmp_path / "eval.npy"), threshold=0.5)
+    op.setup()
+    made = op.batch(Rows({"v": pa.array([[1.0, 0.0], [1.0], [float("nan"), 1.0], [0.0, 0.0], [0.1, -9.0]])}))
+    assert pa.array(made["near_eval"]).to_pylist() == [True, None, None, None, False]
+    assert made["eval_match"] == ["1", None, None, None, None]
+    assert made["status"].tolist() == ["ok", "vector_of_1", "not_finite_vector", "zero_vector", "ok"]
 
 
 RED, BLUE = ([[1.0, 0.0]] * 3, [[0.0, 1.0]] * 2)
@@ -168,22 +178,22 @@ def test_its_report_says_which_evaluation_images_are_met(make_store, tmp_path):
     }
 
 
+class Embed(Score):
+    """Two numbers of a caption, as `model` has them."""
+
+    model: str = "b32"
+
+    def makes(self):
+        return {"clip_img": pa.list_(pa.float32())}
+
+    def needs(self):
+        return ("text",)
+
+    def batch(self, rows):
+        return {"clip_img": np.tile([[1.0, 0.0]], (len(rows), 1))}
+
+
 def test_a_column_of_another_model_is_refused_though_it_has_as_many_numbers(make_store, tmp_path):
-    class Embed(Score):
-        """Two numbers of a caption, as `model` has them."""
-
-        model: str = "b32"
-
-        def makes(self):
-            return {"clip_img": pa.list_(pa.float32())}
-
-        def needs(self):
-            return ("text",)
-
-        def batch(self, rows):
-            return {"clip_img": np.tile([[1.0, 0.0]], (len(rows), 1))}
-
-    globals()["Embed"] = Embed  # made_by names it by module
     view = store_with_vectors(make_store, tmp_path)
     made_by = {f"{__name__}:Embed": {"model": "l14"}}
     op = Decontaminate(by="clip_img", against=str(tmp_path / "eval.npy"), threshold=0.9, made_by=made_by)

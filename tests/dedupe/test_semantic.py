@@ -173,7 +173,7 @@ def test_centroids_do_not_depend_on_the_order_or_the_parts():
     total = parts[0]
     for part in reversed(parts[1:]):
         total = total + part
-    assert len(total.vectors) == 100 and np.array_equal(total.vectors, whole.vectors)
+    assert len(total.most().vectors) == 100 and np.array_equal(total.most().vectors, whole.most().vectors)
     made = op.batch(Rows({"v": vectors, "uid": uids}), op.settle(total))
     centroids = op.settle(whole)
     assert np.allclose(np.linalg.norm(centroids, axis=1), 1, atol=1e-5)
@@ -188,13 +188,61 @@ def test_fewer_rows_than_clusters():
     assert sorted(made["v_cluster"].tolist()) == [0, 1] and made["v_cluster_cos"].tolist() == [1, 1]
 
 
-def test_vectors_of_two_models_are_refused():
-    op = Clusters(by="v", k=1)
-    one, two = (op.count(Rows({"v": pa.array([v]), "uid": pa.array(["a"])})) for v in ([1.0], [1.0, 2.0]))
-    with pytest.raises(CurateError, match="two models"):
-        one + two
-    with pytest.raises(CurateError, match="2 numbers, expected 1"):
-        op.batch(Rows({"v": pa.array([[1.0, 2.0]]), "uid": pa.array(["a"])}), op.settle(one))
+NAN, INFINITE = float("nan"), float("inf")
+BAD = {
+    "vector_of_1": [1.0],
+    "vector_of_3": [1.0, 0.0, 0.0],
+    "empty_vector": [],
+    "zero_vector": [0.0, 0.0],
+    "not_finite_vector": [1.0, NAN],
+}
+
+
+def counted(op, *columns):
+    total = None
+    for column in columns:
+        part = op.count(Rows({"v": column, "uid": pa.array([str(vector) for vector in column.to_pylist()])}))
+        total = part if total is None else total + part
+    return op.settle(total)
+
+
+def test_vectors_of_two_models_in_equal_number_are_refused():
+    with pytest.raises(CurateError, match="as many embeddings of 1 numbers as of 2: two models made them"):
+        counted(Clusters(by="v", k=1), pa.array([[1.0]]), pa.array([[1.0, 2.0]]))
+
+
+def test_one_bad_vector_costs_no_other_row_its_cluster():
+    op, good = Clusters(by="v", k=2), [[1.0, 0.0], [0.0, 1.0]]
+    column = pa.array([good[0], *BAD.values(), good[1]])
+    for parts in ([column], [column[:1], column[1:4], column[4:]]):
+        made = op.batch(Rows({"v": column, "uid": pa.array(["u"] * 7)}), counted(op, *parts))
+        assert made["status"].tolist() == ["ok", *BAD, "ok"]
+        assert made["v_cluster_cos"].to_pylist() == [1, *[None] * 5, 1]
+    with_bad, without = counted(op, column), counted(op, pa.array(good))
+    assert sorted(with_bad.tolist()) == sorted(without.tolist()), "nor does it move a centroid"
+
+
+def test_no_vector_at_all_is_usable():
+    op, column = Clusters(by="v", k=2), pa.array([[], [NAN], [0.0], [INFINITE]])
+    made = op.batch(Rows({"v": column, "uid": pa.array(["u"] * 4)}), counted(op, column))
+    assert made["v_cluster"].to_pylist() == [None] * 4
+    assert made["status"].tolist() == ["empty_vector", "vector_of_1", "vector_of_1", "vector_of_1"]
+
+
+def test_rows_with_a_bad_vector_have_no_semantic_duplicates(make_store):
+    vectors = [[1.0, 0.0], *BAD.values(), [1.0, 0.01]]
+    view = make_store([{"v": v} for v in vectors], rows_per_shard=3)
+    view = annotate(view, [Clusters(by="v", k=1), Semantic(by="v", which="easy")], HERE)
+    table = view.store["semantic_v"].collect()
+    assert table["semantic_v_max"].is_null().to_list() == [False, *[True] * 5, False]
+    assert table["semantic_v_of"].is_not_null().sum() == 1
+
+
+def test_vectors_of_two_lengths_in_one_cluster_of_the_input_never_meet(make_store):
+    rows = [{"v": v, "v_cluster": 1, "v_cluster_cos": 0.5} for v in ([1.0, 0.0], [1.0, 0.0], [1.0], [1.0], [NAN])]
+    view = annotate(make_store(rows), [Semantic(by="v")], HERE)
+    of = view.store["semantic_v"].collect()["semantic_v_of"]
+    assert of.is_not_null().to_list() in ([a, not a, b, not b, False] for a in (True, False) for b in (True, False))
 
 
 def test_clusters_of_another_column_are_refused_by_name(make_store):

@@ -61,7 +61,7 @@ def test_v1_by_hand(tmp_path):
 def test_embeddings_of_another_model(tmp_path, published):
     torch.save(published.state_dict(), tmp_path / "v2.pth")
     with pytest.raises(CurateError, match=r"'clip_l14_img' has vectors of 512 numbers, expected 768"):
-        scores(tmp_path / "v2.pth", np.ones((2, 512)))
+        scores(tmp_path / "v2.pth", np.ones((8, 512)))
 
 
 def test_files_of_another_head(tmp_path, published):

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 from conftest import HERE, picture
 from PIL import Image
@@ -153,3 +154,57 @@ def test_windows_and_precision_are_part_of_the_identity_and_compile_is_not():
     assert load({"score.clip": {"compile": True}}).spec() == plain_spec
     for option in ({"windows": "average"}, {"precision": "bf16"}):
         assert load({"score.clip": option}).spec() != plain_spec
+
+
+def test_a_row_without_a_caption_has_its_images_vector_and_all_that_comes_of_it(make_store):
+    """Clusters, semantic duplicates and heads need no caption; the vectors are those of the same images with one."""
+    files = [picture(n) for n in (1, 2, 2, 3)]
+    view = make_store([{"text": t} for t in ("", "red", "   ", "blue")], images=files)
+    op = load({"score.clip": {"device": "cpu", "model": SMALL, "name": "match"}})
+    clusters = load({"balance.clusters": {"by": "match_img", "k": 1}})
+    semantic = load({"dedupe.semantic": {"by": "match_img"}})
+    view = annotate(view, [op, clusters, semantic], HERE)
+    table = view.store["match"].collect()
+    assert table["match_img"].is_not_null().all() and table["match"].is_not_null().to_list() == [
+        False,
+        True,
+        False,
+        True,
+    ]
+    assert view.store["match_img_cluster"].collect()["match_img_cluster"].to_list() == [0] * 4
+    assert view.store["semantic_match_img"].collect()["semantic_match_img_of"].is_not_null().sum() >= 1
+    other = make_store([{"text": t} for t in ("a", "red", "b", "blue")], images=files)
+    assert table["match_img"].to_list() == [row[0] for row in scored(other, "match_img", model=SMALL)]
+
+
+def test_null_is_told_apart_from_an_empty_caption():
+    images = [Image.open(io.BytesIO(picture(n))) for n in range(4)]
+    for windows in ("cut", "average"):
+        op = load({"score.clip": {"device": "cpu", "model": SMALL, "name": "match", "windows": windows}})
+        op.setup()
+        made = op.apply({"text": pa.array([None, " ", "red", LONG])}, images)
+        assert made["status"].tolist() == ["no_text", "empty_text", "ok", "ok"]
+        assert [v is None for v in made["match_txt"].to_pylist()] == [True, True, False, False]
+        assert made["match_img"].is_valid().to_pylist() == [True] * 4
+        none = op.apply({"text": pa.array([None, None], pa.string())}, images[:2])
+        assert none["match"].to_pylist() == [None, None] and none["status"].tolist() == ["no_text"] * 2
+
+
+def test_a_vector_that_is_not_finite_is_null_and_costs_no_other_row():
+    op = load({"score.clip": {"device": "cpu", "model": SMALL, "name": "match"}})
+    op.setup()
+    encode = op._encoder.ready_images
+
+    class Broken:
+        tokens, pixels, captions = op._encoder.tokens, op._encoder.pixels, op._encoder.captions
+
+        def ready_images(self, made: Sequence[Any]) -> np.ndarray:
+            vectors = encode(made)
+            vectors[1] = np.nan
+            return vectors
+
+    object.__setattr__(op, "_encoder", Broken())
+    made = op.apply({"text": pa.array(["a", "b", "c"])}, [Image.open(io.BytesIO(picture(n))) for n in range(3)])
+    assert made["status"].tolist() == ["ok", "not_finite_vector", "ok"]
+    assert [v is None for v in made["match_img"].to_pylist()] == [False, True, False]
+    assert [v is None for v in made["match"].to_pylist()] == [False, True, False]

@@ -4,7 +4,9 @@ import hashlib
 import io
 import pickle
 
+import fsspec
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -12,6 +14,7 @@ from safetensors.torch import save_file
 from curate.errors import CurateError
 from curate.heads import UNUSED, check_source, checked, identity, linear, open_weights, read_checked, result
 from curate.op import load
+from curate.vectors import read_vectors
 
 LAYER = {"dense.weight": torch.arange(6.0).reshape(2, 3), "dense.bias": torch.tensor([1.0, -1.0])}
 SHAPES = {"dense.weight": (2, 3), "dense.bias": (2,)}
@@ -163,8 +166,10 @@ def test_identity_is_the_content(tmp_path, file):
 
 
 def test_a_vector_of_zeros_has_no_score():
-    made = result(np.array([[1, 0], [0, 0]], np.float32), {"score": np.array([0.5, 0.7])})
-    assert made["score"].to_pylist() == [0.5, None] and made["status"].tolist() == ["ok", "zero_vector"]
+    vectors = read_vectors(pa.array([[1.0, 0.0], [0.0, 0.0], [float("nan"), 1.0], [1.0], []]), "v", 2)
+    made = result(vectors, {"score": np.array([0.5, 0.7, 0.1, 0.2, 0.3])})
+    assert made["score"].to_pylist() == [0.5, None, None, None, None]
+    assert made["status"].tolist() == ["ok", "zero_vector", "not_finite_vector", "vector_of_1", "empty_vector"]
 
 
 @pytest.mark.parametrize("name", ["score.aesthetic", "score.nsfw", "score.q16"])
@@ -175,7 +180,14 @@ def test_ops_are_checked_at_load(tmp_path, file, name):
         load({name: {"file": str(file), "sha256": "abc"}})
     with pytest.raises(CurateError, match="give its `sha256`"):
         load({name: {"file": "https://a.example/head.pth"}}).check()
-    load({name: {"file": "https://a.example/head.pth", "sha256": "0" * 64}}).check()
+    fsspec.filesystem("memory").pipe("/there.pth", b"any")
+    load({name: {"file": "memory://there.pth", "sha256": "0" * 64}}).check()
+    for place, words in (("memory://gone.pth", "cannot read"), ("http://127.0.0.1:9/head.pth", "cannot read")):
+        with pytest.raises(CurateError, match=f"{words} '{place}': "):
+            load({name: {"file": place, "sha256": "0" * 64}}).check()
+    fsspec.filesystem("memory").pipe("/empty.pth", b"")
+    with pytest.raises(CurateError, match="is empty"):
+        load({name: {"file": "memory://empty.pth", "sha256": "0" * 64}}).check()
     with pytest.raises(CurateError, match=r"layer|2 tensors"):
         load({name: {"file": str(file)}}).check()
 

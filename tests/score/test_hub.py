@@ -89,7 +89,7 @@ def test_bad_banks(tmp_path, bank):
     with pytest.raises(CurateError, match="4 captions for a top of 5"):
         scores(bank, [[1, 0]], top=5)
     with pytest.raises(CurateError, match=r"'b_img' has vectors of 3 numbers, expected 2"):
-        scores(bank, [[1, 0, 0]])
+        scores(bank, [[1, 0, 0]] * 8)
     for name, values in (("ints", np.ones((2, 2), int)), ("flat", np.ones(3)), ("zero", np.zeros((2, 2)))):
         np.save(tmp_path / f"{name}.npy", values)
         with pytest.raises(CurateError, match=r"expected float\[n, d\]|all zeros"):

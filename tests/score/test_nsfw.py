@@ -101,6 +101,6 @@ def test_by_hand(tmp_path):
 def test_other_embeddings_other_heads(tmp_path):
     torch.save(datacomp().state_dict(), tmp_path / "head.pth")
     with pytest.raises(CurateError, match=r"'clip_l14_img' has vectors of 512 numbers, expected 768"):
-        scores(tmp_path / "head.pth", np.ones((2, 512)), "datacomp")
+        scores(tmp_path / "head.pth", np.ones((8, 512)), "datacomp")
     with pytest.raises(CurateError, match=r"no layer 'norm\.mean'"):
         scores(tmp_path / "head.pth", np.ones((2, 768)), "laion")

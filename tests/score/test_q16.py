@@ -51,7 +51,7 @@ def test_bad_prompts(tmp_path):
         scores(tmp_path / "zero.npy", np.ones((1, 2)))
     np.save(tmp_path / "b16.npy", np.ones((2, 512)))
     with pytest.raises(CurateError, match=r"'clip_l14_img' has vectors of 768 numbers, expected 512"):
-        scores(tmp_path / "b16.npy", np.ones((1, 768)))
+        scores(tmp_path / "b16.npy", np.ones((8, 768)))
 
 
 def test_columns():

@@ -1,0 +1,52 @@
+"""What made the columns that an op reads: another model's, or an older version's, are refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from curate.errors import CurateError
+from curate.op import Op, find, names, op_name
+
+Specs = Mapping[str, Mapping[str, Any]]
+
+
+def refuse_older(op: Op, made_by: Specs) -> None:
+    """
+    made_by: for each column that `op` reads the spec of the op that made it, as Op.check_reads has it.
+
+    Raises:
+        CurateError: for a column that an op of ours made when its results were others.
+    """
+    for column, spec in made_by.items():
+        name = str(spec.get("op") or "")
+        if name not in names():
+            continue
+        now = find(name).version
+        if spec["version"] < now:
+            raise CurateError(
+                f"{op_name(type(op))}: column '{column}' was made by version {spec['version']} of {name}, and version "
+                f"{now} makes other values: run {_written(spec)} again first"
+            )
+
+
+def refuse_other_models(op: Op, model: str, weights: str, made_by: Specs) -> None:
+    """
+    Raises:
+        CurateError: for a column that was made with another image-text model than `op` has, or by an older version.
+    """
+    refuse_older(op, made_by)
+    for column, spec in made_by.items():
+        other = (spec.get("options") or {}).get("model")
+        if other is not None and (other, spec["weights"]) != (model, weights):
+            told = f"model {other}" if other != model else f"other weights of {other} ({spec['weights']})"
+            raise CurateError(
+                f"{op_name(type(op))}: column '{column}' was made by {spec['op']} with {told}, this op has {model}: "
+                f"numbers of two models do not go together; run {spec['op']}: {{model: {model}}} first, or give this "
+                f"op `model: {other}`"
+            )
+
+
+def _written(spec: Mapping[str, Any]) -> str:
+    model = (spec.get("options") or {}).get("model")
+    return f"{spec['op']}: {{model: {model}}}" if model else str(spec["op"])
