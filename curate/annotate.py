@@ -121,10 +121,9 @@ class Pass:
         if not work:
             return {"rows": 0, "seconds": {}}
         made = self._compute(shard, work, todo, parts, suspects)
-        uid = self.view.store.read_part("records", shard, ["uid"])["uid"]
         for planned in work:
             done = made[planned.folder]
-            table = pa.table({"uid": uid, **_merged(planned, todo[planned.folder], parts[planned.folder], done)})
+            table = pa.table(_merged(planned, todo[planned.folder], parts[planned.folder], done))
             self.view.store.write_remarks(planned.folder, shard, remarks_of(table, planned.op, shard))
             self.view.store.write_part(planned.folder, shard, table)
         return {

@@ -1,11 +1,13 @@
-"""The command line: curate run | submit | score | filter | write | list | show | report | metadata | verify."""
+"""The command line: curate run | submit | score | filter | write | list | show | report | verify and others."""
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -145,7 +147,25 @@ def submit(
     raise typer.Exit(submit_job(pipeline, address, _pairs(set_), workers, memory, follow))
 
 
+def _changes_store(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that changes the store that it names: one at a time does."""
+
+    @functools.wraps(command)
+    def leased_command(store: str, **options: Any) -> None:
+        from curate.lease import leased
+        from curate.store import Store
+        from curate.view import View
+
+        opened = Store(store)
+        View.of(opened)
+        with leased(opened, " ".join(("curate", *sys.argv[1:]))):
+            command(store=store, **options)
+
+    return leased_command
+
+
 @app.command()
+@_changes_store
 def score(
     store: StoreArg,
     ops: Annotated[list[str], typer.Argument(help="Ops: score.words, or 'score.clip: {model: ViT-L-14/openai}'.")] = [],  # noqa: B006
@@ -181,6 +201,7 @@ def score(
 
 
 @app.command("filter")
+@_changes_store
 def filter_command(
     store: StoreArg,
     recipe: Annotated[Optional[str], typer.Argument(help="A filter that ships (curate list), or a YAML file.")] = None,
@@ -218,8 +239,9 @@ def filter_command(
 
         rows = []
         for shard in sorted(opened.shard_rows()):
-            part = opened.read_part(str(view.keep), shard, ["uid", "kept"])
-            rows.append(subset_rows(part["uid"].filter(pc.fill_null(part["kept"], False)).to_pylist()))
+            kept = opened.read_part(str(view.keep), shard, ["kept"])["kept"]
+            uids = opened.read_part("records", shard, ["uid"])["uid"]
+            rows.append(subset_rows(uids.filter(pc.fill_null(kept, False)).to_pylist()))
         out.say(f"{output}: {write_subset(rows, output):,} uids")
     out.say(f"{time.monotonic() - began:.2f} s")
 
@@ -247,6 +269,7 @@ def _with_options(recipe: str | None, where: str | None, top: str | None, name: 
 
 
 @app.command()
+@_changes_store
 def write(
     store: StoreArg,
     keep: Annotated[str, typer.Option(help="The keep table whose rows are written.")],
@@ -385,8 +408,19 @@ def metadata(
 
 
 @app.command()
-def verify(shards: Annotated[str, typer.Argument(help="A folder that `curate write` or a pipeline wrote.")]) -> None:
-    """Compare every file of written shards with the sha256 in their manifest."""
+def upgrade(store: StoreArg) -> None:
+    """Convert a store that an earlier version of curate wrote."""
+    from curate.lease import leased
+    from curate.store import Store
+    from curate.upgrade import upgrade as upgrade_store
+
+    with leased(Store(store), f"curate upgrade {store}"):
+        out.say(upgrade_store(store))
+
+
+@app.command()
+def verify(shards: Annotated[str, typer.Argument(help="A store, or a folder of shards.")]) -> None:
+    """Compare every byte of a store or of written shards with the checksums that were written with it."""
     from curate.verify import verify as verify_folder
 
     out.say(verify_folder(shards))

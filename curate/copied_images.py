@@ -21,6 +21,8 @@ class CopiedImages:
         self._stack = contextlib.ExitStack()
         self._tar: TarFile | None = None
         self._row = 0
+        #: The tar's name and digest, once it is whole.
+        self.digests: dict[str, str] = {}
 
     def __enter__(self) -> CopiedImages:
         return self
@@ -28,6 +30,7 @@ class CopiedImages:
     def __exit__(self, *error: Any) -> None:
         if self._tar is not None and error[0] is None:
             self._tar.close()
+            self.digests[f"{shard_name(self.shard)}.tar"] = self._tar.digest()
         self._stack.__exit__(*error)
 
     def settled(self, table: pa.Table) -> pa.Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import tempfile
 from collections.abc import Sequence
@@ -16,7 +17,8 @@ import pyarrow as pa
 
 from curate.cluster import Cluster
 from curate.image_columns import IMAGE_FIELDS
-from curate.images import ImageReader
+from curate.images import TARS, ImageReader
+from curate.part_file import hashed
 from curate.picture import Resize, ResizeOptions
 from curate.record import sample_key
 from curate.store import identity, shard_name
@@ -75,7 +77,7 @@ class DownloadShard:
     def __call__(self, shard: int) -> dict[str, Any]:
         store = self.view.store
         part = store.try_part(self.folder, shard)
-        records = self.view.read(shard, ["uid", "url"])
+        records = self.view.read(shard, ["url"])
         wanted = missing(part, self.view.kept(shard), records.num_rows, self.again)
         if part is not None and not wanted.any():
             return {"rows": 0}
@@ -90,10 +92,10 @@ class DownloadShard:
             urls = records["url"].to_pylist()
             places = asyncio.run(self._fetch(np.flatnonzero(wanted).tolist(), urls, columns, spool))
             tar = self._tar_name(part, shard)
-            self._assemble(shard, part, columns, spool, places, tar)
-        table = pa.table({"uid": records["uid"], **{n: pa.array(columns[n], k) for n, k in COLUMNS.items()}})
+            digests = self._assemble(shard, part, columns, spool, places, tar)
+        table = pa.table({n: pa.array(columns[n], k) for n, k in COLUMNS.items()})
         # The status rows are the commit: they name the tar whose offsets they hold.
-        store.write_part(self.folder, shard, table)
+        store.write_part(self.folder, shard, table, {TARS: json.dumps(digests).encode()})
         if part is not None:
             for old in store.names(self.folder):
                 if old != tar and is_tar_of(shard, old):
@@ -142,8 +144,9 @@ class DownloadShard:
         spool: BinaryIO,
         places: dict[int, tuple[int, int]],
         tar: str,
-    ) -> None:
-        """The shard's tar in row order: new files from the spool, earlier ones from the tar they are in."""
+    ) -> dict[str, str]:
+        """The shard's tar in row order: new files from the spool, earlier ones from the tar they are in; its name and
+        digest."""
         earlier = ImageReader(self.view.store, self.folder, shard) if part is not None else None
         with self.view.store.writing(f"{self.folder}/{tar}") as file:
             archive = TarFile(file)
@@ -162,10 +165,12 @@ class DownloadShard:
                 key = sample_key(shard, row, self.rows_per_shard)
                 columns["offset"][row] = archive.add(f"{key}.{columns['extension'][row]}", data)
                 columns["size"][row], columns["key"][row] = len(data), key
+                columns["checksum"][row] = hashed(data)
                 columns["tar"][row] = None if tar == f"{shard_name(shard)}.tar" else tar
             archive.close()
         if earlier:
             earlier.close()
+        return {tar: archive.digest()}
 
     def _tar_name(self, part: pa.Table | None, shard: int) -> str:
         """A name that no committed status row refers to: a killed rewrite must not spoil what is there."""
@@ -219,7 +224,7 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
         for _ in _pool(cluster, options, bool(todo)).each("download", DownloadShard, work, todo, rows):
             pass
         about = options.model_dump(mode="json")
-        store.note_table(folder, name="images", op="download", options=about, columns=["uid", *COLUMNS], version=IMAGES)
+        store.note_table(folder, name="images", op="download", options=about, columns=[*COLUMNS], version=IMAGES)
     after = view.with_table(folder, COLUMNS)
     return View(store, after.columns, view.keep, folder)
 

@@ -22,10 +22,20 @@ IMAGE_FIELDS = {
     "tar": pa.string(),
     "offset": pa.int64(),
     "size": pa.int64(),
+    #: xxh3 of the stored bytes, compared whenever they are read.
+    "checksum": pa.uint64(),
 }
 
 #: Other files of the sample, which go along with the image: their names behind the key, and where they lie.
-MEMBER = pa.struct([("name", pa.string()), ("tar", pa.string()), ("offset", pa.int64()), ("size", pa.int64())])
+MEMBER = pa.struct(
+    [
+        ("name", pa.string()),
+        ("tar", pa.string()),
+        ("offset", pa.int64()),
+        ("size", pa.int64()),
+        ("checksum", pa.uint64()),
+    ]
+)
 
 #: What an input tells of an image beside these, for reading to settle: `bytes` that have no place yet, members (with
 #: bytes, likewise), which sample of its file it is, and what was done with the row.

@@ -6,10 +6,15 @@ from typing import BinaryIO
 
 import fsspec
 
+from curate.errors import CurateError
+from curate.part_file import hashed
 from curate.store import Store, shard_name
 
 #: Where an image lies; `tar` null means the shard's own tar, a bare name one beside it.
-LOCATION = ("status", "tar", "offset", "size")
+LOCATION = ("status", "tar", "offset", "size", "checksum")
+
+#: Where a part's metadata holds the digests of the tars that belong to it: a JSON object by the tar's name.
+TARS = b"curate.tars"
 
 
 class ImageReader:
@@ -24,15 +29,30 @@ class ImageReader:
         return len(self.where["status"])
 
     def bytes(self, row: int) -> bytes | None:
-        """The stored file of a row, untouched; None when it has none."""
+        """The stored file of a row, untouched; None when it has none.
+
+        Raises:
+            CurateError: when it is not as it was stored.
+        """
         if self.where["status"][row] != "success":
             return None
         file = self._file(self.where["tar"][row])
         file.seek(self.where["offset"][row])
         data = file.read(self.where["size"][row])
         if len(data) != self.where["size"][row]:
-            raise OSError(f"{self.where['tar'][row] or self.folder}: shard {self.shard}, row {row} is cut off")
+            raise self._damaged(row, "is cut off")
+        if hashed(data) != self.where["checksum"][row]:
+            raise self._damaged(row, "is not as it was stored (its checksum differs)")
         return data
+
+    def _damaged(self, row: int, what: str) -> CurateError:
+        tar = self.where["tar"][row]
+        if tar and "/" in tar:
+            mend = f"'{tar}' is not as it was read: put the old file back, or read the new one into a new root"
+        else:
+            part = f"{self.store.url}/{self.store.part(self.folder, self.shard)}"
+            mend = f"`curate verify {self.store.url}` lists all; delete {part} and run again: they are fetched anew"
+        return CurateError(f"{self.store.url}: the image of shard {self.shard}, row {row} {what}; {mend}")
 
     def _file(self, tar: str | None) -> BinaryIO:
         if self._open is None or self._open[0] != tar:

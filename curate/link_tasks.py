@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curate.annotate import flat
 from curate.near.forest import components, spanning_forest
@@ -28,13 +26,11 @@ def work_file(folder: str, name: str) -> str:
 
 
 def _write(view: View, name: str, frame: pl.DataFrame) -> None:
-    with view.store.writing(name) as file:
-        pq.write_table(frame.to_arrow(), file, compression="zstd", row_group_size=1 << 17)
+    view.store.write_file(name, frame.to_arrow(), row_group_size=1 << 17)
 
 
 def _read(view: View, name: str, **options: Any) -> pl.DataFrame:
-    with view.store.open(name) as file:
-        return pl.DataFrame(pq.read_table(file, partitioning=None, **options))
+    return pl.DataFrame(view.store.read_file(name, **options))
 
 
 def _mixed(keys: np.ndarray, band: int) -> np.ndarray:
@@ -155,7 +151,7 @@ class Label:
         a, b, closeness = (links[name].to_numpy() for name in ("a", "b", "closeness"))
         nodes, labels, whole = components(a, b, closeness, self.op.cap)
         report = _report(labels, whole, self.op.cap)
-        self.view.store.write_bytes(work_file(self.folder, "report.json"), json.dumps(report).encode())
+        self.view.store.write_json(work_file(self.folder, "report.json"), report)
         _write(self.view, work_file(self.folder, "labels.parquet"), pl.DataFrame({"node": nodes, "label": labels}))
         return {"rows": len(nodes)}
 

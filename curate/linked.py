@@ -19,10 +19,9 @@ some 200 at the peak.
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -94,9 +93,9 @@ def run_linked(view: View, op: Linked, folder: str, cluster: Cluster) -> dict[st
             _drain(cluster.each(f"{op.table()}: groups", Label, work, [0], {}, **use))
         fill_by_groups(view, op, folder, fit["groups"], cluster, SpillLabels, ("rows", "verdicts", "columns"))
     # It is not there when the step was stopped after its last part, while the work was being removed.
-    found = json.loads(store.read_bytes(report)) if "report.json" in store.names(f"{folder}/.work") else {}
+    found = store.read_json(report) if "report.json" in store.names(f"{folder}/.work") else {}
     forget(store, folder)
-    return cast("dict[str, Any]", found)
+    return found
 
 
 def _find_links(view: View, op: Linked, folder: str, fit: int, cluster: Cluster) -> tuple[int, int]:

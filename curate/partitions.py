@@ -7,7 +7,6 @@ the op makes of them at its peak (Grouped.copies, Linked.copies and link_copies)
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -46,11 +45,11 @@ def planned(store: Store, folder: str, wanted: Mapping[str, int]) -> dict[str, i
     more it may be what did not fit: it is removed. `wanted` is what fits now."""
     plan = f"{folder}/.work/plan.json"
     if "plan.json" in store.names(f"{folder}/.work"):
-        known: dict[str, int] = json.loads(store.read_bytes(plan))
+        known: dict[str, int] = store.read_json(plan)
         if known.keys() == wanted.keys() and all(known[phase] <= rows for phase, rows in wanted.items()):
             return known
     forget(store, folder)
-    store.write_bytes(plan, json.dumps(wanted).encode())
+    store.write_json(plan, wanted)
     return dict(wanted)
 
 

@@ -15,6 +15,7 @@ from curate.cluster import Cluster
 from curate.download import DownloadOptions, download
 from curate.errors import CurateError, Findings, findings_of, reworded, unknown
 from curate.filter import Filter, library, load_filter, read_yaml
+from curate.lease import leased
 from curate.memory import memory_size
 from curate.names import check_name
 from curate.op import load_all
@@ -164,6 +165,11 @@ def run(pipeline: Pipeline, cluster: Cluster) -> dict[str, Any]:
         CurateError: when a step cannot end; all that was done is kept, and the same call goes on from there.
     """
     store = Store(pipeline.root)
+    with leased(store, f"curate run {pipeline.name}"):
+        return _run(pipeline, store, cluster)
+
+
+def _run(pipeline: Pipeline, store: Store, cluster: Cluster) -> dict[str, Any]:
     view = View(store) if pipeline.steps[0].verb == "read" else View.of(store)
     cluster.memory = cluster.memory or pipeline.memory
     written: dict[str, Any] = {}

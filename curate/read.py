@@ -15,6 +15,7 @@ from curate.cluster import Cluster
 from curate.copied_images import CopiedImages
 from curate.errors import CurateError
 from curate.image_columns import IMAGE, IMAGE_FIELDS, is_image_column
+from curate.images import TARS
 from curate.progress import console
 from curate.remarks import Remarks, say
 from curate.source import ReadOptions, Source, common, ends, on_files, open_source, renamed, stored
@@ -80,7 +81,7 @@ class ReadSlice:
                     pieces.append(copied.settled(table.slice(0, need)))
                     left = table.slice(need)
                     need -= pieces[-1].num_rows
-            self._write(shard, pa.concat_tables(pieces))
+            self._write(shard, pa.concat_tables(pieces), copied.digests)
         return {"rows": sum(self.rows[s] for s in wanted)}
 
     def _batches(self, part: Slice) -> Iterator[pa.Table]:
@@ -99,18 +100,20 @@ class ReadSlice:
             columns[field.name] = cast(values, field.type)
         return pa.table(columns | {n: batch[n] for n in batch.schema.names if is_image_column(n)})
 
-    def _write(self, shard: int, table: pa.Table) -> None:
+    def _write(self, shard: int, table: pa.Table, tars: dict[str, str]) -> None:
         given = table["uid"]
         if given.null_count:
             filled = pc.coalesce(given, record.uids(table["url"], _identifying(table)))
             table = table.set_column(table.column_names.index("uid"), "uid", filled)
         images = [n for n in table.column_names if is_image_column(n)]
+        records = table.drop_columns(images)
         if images:
-            about = {"uid": table["uid"], **{n.removeprefix(IMAGE): table[n] for n in images}}
+            about = {n.removeprefix(IMAGE): table[n] for n in images}
             self.store.write_remarks(self.images, shard, _remarks(about, shard))
             kept = [*IMAGE_FIELDS, "members"] if "members" in about else [*IMAGE_FIELDS]
-            self.store.write_part(self.images, shard, pa.table(about).select(["uid", *kept]))
-        self.store.write_part("records", shard, table.drop_columns(images))
+            digests = {TARS: json.dumps(tars).encode()}
+            self.store.write_part(self.images, shard, pa.table(about).select(kept), digests, records)
+        self.store.write_part("records", shard, records)
 
 
 def _remarks(images: dict[str, Any], shard: int) -> Remarks:
@@ -303,5 +306,5 @@ def _read_group(store: Store, group: dict[str, Any], source: Source, cluster: Cl
     if group["images"] and store.manifest()["current"].get("images") != group["images"]:
         remarks = store.remarks(group["images"])
         say("read", remarks)
-        columns = ["uid", *IMAGE_FIELDS]
+        columns = [*IMAGE_FIELDS]
         store.note_table(group["images"], name="images", op="read", columns=columns, remarks=remarks.to_json())

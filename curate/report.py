@@ -22,6 +22,7 @@ from curate.op_report import tables as op_tables
 from curate.remarks import Remarks
 from curate.samples import filled, verdicts
 from curate.store import Folder
+from curate.verify import signed
 
 BINS = 40
 #: Twice what is shown, for fine screens.
@@ -49,7 +50,7 @@ def write_report(root: str, to: str | None = None) -> str:
     page = _environment().get_template("report.html").render(**_facts(dataset))
     target = to or f"{dataset.store.url.rstrip('/')}/report.html"
     folder, _, name = target.rpartition("/")
-    Folder(folder or ".").write_bytes(name, page.encode())
+    Folder(folder or ".").write_bytes(name, signed(page))
     return target
 
 

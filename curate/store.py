@@ -1,11 +1,12 @@
 """A dataset on disk: tables by shard, one tar per shard, a manifest.
 
     <root>/records/00042.parquet            uid, url, text, the input's other columns
-    <root>/<name>-<identity>/00042.parquet  uid and the columns of one op, same rows in the same order
+    <root>/<name>-<identity>/00042.parquet  the columns of one op, same rows in the same order
     <root>/images-<identity>/00042.tar      the downloaded images of a shard, beside their status rows
     <root>/manifest.json                    what made each table
 
-A part is written to a temporary name and renamed, or put in one request: if it exists, it is complete.
+A part is written to a temporary name and renamed, or put in one request: if it exists, it is complete. Every file
+carries checksums: a part in itself (curate.part_file), with the identity of the records that its rows belong to.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, BinaryIO, cast
@@ -23,13 +24,14 @@ from typing import Any, BinaryIO, cast
 import fsspec
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
+import xxhash
 
+from curate import part_file
 from curate.causes import explained
 from curate.errors import CurateError, unknown
 from curate.remarks import Remarks
 
-FORMAT = 1
+FORMAT = 2
 #: Columns of values that hardly repeat: with a dictionary they take a third longer to write and three times to read.
 _DISTINCT = {"uid", "url", "text", "sha256", "key"}
 _WRITE: dict[str, Any] = {"compression": "zstd", "write_statistics": True, "store_schema": True}
@@ -42,6 +44,30 @@ def identity(**parts: Any) -> str:
 
 def shard_name(shard: int) -> str:
     return f"{shard:05d}"
+
+
+#: Stores whose lease this process held and another took over: it must not change their manifest.
+LOST: set[str] = set()
+
+#: Stores whose lease this process holds, each with its manifest once read: nobody else changes it.
+HELD: dict[str, dict[str, Any] | None] = {}
+
+#: Key of the checksum in a JSON file.
+CHECKSUM = "checksum"
+
+
+def _bytes_of(rows: pa.Table, **options: Any) -> bytes:
+    repeated = [column for column in rows.column_names if column not in _DISTINCT]
+    return part_file.written(rows, use_dictionary=repeated, **{**_WRITE, **options})
+
+
+def json_file(data: Mapping[str, Any]) -> bytes:
+    """The bytes of a JSON file with its checksum."""
+    return json.dumps({**data, CHECKSUM: _json_checksum(data)}, indent=1).encode()
+
+
+def _json_checksum(data: Mapping[str, Any]) -> str:
+    return xxhash.xxh3_128_hexdigest(json.dumps(data, sort_keys=True).encode())
 
 
 @dataclass(frozen=True)
@@ -120,6 +146,26 @@ class Folder:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(handle.name)
 
+    def write_json(self, name: str, data: Mapping[str, Any]) -> None:
+        """An object with its own checksum in it, indented for people."""
+        self.write_bytes(name, json_file(data))
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """What `write_json` wrote.
+
+        Raises:
+            FileNotFoundError: when there is no such file.
+            CurateError: when it is not as it was written.
+        """
+        data = self.read_bytes(name)
+        try:
+            found = json.loads(data)
+            if found.pop(CHECKSUM) != _json_checksum(found):
+                raise ValueError("its checksum is another")
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+            raise CurateError(f"{self.url}/{name} is damaged: {type(error).__name__}: {error}") from error
+        return cast(dict[str, Any], found)
+
     def remove(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             self.fs.rm(self.path(name), recursive=True)
@@ -145,22 +191,46 @@ class Store(Folder):
         Raises:
             CurateError: when the file is damaged or of a newer format.
         """
+        manifest = HELD.get(self.url) or self._read_manifest()
+        if self.url in HELD:
+            HELD[self.url] = manifest
+        return manifest
+
+    def _read_manifest(self) -> dict[str, Any]:
         try:
-            data = json.loads(self.read_bytes("manifest.json"))
+            data = self.read_json("manifest.json")
         except FileNotFoundError:
             return {"format": FORMAT, "inputs": [], "tables": {}, "current": {}, "runs": {}}
         except NotADirectoryError as error:
             raise CurateError(f"'{self.url}' is a file, not the folder of a store") from error
-        except ValueError as error:
-            raise CurateError(f"{self.url}/manifest.json is damaged: {error}") from error
-        if not isinstance(data, dict) or "format" not in data:
-            raise CurateError(f"{self.url}/manifest.json is damaged: it is no manifest of a store")
-        if data["format"] != FORMAT:
-            raise CurateError(f"{self.url} has format {data['format']}; this curate reads {FORMAT}: upgrade it")
-        return cast(dict[str, Any], data)
+        except CurateError:
+            self._refuse_other_format()
+            raise
+        if data.get("format") != FORMAT:
+            self._refuse_other_format()
+        return data
+
+    def _refuse_other_format(self) -> None:
+        """
+        Raises:
+            CurateError: when the manifest is that of a store of another format.
+        """
+        with contextlib.suppress(ValueError):
+            data = json.loads(self.read_bytes("manifest.json"))
+            if isinstance(data, dict) and isinstance(data.get("format"), int) and data["format"] != FORMAT:
+                step = f"`curate upgrade {self.url}` converts it" if data["format"] < FORMAT else "upgrade curate"
+                raise CurateError(f"{self.url} has format {data['format']}; this curate reads {FORMAT}: {step}")
 
     def save(self, manifest: dict[str, Any]) -> None:
-        self.write_bytes("manifest.json", json.dumps(manifest, indent=1).encode())
+        """
+        Raises:
+            CurateError: when another command took over this one's lease.
+        """
+        if self.url in LOST:
+            raise CurateError(f"{self.url}: another command has taken the lease of this one, which was not heard of")
+        self.write_json("manifest.json", manifest)
+        if self.url in HELD:
+            HELD[self.url] = manifest
 
     def note_table(self, table: str, **about: Any) -> None:
         """Record what made a table and make it the one that its name means from now on."""
@@ -204,20 +274,41 @@ class Store(Folder):
         return f"{table}/{shard_name(shard)}.parquet"
 
     def read_part(self, table: str, shard: int, columns: Iterable[str] | None = None) -> pa.Table:
-        """
+        """Columns of a part, their checksums compared.
+
         Raises:
-            CurateError: for a column that the part does not have.
+            FileNotFoundError: when the part is not there.
+            CurateError: for a column that the part does not have, or bytes that are not as they were written.
         """
+        return self.read_file(self.part(table, shard), columns)
+
+    def read_file(self, name: str, columns: Iterable[str] | None = None, filters: Any = None) -> pa.Table:
+        """As `read_part`, of any file that `write_file` wrote."""
         wanted = None if columns is None else list(columns)
-        with self.open(self.part(table, shard)) as file:
-            # Half the time of pq.read_table, which builds a dataset around each file.
-            parquet = pq.ParquetFile(file, pre_buffer=not self.local)
-            names = parquet.schema_arrow.names
-            for name in wanted or ():
-                if name not in names:
-                    raise unknown("column", name, names, f"{self.url}/{self.part(table, shard)}")
-            found = parquet.read(columns=wanted)
-            return found if wanted is None else found.select(wanted)
+        with self.opened(name) as part:
+            for column in wanted or ():
+                if column not in part.schema.names:
+                    raise unknown("column", column, part.schema.names, f"{self.url}/{name}")
+            return part.read(wanted, filters)
+
+    @contextlib.contextmanager
+    def opened(self, name: str) -> Iterator[part_file.Part]:
+        """A part to read columns of; what is damaged in it is an error that says how to mend it."""
+        try:
+            if self.local:
+                with pa.memory_map(self.path(name)) as mapped:
+                    size = mapped.size()
+                    data = memoryview(mapped.read_buffer(size)) if size else memoryview(b"")
+                    yield part_file.Part(size, lambda start, end: data[start:end])
+            else:
+                place = self.path(name)
+                size = int(self.fs.size(place))
+                yield part_file.Part(size, lambda start, end: self.fs.cat_file(place, start=start, end=end))
+        except part_file.Damaged as error:
+            raise CurateError(
+                f"{self.url}/{name} is damaged: {error} is not as it was written. `curate verify {self.url}` lists all "
+                "such files; delete them and run the same command again: what they held is made anew"
+            ) from error
 
     def try_part(self, table: str, shard: int) -> pa.Table | None:
         try:
@@ -225,10 +316,41 @@ class Store(Folder):
         except FileNotFoundError:
             return None
 
-    def write_part(self, table: str, shard: int, rows: pa.Table) -> None:
-        with self.writing(self.part(table, shard)) as file:
-            repeated = [name for name in rows.column_names if name not in _DISTINCT]
-            pq.write_table(rows, file, use_dictionary=repeated, **_WRITE)
+    def write_part(
+        self,
+        table: str,
+        shard: int,
+        rows: pa.Table,
+        about: Mapping[bytes, bytes] | None = None,
+        records: pa.Table | None = None,
+    ) -> None:
+        """about: more to be kept in the part's metadata. records: those of the shard, where they are written later.
+
+        The rows are those of the records, in their order: a table holds no uid, but the identity of its records.
+        """
+        more = dict(about or {})
+        if table != "records":
+            rows = rows.drop_columns("uid") if "uid" in rows.column_names else rows
+            owner = (
+                self.rows_digest(shard)
+                if records is None
+                else part_file.digest(_bytes_of(records.replace_schema_metadata(None)))
+            )
+            if owner:
+                more[part_file.ROWS_OF] = owner.encode()
+        self.write_file(self.part(table, shard), rows.replace_schema_metadata(more or None))
+
+    def write_file(self, name: str, rows: pa.Table, **options: Any) -> None:
+        """A parquet file with checksums."""
+        self.write_bytes(name, _bytes_of(rows, **options))
+
+    def rows_digest(self, shard: int) -> str:
+        """The identity of a shard's records; "" when they are not there."""
+        try:
+            with self.opened(self.part("records", shard)) as part:
+                return part.digest
+        except FileNotFoundError:
+            return ""
 
     # ---- remarks: beside the part that they are about, so that a restarted run has those of every shard ----
 
@@ -236,7 +358,7 @@ class Store(Folder):
         """Keep what a worker has to say of a shard; called before its part is written, which makes it final."""
         name = f"{table}/{shard_name(shard)}.remarks.json"
         if remarks:
-            self.write_bytes(name, json.dumps(remarks.to_json(), sort_keys=True).encode())
+            self.write_json(name, remarks.to_json())
         else:
             self.remove(name)
 
@@ -244,7 +366,7 @@ class Store(Folder):
         """The sum over all shards of a table."""
         total = Remarks()
         for name in sorted(n for n in self.names(table) if n.endswith(".remarks.json")):
-            total.merge(Remarks.from_json(json.loads(self.read_bytes(f"{table}/{name}"))))
+            total.merge(Remarks.from_json(self.read_json(f"{table}/{name}")))
         return total
 
     # ---- for people: tables by name ----
@@ -268,10 +390,17 @@ class Store(Folder):
         return self.scan(tables[name])
 
     def scan(self, folder: str) -> pl.LazyFrame:
-        """A table by its folder's name."""
-        parts = [self.path(self.part(folder, shard)) for shard in sorted(self.parts(folder))]
-        if not parts:
+        """A table by its folder's name, with the uid of its rows."""
+        shards = sorted(self.parts(folder))
+        if not shards:
             raise CurateError(f"{self.url}/{folder} holds no parts yet")
+        table = self._scan(folder, shards)
+        if folder == "records":
+            return table
+        return pl.concat([self._scan("records", shards).select("uid"), table], how="horizontal")
+
+    def _scan(self, folder: str, shards: Iterable[int]) -> pl.LazyFrame:
+        parts = [self.path(self.part(folder, shard)) for shard in shards]
         if self.local:
             return pl.scan_parquet(parts, hive_partitioning=False)
         # Imported here: it brings pandas along, a third of a second for every command.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 
 from curate.store import Store
@@ -22,7 +20,7 @@ class Suspects:
     def __init__(self, store: Store, folder: str, shard: int, session: str = ""):
         self.store, self.name, self.session = store, f"{folder}/.trying-{shard:05d}.json", session
         try:
-            note = json.loads(store.read_bytes(self.name))
+            note = store.read_json(self.name)
         except FileNotFoundError:
             note = {}
         self.deadly: set[int] = set(note.get("deadly", ()))
@@ -53,11 +51,11 @@ class Suspects:
     def acquit(self) -> None:
         """What was being tried is not to blame for the end of the last attempt."""
         try:
-            note = json.loads(self.store.read_bytes(self.name))
+            note = self.store.read_json(self.name)
         except FileNotFoundError:
             return
         note["trying"] = []
-        self.store.write_bytes(self.name, json.dumps(note).encode())
+        self.store.write_json(self.name, note)
 
     def clear(self) -> None:
         self.store.remove(self.name)
@@ -70,4 +68,4 @@ class Suspects:
             "deadly": sorted(self.deadly),
             "kills": self.kills,
         }
-        self.store.write_bytes(self.name, json.dumps(note).encode())
+        self.store.write_json(self.name, note)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import tarfile
 from typing import BinaryIO
 
+import xxhash
+
 BLOCK = 512
 #: tar's record size: archives end on a multiple of it, as GNU tar and Python write them.
 RECORD = 20 * BLOCK
@@ -53,18 +55,27 @@ class TarFile:
     def __init__(self, file: BinaryIO):
         self.file = file
         self.position = 0
+        self._hash = xxhash.xxh3_128()
 
     def add(self, name: str, data: bytes) -> int:
         """Returns the offset of the member's data."""
-        self.file.write(header(name, len(data)))
+        self._write(header(name, len(data)))
         offset = self.position + BLOCK
-        self.file.write(data)
+        self._write(data)
         padding = -len(data) % BLOCK
         if padding:
-            self.file.write(b"\0" * padding)
+            self._write(b"\0" * padding)
         self.position = offset + len(data) + padding
         return offset
 
     def close(self) -> None:
         end = self.position + 2 * BLOCK
-        self.file.write(b"\0" * (2 * BLOCK + -end % RECORD))
+        self._write(b"\0" * (2 * BLOCK + -end % RECORD))
+
+    def digest(self) -> str:
+        """xxh3_128 of all that was written, 32 hex digits."""
+        return self._hash.hexdigest()
+
+    def _write(self, data: bytes) -> None:
+        self._hash.update(data)
+        self.file.write(data)

@@ -14,6 +14,7 @@ from PIL import UnidentifiedImageError
 
 from curate import image_kind, json_rows
 from curate.inputs import CODECS, MALFORMED, opened
+from curate.part_file import hashed
 from curate.picture_file import TooCostly, picture_size
 from curate.record import TEXT_NAMES
 from curate.tar_groups import TEXT_EXTENSIONS, Sample, groups, last
@@ -181,9 +182,10 @@ def _members(handle: BinaryIO, others: dict[str, Member], file: str, packed: boo
     """Files that go along: by their place, or with their bytes where the tar cannot be entered."""
     places: list[dict[str, Any]] = []
     for name, member in sorted(others.items()):
-        place: dict[str, Any] = {"name": name, "size": member.size}
+        body = data(handle, member)
+        place: dict[str, Any] = {"name": name, "size": member.size, "checksum": hashed(body)}
         if packed or member.parts:
-            place["bytes"] = data(handle, member)
+            place["bytes"] = body
         else:
             place |= {"tar": file, "offset": member.offset}
         places.append(place)
@@ -217,7 +219,7 @@ def facts(body: bytes, row: dict[str, Any]) -> dict[str, Any]:
         unread = isinstance(error, UnidentifiedImageError)
         message = f"{kind} is no image format that is read here" if unread else str(error)
         found |= {"status": "not_an_image", "error_message": message[:200]}
-    found["original_bytes"] = len(body)
+    found |= {"original_bytes": len(body), "checksum": hashed(body)}
     for name, own in zip(("original_width", "original_height"), upright, strict=True):
         known = row.get(name)
         found[name] = known if type(known) is int and 0 < known < 1 << 31 else own

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from curate.errors import CurateError, unknown
 from curate.op import Op
+from curate.part_file import rows_of
 from curate.store import Store, identity
 
 
@@ -114,13 +115,21 @@ class View:
                 raise unknown("column", name, self.columns, self.store.url)
             by_folder.setdefault(self.columns[name], []).append(name)
         found: dict[str, pa.ChunkedArray] = {}
-        rows = None
+        owners: dict[tuple[int, str], str] = {}
         for folder, names in by_folder.items():
-            part = self.store.read_part(folder, shard, names)
-            if rows is not None and part.num_rows != rows:
-                raise CurateError(f"{self.store.url}/{folder}: shard {shard} has {part.num_rows} rows, not {rows}")
-            rows = part.num_rows
-            found |= {name: part[name] for name in names}
+            with self.store.opened(self.store.part(folder, shard)) as part:
+                for name in names:
+                    if name not in part.schema.names:
+                        raise unknown("column", name, part.schema.names, f"{self.store.url}/{folder}, shard {shard}")
+                table = part.read(names)
+                owner = part.digest if folder == "records" else rows_of(part.schema)
+            owners.setdefault((table.num_rows, owner), folder)
+            found |= {name: table[name] for name in names}
+        if len(owners) > 1:
+            raise CurateError(
+                f"{self.store.url}: shard {shard} of {' and '.join(owners.values())} is not of the same records "
+                f"({' and '.join(f'{rows} rows' for rows, _ in owners)}): delete the older part, and run again"
+            )
         return pa.table({name: found[name] for name in columns})
 
     def frame(self, shard: int, columns: Sequence[str]) -> pl.DataFrame:

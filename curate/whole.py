@@ -48,15 +48,13 @@ def _as_rows(table: pa.Table) -> Rows:
     return Rows({name: flat(table[name]) for name in table.column_names}, length=table.num_rows)
 
 
-def _part(
-    uid: pa.ChunkedArray, op: Grouped | Counted, rows: np.ndarray, inside: np.ndarray, values: Mapping[str, Any]
-) -> pa.Table:
+def _part(op: Grouped | Counted, rows: np.ndarray, inside: np.ndarray, values: Mapping[str, Any]) -> pa.Table:
     """The part of one shard: values at `rows`, null elsewhere, with a status for every row."""
     status = np.where(inside, "no_value", SKIPPED).astype(object)
     status[rows] = status_words(values, op, len(rows))
     index = np.full(len(inside), len(rows), np.int64)
     index[rows] = np.arange(len(rows))
-    columns: dict[str, Any] = {"uid": uid}
+    columns: dict[str, Any] = {}
     for name, array in checked(values, op, len(rows)).items():
         columns[name] = pa.concat_arrays([array, pa.nulls(1, array.type)]).take(pa.array(index))
     columns[status_column(op.table())] = pa.array(status, pa.string())
@@ -139,8 +137,7 @@ class CollectVerdicts:
             verdict = found.get((shard,), verdicts.clear().drop("shard"))
             rows = verdict["row"].to_numpy().astype(np.int64)
             values = {name: verdict[name].to_arrow() for name in self.op.makes()}
-            uid = self.view.store.read_part("records", shard, ["uid"])["uid"]
-            self.view.store.write_part(self.folder, shard, _part(uid, self.op, rows, inside, values))
+            self.view.store.write_part(self.folder, shard, _part(self.op, rows, inside, values))
         return {"rows": len(mine)}
 
 
@@ -228,8 +225,7 @@ class ApplyTotal:
         columns = tuple(dict.fromkeys(self.op.needs()))
         rows, inside, table = pool_rows(self.view, shard, columns, nulls=False)
         values = self.op.batch(_as_rows(table), self.total) if len(rows) else _nothing(self.op)
-        uid = self.view.store.read_part("records", shard, ["uid"])["uid"]
-        self.view.store.write_part(self.folder, shard, _part(uid, self.op, rows, inside, values))
+        self.view.store.write_part(self.folder, shard, _part(self.op, rows, inside, values))
         return {"rows": len(rows)}
 
 

@@ -24,7 +24,7 @@ from curate.tar import TarFile
 from curate.view import View
 
 #: Columns that speak of the store, not of the sample.
-_INTERNAL = {"key", "status", "error_message", "tar", "offset", "size", "extension", "malformed"}
+_INTERNAL = {"key", "status", "error_message", "tar", "offset", "size", "checksum", "extension", "malformed"}
 
 
 #: Files of one training shard; the last one written says that it is complete.
@@ -253,13 +253,20 @@ def _claim(out: Folder, selection: str) -> None:
         )
 
 
+def _facts(out: Folder, name: str) -> dict[str, Any]:
+    data = out.read_bytes(name)
+    return {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}}
+
+
 def _finish(out: Folder, selection: str, made_of: dict[str, str], samples: dict[int, int]) -> dict[str, Any]:
     """`sizes.json` as open_clip and DataComp read it, and `manifest.json` with the sha256 of every file."""
     files: dict[str, Any] = {}
-    for number in samples:
-        files |= json.loads(out.read_bytes(f"{shard_name(number)}_stats.json"))["files"]
     sizes = {f"{shard_name(n)}.tar": count for n, count in samples.items()}
     out.write_bytes("sizes.json", json.dumps(sizes, indent=1).encode())
+    for number in samples:
+        files |= json.loads(out.read_bytes(f"{shard_name(number)}_stats.json"))["files"]
+        files |= _facts(out, f"{shard_name(number)}_stats.json")
+    files |= _facts(out, "sizes.json") | _facts(out, "selection.json")
     total = sum(samples.values())
     about = {
         "curate": __version__,
@@ -272,7 +279,7 @@ def _finish(out: Folder, selection: str, made_of: dict[str, str], samples: dict[
     for name in out.names():
         if name.startswith(".") and name.endswith(".tmp"):  # of a worker that was killed while it wrote
             out.remove(name)
-    out.write_bytes("manifest.json", json.dumps(about, indent=1).encode())
+    out.write_json("manifest.json", about)
     weight = sum(f["bytes"] for f in files.values())
     return {"to": out.url, "samples": total, "shards": len(samples), "bytes": weight}
 

@@ -453,7 +453,7 @@ def test_workers_do_as_this_process_does(make_store, ray_cluster):
     there = annotate(view, [Red(), Length(bad=("word ",)), Twice()], ray_cluster)
     for name in ("length", "twice", "red"):
         for shard in range(5):
-            mine, theirs = (v.store.read_part(v.columns[name], shard).drop_columns("uid") for v in (here, there))
+            mine, theirs = (v.store.read_part(v.columns[name], shard) for v in (here, there))
             assert mine.equals(theirs)
     assert Path(view.store.url, there.columns["red"]).is_dir()
     assert load("score.words").table() == "words"

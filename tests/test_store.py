@@ -187,8 +187,14 @@ def test_a_damaged_manifest_is_named(tmp_path, content):
 
 
 def test_a_newer_format_is_refused(tmp_path):
-    (tmp_path / "manifest.json").write_text(json.dumps({"format": 2, "stores": []}))
-    with pytest.raises(CurateError, match="format 2; this curate reads 1"):
+    (tmp_path / "manifest.json").write_text(json.dumps({"format": 3, "stores": []}))
+    with pytest.raises(CurateError, match="format 3; this curate reads 2: upgrade curate"):
+        Store(str(tmp_path)).manifest()
+
+
+def test_an_older_format_is_refused_with_the_command_that_converts_it(tmp_path):
+    (tmp_path / "manifest.json").write_text(json.dumps({"format": 1, "inputs": [], "tables": {}}))
+    with pytest.raises(CurateError, match=r"format 1; this curate reads 2: `curate upgrade .*` converts it"):
         Store(str(tmp_path)).manifest()
 
 
@@ -232,9 +238,10 @@ def test_shards_past_99999_are_found(tmp_path):
 
 def test_a_lazy_frame_has_the_rows_in_order(root):
     store = Store(root)
-    store.save({"format": 1, "inputs": [], "tables": {}, "current": {"t": "t-1"}, "runs": {}})
+    store.save({"format": 2, "inputs": [], "tables": {}, "current": {"t": "t-1"}, "runs": {}})
     for shard in range(12):
-        store.write_part("t-1", shard, pa.table({"uid": [f"{shard}-{i}" for i in range(3)], "x": [shard] * 3}))
+        store.write_part("records", shard, pa.table({"uid": [f"{shard}-{i}" for i in range(3)]}))
+        store.write_part("t-1", shard, pa.table({"x": [shard] * 3}))
     frame = store["t"]
     assert frame.collect()["x"].to_list() == [shard for shard in range(12) for _ in range(3)]
     assert frame.filter(pl.col("x") == 5).select("uid").collect()["uid"].to_list() == ["5-0", "5-1", "5-2"]
@@ -300,5 +307,5 @@ _SEEN: dict[str, list[bytes]] = {}
 def test_a_damaged_part_is_not_taken_for_a_missing_one(make_store):
     view = make_store(3)
     Path(view.store.url, "records", "00000.parquet").write_bytes(b"torn")
-    with pytest.raises(pa.ArrowInvalid):
+    with pytest.raises(CurateError, match=r"records/00000\.parquet is damaged"):
         view.read(0, ["text"])
