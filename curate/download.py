@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import secrets
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 
+from curate.annotate import DEADLY
 from curate.cluster import Cluster
 from curate.image_columns import IMAGE_FIELDS
 from curate.images import TARS, ImageReader
@@ -22,6 +24,7 @@ from curate.part_file import hashed
 from curate.picture import Resize, ResizeOptions
 from curate.record import sample_key
 from curate.store import identity, shard_name
+from curate.suspects import Suspects
 from curate.tar import TarFile
 from curate.view import View
 from curate.web.fetch import FetchOptions, fetch
@@ -67,6 +70,7 @@ class DownloadShard:
     folder: str
     rows_per_shard: int
     again: tuple[str, ...] = ()
+    session: str = ""
 
     def __post_init__(self) -> None:
         fields = set(ResizeOptions.model_fields)
@@ -75,6 +79,20 @@ class DownloadShard:
         self.holds = Holds()  # from shard to shard: a host that asked for a pause has it from this worker
 
     def __call__(self, shard: int) -> dict[str, Any]:
+        return self._download(shard, None)
+
+    def careful(self, shard: int) -> dict[str, Any]:
+        """After this shard failed once: slower, and it finds the images that kill the worker."""
+        suspects = Suspects(self.view.store, self.folder, shard, self.session)
+        report = self._download(shard, suspects)
+        suspects.clear()
+        return report
+
+    def acquit(self, shard: int) -> None:
+        """The last attempt ended because a node was lost: no row is to blame for it."""
+        Suspects(self.view.store, self.folder, shard, self.session).acquit()
+
+    def _download(self, shard: int, suspects: Suspects | None) -> dict[str, Any]:
         store = self.view.store
         part = store.try_part(self.folder, shard)
         records = self.view.read(shard, ["url"])
@@ -90,7 +108,11 @@ class DownloadShard:
             columns["status"] = [SKIPPED] * records.num_rows
         with tempfile.TemporaryFile() as spool:
             urls = records["url"].to_pylist()
-            places = asyncio.run(self._fetch(np.flatnonzero(wanted).tolist(), urls, columns, spool))
+            places: dict[int, tuple[int, int]] = {}
+            for rows in _in_order(np.flatnonzero(wanted).tolist(), columns, suspects):
+                places |= asyncio.run(self._fetch(rows, urls, columns, spool, suspects))
+            if suspects:
+                suspects.acquit()  # whatever comes now is no image's fault
             tar = self._tar_name(part, shard)
             digests = self._assemble(shard, part, columns, spool, places, tar)
         table = pa.table({n: pa.array(columns[n], k) for n, k in COLUMNS.items()})
@@ -103,7 +125,12 @@ class DownloadShard:
         return {"rows": int(wanted.sum())}
 
     async def _fetch(
-        self, rows: list[int], urls: Sequence[str | None], columns: dict[str, list[Any]], spool: BinaryIO
+        self,
+        rows: list[int],
+        urls: Sequence[str | None],
+        columns: dict[str, list[Any]],
+        spool: BinaryIO,
+        suspects: Suspects | None,
     ) -> dict[int, tuple[int, int]]:
         """Fill the columns of `rows`; returns where in the spool each stored file lies.
 
@@ -119,6 +146,8 @@ class DownloadShard:
                     columns["status"][row], columns["error_message"][row] = answer.status, answer.error
                     if answer.body is None:
                         continue
+                    if suspects:
+                        await loop.run_in_executor(thread, suspects.trying, np.array([row]))
                     stored = await loop.run_in_executor(thread, self.resize, answer.body)
                     columns["status"][row], columns["error_message"][row] = stored.status, stored.error
                     columns["original_bytes"][row] = len(answer.body)
@@ -192,6 +221,18 @@ def is_tar_of(shard: int, name: str) -> bool:
     return re.fullmatch(rf"{shard_name(shard)}(-[0-9]+)?\.tar", name, re.ASCII) is not None
 
 
+def _in_order(rows: list[int], columns: dict[str, list[Any]], suspects: Suspects | None) -> list[list[int]]:
+    """Rows that are fetched together: by themselves and first those with which a worker died once, so that no other is
+    asked for again when it dies again. Those that killed twice get their status, and are not fetched."""
+    if suspects is None:
+        return [rows]
+    for row in suspects.deadly.intersection(rows):
+        columns["status"][row], columns["error_message"][row] = DEADLY, "the process ended twice while it was decoded"
+    living = [row for row in rows if row not in suspects.deadly]
+    first, others = ([row for row in living if (row in suspects.kills) is known] for known in (True, False))
+    return [some for some in (first, others) if some]
+
+
 def missing(part: pa.Table | None, kept: np.ndarray | None, rows: int, retry: Sequence[str]) -> np.ndarray:
     """Rows that are in and have not been fetched, or whose status is to be tried again."""
     inside = np.ones(rows, bool) if kept is None else kept
@@ -220,6 +261,7 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
             "folder": folder,
             "rows_per_shard": manifest["inputs"][0]["rows_per_shard"],
             "again": options.retry,
+            "session": secrets.token_hex(8),
         }
         for _ in _pool(cluster, options, bool(todo)).each("download", DownloadShard, work, todo, rows):
             pass

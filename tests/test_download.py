@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import signal
 import socket
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +17,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from conftest import HERE, MakeStore, column, picture
+from PIL import Image
 
+from curate import download as downloading
+from curate import image_kind
 from curate.balance.one_text import OneText
 from curate.cluster import Cluster
 from curate.dedupe.exact import Exact
@@ -168,3 +173,85 @@ def test_a_tar_with_such_columns(make_store: MakeStore) -> None:
     records = view.store.read_part("records", 0)
     assert records["image:x"].to_pylist() == [0, 1]
     assert [json.loads(text) for text in records["malformed"].to_pylist()] == [{"image:status": "mine"}] * 2
+
+
+class DeadlyShard(DownloadShard):
+    """Dies on some images, as a decoder may."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        resize = self.resize
+
+        def deadly(body: bytes) -> Any:
+            if body.endswith(b"poison"):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return resize(body)
+
+        self.resize = deadly  # type: ignore[assignment]
+
+
+def test_an_image_that_kills_its_worker_costs_no_other(
+    make_store: MakeStore, site: str, tmp_path: Path, ray_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "files" / "bad.jpg").write_bytes(picture(2) + b"poison")
+    urls = [f"{site}/ok/{'bad' if number in (3, 11) else 'a'}.jpg?{number}" for number in range(16)]
+    monkeypatch.setattr(downloading, "DownloadShard", DeadlyShard)
+    after = download(make_store([{"url": url} for url in urls], 8), options(), ray_cluster)
+    status = [word for shard in (0, 1) for word in after.frame(shard, ["status"])["status"]]
+    assert status == ["killed_its_worker" if number in (3, 11) else "success" for number in range(16)]
+    assert not [name for name in after.store.names(after.images or "") if name.startswith(".")]
+
+
+class Died(BaseException):
+    """Stands for the end of the process."""
+
+
+def test_who_is_asked_again_after_a_death(make_store: MakeStore, site: str, tmp_path: Path) -> None:
+    """The suspect alone, first; nobody else until it is known to be deadly; a lost node is not its fault."""
+    (tmp_path / "files" / "bad.jpg").write_bytes(picture(2) + b"poison")
+    urls = [f"{site}/ok/{'bad' if number == 3 else 'a'}.jpg?{number}" for number in range(8)]
+    view = make_store([{"url": url} for url in urls])
+    seen: list[bool] = []
+
+    def attempt(session: str = "run") -> DownloadShard:
+        work = DownloadShard(view, options(), folder_of(options()), 10, session=session)
+        resize = work.resize
+
+        def deadly(body: bytes) -> Any:
+            seen.append(body.endswith(b"poison"))
+            if seen[-1]:
+                raise Died
+            return resize(body)
+
+        work.resize = deadly  # type: ignore[assignment]
+        return work
+
+    with pytest.raises(Died):
+        attempt().careful(0)
+    attempt().acquit(0)
+    with pytest.raises(Died):
+        attempt().careful(0)
+    seen.clear()
+    with pytest.raises(Died):
+        attempt().careful(0)
+    assert seen == [True], "by itself, first"
+    seen.clear()
+    attempt().careful(0)
+    assert seen == [False] * 7
+    status = view.store.read_part(folder_of(options()), 0)["status"].to_pylist()
+    assert status == ["success"] * 3 + ["killed_its_worker"] + ["success"] * 4
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "ICO", "AVIF", "JPEG2000", "PPM"])
+def test_files_kept_as_they_came_are_read_again(make_store: MakeStore, site: str, tmp_path: Path, kind: str) -> None:
+    more = {"save_all": True, "append_images": [Image.new("RGB", (16, 12))]} if kind == "MPO" else {}
+    file = tmp_path / "files" / "some.bin"
+    Image.new("RGB", (16, 12), "red").save(file, kind, **more)
+    asked = options(disable_all_reencoding=True)
+    after = download(make_store([{"url": f"{site}/ok/some.bin"}]), asked, HERE)
+    assert after.frame(0, ["status", "width"]).rows() == [("success", 16)]
+    extension = after.frame(0, ["extension"])["extension"][0]
+    assert extension in image_kind.EXTENSIONS
+    write(after, WriteOptions(to=str(tmp_path / "shards")), HERE)
+    again = read(Store(str(tmp_path / "again")), ReadOptions(input=str(tmp_path / "shards" / "*.tar")), HERE)
+    assert again.frame(0, ["status", "format"]).rows() == [("success", kind.lower())]
