@@ -249,7 +249,8 @@ def filter_command(
 def _with_options(recipe: str | None, where: str | None, top: str | None, name: str | None) -> Any:
     if recipe is None and where is None and top is None:
         raise CurateError("name a filter, or give --where or --top; `curate list` shows the filters")
-    from curate.filter import conjuncts, load_filter
+    from curate.filter import load_filter
+    from curate.sql import conjuncts
 
     spec: dict[str, Any] = {"name": name or "custom"}
     if recipe is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,22 +11,15 @@ from PIL import Image
 
 from curate.decoded import attempt
 from curate.errors import CurateError, unknown
-from curate.filter import conjuncts, expression
 from curate.images import ImageReader
 from curate.samples import VERDICT, filled, verdicts
 from curate.select import funnel
+from curate.sql import condition
 from curate.store import Store
 from curate.view import View
 
 #: Shards that a sample is drawn from at least: all of 10^5 would take minutes, one would show one crawl only.
 SHARDS_SAMPLED = 20
-
-_NUMBER = r"([-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
-_NAME = r'"?([A-Za-z_]\w*)"?'
-_COMPARED = re.compile(rf"{_NAME}\s*(>=|<=|>|<|=)\s*{_NUMBER}")
-_COMPARED_BACKWARDS = re.compile(rf"{_NUMBER}\s*(>=|<=|>|<|=)\s*{_NAME}")
-_BETWEEN = re.compile(rf"{_NAME}\s+BETWEEN\s+{_NUMBER}\s+AND\s+{_NUMBER}", re.I)
-_BACKWARDS = {">=": "<=", "<=": ">=", ">": "<", "<": ">", "=": "="}
 
 
 class Dataset:
@@ -149,7 +141,7 @@ class Dataset:
         rows: list[tuple[str, str, str, float]] = []
         for name, rule in self.rules(step).items():
             for sql in rule["where"].values():
-                rows += [(name, *found) for found in compared(sql)]
+                rows += [(name, *found) for found in condition(sql).compared()]
             if rule["top"] and rule["threshold"] and rule["threshold"]["score"] is not None:
                 rows.append((name, rule["top"]["by"], ">=", rule["threshold"]["score"]))
         schema = {"step": pl.String, "column": pl.String, "relation": pl.String, "value": pl.Float64}
@@ -169,7 +161,7 @@ class Dataset:
         used: list[str] = []
         if any(folder.startswith("keep_") for folder in current):
             for rule in self.rules().values():
-                used += [name for sql in rule["where"].values() for name in expression(sql).meta.root_names()]
+                used += [name for sql in rule["where"].values() for name in condition(sql).columns]
                 used += [rule["top"]["by"]] if rule["top"] else []
         schemas = {folder: self.store.scan(folder).collect_schema() for folder in set(self.view.columns.values())}
         numeric = [
@@ -268,32 +260,3 @@ class Dataset:
     def image(self, uid: str) -> Image.Image | None:
         """One stored image in RGB."""
         return self.images([uid])[0]
-
-
-def compared(sql: str) -> list[tuple[str, str, float]]:
-    """The columns that a condition compares with a number each: (column, relation, number).
-
-    >>> compared("words BETWEEN 3 AND 20 AND 0.2 <= match AND width <= 3 * height")
-    [('words', '>=', 3.0), ('words', '<=', 20.0), ('match', '>=', 0.2)]
-    """
-    found = []
-    for part in conjuncts(sql):
-        if inner := _in_parentheses(part):
-            found += compared(inner)
-        elif match := _COMPARED.fullmatch(part):
-            found.append((match[1], match[2], float(match[3])))
-        elif match := _COMPARED_BACKWARDS.fullmatch(part):
-            found.append((match[3], _BACKWARDS[match[2]], float(match[1])))
-        elif match := _BETWEEN.fullmatch(part):
-            found += [(match[1], ">=", float(match[2])), (match[1], "<=", float(match[3]))]
-    return found
-
-
-def _in_parentheses(sql: str) -> str:
-    """What stands in the one pair of parentheses that encloses all of it, or nothing."""
-    depth = 0
-    for place, character in enumerate(sql):
-        depth += {"(": 1, ")": -1}.get(character, 0)
-        if not depth:
-            return sql[1:-1] if place and place == len(sql) - 1 else ""
-    return ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,47 +10,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import polars as pl
-import polars.selectors
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from rich.markup import escape
 
-from curate.errors import CurateError, reworded, unknown
+from curate.errors import CurateError, nearest, reworded, unknown
 from curate.names import check_name
 from curate.op import Op, load
 from curate.progress import console
+from curate.sql import condition, conjuncts, decided
+from curate.sql_values import ConditionError
 from curate.yaml_text import parse
-
-_QUOTED = r"'(?:[^']|'')*'|\"[^\"]*\"|`[^`]*`"
-
-#: SQL that looks at other rows: its value would depend on the shard that a row is in.
-_OTHER_ROWS = re.compile(
-    r"\b(AVG|MEAN|SUM|MIN|MAX|COUNT|FIRST|LAST|MEDIAN|CORR|(?:STD|VAR|COVAR|QUANTILE)\w*|\w+_AGG|OVER)\s*\(", re.I
-)
-
-
-def conjuncts(sql: str) -> list[str]:
-    """The conditions that a SQL condition joins by AND at its top level.
-
-    >>> conjuncts("a > 1 AND (b = 2 OR c = 3) AND d BETWEEN 1 AND 2 AND e = 'x AND y'")
-    ['a > 1', '(b = 2 OR c = 3)', 'd BETWEEN 1 AND 2', "e = 'x AND y'"]
-    """
-    parts, depth, between, start = [], 0, False, 0
-    for token in re.finditer(rf"{_QUOTED}|[()]|\b\w+\b", sql):
-        word = token.group().upper()
-        depth += {"(": 1, ")": -1}.get(word, 0)
-        if depth:
-            continue
-        if word in ("OR", "CASE"):
-            return [sql.strip()]
-        if word == "BETWEEN":
-            between = True
-        elif word == "AND" and between:
-            between = False
-        elif word == "AND":
-            parts.append(sql[start : token.start()].strip())
-            start = token.end()
-    return [*parts, sql[start:].strip()]
 
 
 def _conditions(value: Any) -> Any:
@@ -69,6 +38,9 @@ def _conditions(value: Any) -> Any:
     return value
 
 
+#: Raised when the same rule gives other verdicts: 2 computes whole numbers without bounds, and ranks in 64 bits.
+VERSION = 2
+
 #: YAML cuts `{if: n IN (1, 2), else: few}` at its first comma.
 COMMAS = "a condition that holds a comma stands in double quotes"
 
@@ -80,7 +52,7 @@ def _rules(value: Any) -> dict[str, str]:
     {'not English': "lang = 'en'", 'fails: words > 2': 'words > 2'}
     """
     items = value if isinstance(value, list) else [value]
-    return {} if value is None else _conditions([_one_rule(item) for item in items])  # type: ignore[no-any-return]
+    return {} if value is None else _conditions([_one_rule(item) for item in items])
 
 
 def _one_rule(item: Any) -> str | dict[str, str]:
@@ -196,7 +168,7 @@ class Filter(BaseModel):
     @classmethod
     def _is_sql(cls, conditions: dict[str, str]) -> dict[str, str]:
         for sql in conditions.values():
-            expression(sql)
+            condition(sql)
         return conditions
 
     @model_validator(mode="after")
@@ -222,29 +194,14 @@ class Filter(BaseModel):
 
     def needs(self) -> tuple[str, ...]:
         """Columns that the decision reads."""
-        names = [name for sql in self.where.values() for name in expression(sql).meta.root_names()]
+        names = [name for sql in self.where.values() for name in condition(sql).columns]
         names += [self.top.by] if self.top else []
         names += [self.reason] if self.reason else []
         return tuple(dict.fromkeys(names))
 
     def spec(self) -> dict[str, Any]:
         """What decides its result."""
-        return self.model_dump(mode="json", include={"where", "top", "reason"})
-
-
-def expression(sql: str) -> pl.Expr:
-    """A SQL condition as a polars expression.
-
-    Raises:
-        ValueError: with the condition and what polars' SQL does not accept in it.
-    """
-    other = _OTHER_ROWS.search(re.sub(_QUOTED, "''", sql))
-    if other:
-        raise ValueError(f"a condition looks at one row, {other[1].upper()} at others: {sql!r}; see `top`")
-    try:
-        return pl.sql_expr(sql)
-    except Exception as error:
-        raise ValueError(f"not a SQL condition: {sql!r}: {error}") from error
+        return {"version": VERSION} | self.model_dump(mode="json", include={"where", "top", "reason"})
 
 
 @dataclass(frozen=True)
@@ -260,7 +217,7 @@ class Threshold:
             return pl.lit(False)
         # Compared as float32, as the threshold was found.
         cut = pl.lit(self.score, pl.Float32)
-        value = pl.col(by).cast(pl.Float32)
+        value = pl.col(by).cast(pl.Float32).fill_nan(None)
         # An infinite score has no rank either: it was not counted when the threshold was found.
         above = (value > cut) & value.is_finite()
         if self.uid is None:
@@ -269,21 +226,31 @@ class Threshold:
 
 
 def decide(rows: pl.DataFrame, rule: Filter, threshold: Threshold | None = None) -> pl.DataFrame:
-    """`kept` (bool) and `reason` (str, null where kept) for every row, by the first condition that fails."""
+    """`kept` (bool) and `reason` (str, null where kept) for every row, by the first condition that fails.
+
+    A condition that is null drops too, with "(no value)" after its reason.
+    """
     verdict = pl.repeat(None, pl.len(), dtype=pl.String)
-    checks: list[tuple[str, pl.Expr]] = [(reason, expression(sql)) for reason, sql in rule.where.items()]
+    types = dict(rows.schema)
+    for name in rule.needs():
+        if name not in types:
+            raise CurateError(f"filter {rule.name}: column '{name}' is not there{nearest(name, types)}")
+    try:
+        checks = [
+            (reason, decided(sql, tuple((name, types[name]) for name in condition(sql).columns)))
+            for reason, sql in rule.where.items()
+        ]
+    except ConditionError as error:
+        raise CurateError(f"filter {rule.name}: {error}") from error
     if rule.top is not None and threshold is not None:
         checks.append((rule.top.reason(), threshold.keeps(rule.top.by)))
     for reason, check in reversed(checks):
         words = pl.coalesce(pl.col(rule.reason).cast(pl.String), pl.lit(reason)) if rule.reason else pl.lit(reason)
-        missing = pl.any_horizontal(pl.col(name).is_null() for name in check.meta.root_names() or ["uid"])
-        words = pl.when(check.is_null() & missing).then(pl.format("{} (no value)", words)).otherwise(words)
+        words = pl.when(check.is_null()).then(pl.format("{} (no value)", words)).otherwise(words)
         verdict = pl.when(check.fill_null(False)).then(verdict).otherwise(words)
     try:
-        # polars ranks NaN above every number: a score that is not a number must not pass as the best one.
-        rows = rows.with_columns(polars.selectors.float().fill_nan(None))
         return rows.select(reason=verdict).with_columns(kept=pl.col("reason").is_null()).select("kept", "reason")
-    except (pl.exceptions.PolarsError, TypeError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, TypeError) as error:
         raise CurateError(f"filter {rule.name}: {error}") from error
 
 

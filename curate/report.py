@@ -15,12 +15,12 @@ from PIL import Image
 from curate import __version__
 from curate.dataset import Dataset
 from curate.decoded import decode
-from curate.filter import expression
 from curate.images import ImageReader
 from curate.op_report import sentence
 from curate.op_report import tables as op_tables
 from curate.remarks import Remarks
 from curate.samples import filled, verdicts
+from curate.sql import condition
 from curate.store import Folder
 from curate.verify import signed
 
@@ -113,7 +113,7 @@ def _steps(dataset: Dataset) -> list[dict[str, Any]]:
 def _used(rule: dict[str, Any], reason: str = "") -> list[str]:
     """Columns that a filter, or the condition of one of its reasons, looks at."""
     conditions = [rule["where"][reason]] if reason in rule["where"] else [] if reason else rule["where"].values()
-    names = [name for sql in conditions for name in expression(sql).meta.root_names()]
+    names = [name for sql in conditions for name in condition(sql).columns]
     if rule["top"] and reason not in rule["where"]:
         names.append(rule["top"]["by"])
     return list(dict.fromkeys(names))

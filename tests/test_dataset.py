@@ -9,12 +9,13 @@ import pytest
 from conftest import HERE, MakeStore, picture
 
 import curate
-from curate.dataset import Dataset, compared
+from curate.dataset import Dataset
 from curate.errors import CurateError
 from curate.filter import Filter
 from curate.op import load_all
 from curate.scoring import annotate
 from curate.select import select
+from curate.sql import condition
 
 TEXTS = ["one", "two words", "three words here", "four words are here", "", "now there are five words"]
 
@@ -104,7 +105,7 @@ def test_scores_are_the_numbers_that_say_something(store: Dataset) -> None:
     ],
 )
 def test_limits_are_read_from_conditions(sql: str, found: list[tuple[str, str, float]]) -> None:
-    assert compared(sql) == found
+    assert condition(sql).compared() == found
 
 
 def test_samples(store: Dataset) -> None:
