@@ -207,7 +207,7 @@ def filter_command(
     recipe: Annotated[Optional[str], typer.Argument(help="A filter that ships (curate list), or a YAML file.")] = None,
     where: Annotated[Optional[str], typer.Option(help="SQL condition: \"clip_l14 >= 0.24 AND lang = 'en'\".")] = None,
     top: Annotated[
-        Optional[str], typer.Option(help="Best rows by a column: clip_l14=0.3, or clip_l14=100000 rows.")
+        Optional[str], typer.Option(help="Best rows by a column: clip_l14=30%, clip_l14=0.3 or 'clip_l14=1000 rows'.")
     ] = None,
     name: Annotated[Optional[str], typer.Option(help="Name of the keep table; default: the recipe's.")] = None,
     after: Annotated[Optional[str], typer.Option(help="Start from the rows of this keep table; `none`: all.")] = None,
@@ -250,22 +250,16 @@ def _with_options(recipe: str | None, where: str | None, top: str | None, name: 
     if recipe is None and where is None and top is None:
         raise CurateError("name a filter, or give --where or --top; `curate list` shows the filters")
     from curate.filter import load_filter
-    from curate.sql import conjuncts
 
     spec: dict[str, Any] = {"name": name or "custom"}
     if recipe is not None:
-        spec = load_filter(recipe).model_dump() | ({"name": name} if name else {})
+        rule = load_filter(recipe)
+        rules = [{"if": sql, "else": reason} for reason, sql in rule.where.items()]
+        spec = rule.model_dump(exclude={"where"}) | ({"name": name} if name else {}) | {"keep": rules}
     if where is not None:
-        spec["where"] = {**spec.get("where", {}), **{f"fails: {part}": part for part in conjuncts(where)}}
+        spec["keep"] = [*spec.get("keep", []), where]
     if top is not None:
-        by, equals, size = top.partition("=")
-        try:
-            number = float(size)
-        except ValueError:
-            number = 0
-        if not equals or number <= 0:
-            raise CurateError(f"--top {top}: write it as column=0.3 (fraction) or column=100000 (rows)")
-        spec["top"] = {"by": by, "fraction": number} if number <= 1 and "." in size else {"by": by, "rows": int(number)}
+        spec["top"] = top
     return spec
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -88,21 +91,69 @@ def old_form(where: Any) -> str:
     return f"keep: [{', '.join(lines)}]" if rules else ""
 
 
-class Top(BaseModel):
-    """Keep the best rows by one column: a fraction, or a number of rows.
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?|\.\d+) ?%")
+_FRACTION = re.compile(r"0?\.\d+")
+_ROWS = re.compile(r"(\d+) rows?")
 
-    The threshold is resolved once, over `among`, and kept in the manifest. `ties: exact` keeps exactly
-    `int(N * fraction)` rows, equal scores by ascending uid; `ties: datacomp` keeps every row with a score of at least
-    the element at index `int(N * fraction)`, as DataComp does. Rows without a score are not counted and not kept.
+
+def _share(value: Any) -> Any:
+    """A fraction: 0.3, or "30%"."""
+    percent = _PERCENT.fullmatch(value.strip()) if isinstance(value, str) else None
+    if percent:
+        return float(Decimal(percent[1]) / 100)
+    if isinstance(value, bool) or (isinstance(value, str) and not _FRACTION.fullmatch(value.strip())):
+        raise ValueError("write a fraction as 0.3 or 30%")
+    return value
+
+
+def _number_of_rows(value: Any) -> Any:
+    rows = _ROWS.fullmatch(value.strip()) if isinstance(value, str) else None
+    if rows:
+        return int(rows[1])
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise ValueError("write rows as a whole number, 1000")
+    return value
+
+
+def _size(text: str) -> dict[str, Any]:
+    """`30%`, `0.3` or `1000 rows`, the only forms: `1` may be one row or all of them."""
+    size = text.strip()
+    if _PERCENT.fullmatch(size) or _FRACTION.fullmatch(size):
+        return {"fraction": size}
+    if _ROWS.fullmatch(size):
+        return {"rows": size}
+    rows, percent = (f"{size} rows", f"{size}%") if size.isdigit() else ("1000 rows", "30%")
+    meant = f"'{rows}' or '{percent}'" if size.isdigit() else f"'{percent}', '0.3' or '{rows}'"
+    raise ValueError(f"{size!r} says neither a fraction nor a number of rows: write {meant}")
+
+
+class Top(BaseModel):
+    """Keep the best rows by one column: a fraction (0.3, "30%"), or a number of rows; in short "column=30%".
+
+    Scores are ranked in the precision of their column, up to 64 bits. The threshold is resolved once, over `among`, and
+    kept in the manifest. `ties: exact` keeps exactly N times the fraction, rounded down, equal scores by ascending uid,
+    equal uids in the order of the input; `ties: datacomp` keeps every row with a score of at least the element at index
+    `int(N * fraction)`, computed in doubles as DataComp does. Rows without a score (null, NaN, infinite) are not
+    counted and not kept.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     by: str
-    fraction: float | None = Field(None, gt=0, le=1)
-    rows: int | None = Field(None, ge=1)
+    fraction: Annotated[float | None, BeforeValidator(_share)] = Field(None, gt=0, le=1)
+    rows: Annotated[int | None, BeforeValidator(_number_of_rows)] = Field(None, ge=1)
     among: Literal["entering", "passing"] = "entering"
     ties: Literal["exact", "datacomp"] = "exact"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_short(cls, spec: Any) -> Any:
+        if not isinstance(spec, str):
+            return spec
+        by, equals, size = spec.rpartition("=")
+        if not equals or not by.strip():
+            raise ValueError("write it as column=30%, column=0.3 or column=1000 rows")
+        return {"by": by.strip(), **_size(size)}
 
     @model_validator(mode="after")
     def _one_size(self) -> Top:
@@ -112,7 +163,12 @@ class Top(BaseModel):
 
     def wanted(self, scored: int) -> int:
         """How many of `scored` rows to keep."""
-        return min(self.rows, scored) if self.rows is not None else int(scored * self.fraction)  # type: ignore[operator]
+        if self.fraction is None:
+            return min(self.rows or 0, scored)
+        if self.ties == "datacomp":
+            return int(scored * self.fraction)
+        # 0.29 of 100 are 29 rows, and 28 in doubles.
+        return int(scored * Fraction(str(self.fraction)))
 
     def reason(self) -> str:
         size = f"{self.rows} rows" if self.rows is not None else f"{self.fraction:.4g} of the rows"
@@ -206,27 +262,39 @@ class Filter(BaseModel):
 
 @dataclass(frozen=True)
 class Threshold:
-    """Where `top` cuts: scores above `score` are kept, equal ones up to and including `uid` (None: all of them)."""
+    """Where `top` cuts: scores above `score` are kept; of equal ones those up to and including `uid` (None: all).
 
-    score: float | None
+    place: (shard, row) of the last row that is kept among those of that score and uid, where several share both.
+    """
+
+    score: float | int | None
     uid: str | None = None
     rows: int = 0
+    place: tuple[int, int] | None = None
 
-    def keeps(self, by: str) -> pl.Expr:
+    def keeps(self, by: str, shard: int = 0) -> pl.Expr:
+        """Which rows of a shard are kept; null where there is no score, false where it is infinite."""
         if self.score is None:
             return pl.lit(False)
-        # Compared as float32, as the threshold was found.
-        cut = pl.lit(self.score, pl.Float32)
-        value = pl.col(by).cast(pl.Float32).fill_nan(None)
-        # An infinite score has no rank either: it was not counted when the threshold was found.
-        above = (value > cut) & value.is_finite()
+        if isinstance(self.score, int):
+            # No two types of whole numbers share one of 64 bits.
+            value, cut = pl.col(by).cast(pl.Int128), pl.lit(self.score, pl.Int128)
+            above = value > cut
+        else:
+            value, cut = pl.col(by).cast(pl.Float64).fill_nan(None), pl.lit(self.score, pl.Float64)
+            above = (value > cut) & value.is_finite()
         if self.uid is None:
             return above | (value == cut)
-        return above | ((value == cut) & (pl.col("uid") <= self.uid))
+        if self.place is None:
+            return above | ((value == cut) & (pl.col("uid") <= self.uid))
+        last_shard, last_row = self.place
+        rows = pl.int_range(pl.len()) <= last_row if shard == last_shard else pl.lit(shard < last_shard)
+        first = (pl.col("uid") < self.uid) | ((pl.col("uid") == self.uid) & rows)
+        return above | ((value == cut) & first)
 
 
-def decide(rows: pl.DataFrame, rule: Filter, threshold: Threshold | None = None) -> pl.DataFrame:
-    """`kept` (bool) and `reason` (str, null where kept) for every row, by the first condition that fails.
+def decide(rows: pl.DataFrame, rule: Filter, threshold: Threshold | None = None, shard: int = 0) -> pl.DataFrame:
+    """`kept` (bool) and `reason` (str, null where kept) for every row of a shard, by the first condition that fails.
 
     A condition that is null drops too, with "(no value)" after its reason.
     """
@@ -243,7 +311,7 @@ def decide(rows: pl.DataFrame, rule: Filter, threshold: Threshold | None = None)
     except ConditionError as error:
         raise CurateError(f"filter {rule.name}: {error}") from error
     if rule.top is not None and threshold is not None:
-        checks.append((rule.top.reason(), threshold.keeps(rule.top.by)))
+        checks.append((rule.top.reason(), threshold.keeps(rule.top.by, shard)))
     for reason, check in reversed(checks):
         words = pl.coalesce(pl.col(rule.reason).cast(pl.String), pl.lit(reason)) if rule.reason else pl.lit(reason)
         words = pl.when(check.is_null()).then(pl.format("{} (no value)", words)).otherwise(words)

@@ -17,7 +17,7 @@ from curate.filter import Filter, Threshold, decide
 from curate.image_columns import IMAGE_FIELDS
 from curate.remarks import Remarks
 from curate.store import identity
-from curate.threshold import find_threshold
+from curate.threshold import Where, find_threshold
 from curate.view import View
 
 #: Reading small parquet files waits for storage more than it computes.
@@ -113,30 +113,47 @@ def _threshold(view: View, rule: Filter, shards: list[int]) -> Threshold | None:
     by = rule.top.by
     conditions = rule.model_copy(update={"top": None})
 
-    def of_shard(shard: int, with_uids: bool) -> tuple[np.ndarray, pl.Series | None]:
+    def of_shard(shard: int, with_places: bool) -> tuple[np.ndarray, Where | None]:
         assert rule.top is not None
         passing = rule.top.among == "passing"
         names = {by, "uid"} | (set(conditions.needs()) if passing else set())
-        frame = view.frame(shard, sorted(names))
+        frame = view.frame(shard, sorted(names)).with_row_index("row of the shard")
         kept = view.kept(shard)
         if kept is not None:
             frame = frame.filter(pl.Series(kept))
         if passing and rule.where:
             frame = frame.filter(decide(frame, conditions)["kept"])
-        if not frame[by].dtype.is_numeric():
-            raise CurateError(f"filter {rule.name}: top ranks numbers, and '{by}' holds {frame[by].dtype}")
-        frame = frame.filter(pl.col(by).cast(pl.Float32).is_finite())
-        return frame[by].cast(pl.Float32).to_numpy(), frame["uid"] if with_uids else None
+        frame = frame.with_columns(_ranked(frame[by], rule.name).alias(by)).filter(pl.col(by).is_not_null())
+        places = (frame["uid"], shard, frame["row of the shard"].to_numpy()) if with_places else None
+        return frame[by].to_numpy(), places
 
-    def scores(with_uids: bool) -> Iterator[tuple[np.ndarray, pl.Series | None]]:
-        return _threads(lambda shard: of_shard(shard, with_uids), shards)
+    def scores(with_places: bool) -> Iterator[tuple[np.ndarray, Where | None]]:
+        return _threads(lambda shard: of_shard(shard, with_places), shards)
 
     return find_threshold(scores, rule.top.wanted, rule.top.ties)
 
 
+def _ranked(scores: pl.Series, name: str) -> pl.Series:
+    """Scores in a type that can be ranked, none of them lost: null where there is none, or an infinite one.
+
+    Raises:
+        CurateError: for what is no number.
+    """
+    dtype = scores.dtype
+    if dtype == pl.Null:
+        return scores.cast(pl.Float32)
+    if not dtype.is_numeric() or dtype in (pl.Int128, pl.UInt128):
+        raise CurateError(f"filter {name}: top ranks numbers of up to 64 bits, and '{scores.name}' holds {dtype}")
+    if dtype.is_integer():
+        return scores if dtype == pl.UInt64 else scores.cast(pl.Int64)
+    scores = scores.cast(pl.Float64) if dtype.is_decimal() or dtype == pl.Float64 else scores.cast(pl.Float32)
+    finite: pl.Series = scores.set(~scores.is_finite(), None)
+    return finite
+
+
 def _verdicts(view: View, rule: Filter, threshold: Threshold | None, shard: int) -> pl.DataFrame:
     frame = view.frame(shard, list(dict.fromkeys((*rule.needs(), "uid"))))
-    verdict = frame.select("uid").hstack(decide(frame, rule, threshold))
+    verdict = frame.select("uid").hstack(decide(frame, rule, threshold, shard))
     verdict = verdict.with_columns(dropped_by=pl.when("kept").then(None).otherwise(pl.lit(rule.name)))
     if view.keep is None:
         return verdict

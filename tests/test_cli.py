@@ -54,7 +54,7 @@ def test_filter_prints_why_and_writes_a_subset(store: Path, tmp_path: Path) -> N
 def test_filter_takes_the_best_rows(store: Path) -> None:
     # Ten captions are empty: they have no score, and the fraction is of the 90 that have one.
     assert "18 kept + 82 dropped" in curate("filter", store, "--top", "words=0.2", "--name", "best").stdout
-    assert "7 kept + 93 dropped" in curate("filter", store, "--top", "words=7", "--name", "seven").stdout
+    assert "7 kept + 93 dropped" in curate("filter", store, "--top", "words=7 rows", "--name", "seven").stdout
 
 
 def test_show_names_what_is_there(store: Path) -> None:
@@ -90,7 +90,8 @@ def test_list_shows_everything_with_its_paper() -> None:
         (["filter", "STORE", "laion2b_en"], r"needs column '\w+'.*curate score STORE --filter laion2b_en"),
         (["filter", "STORE", "--where", "wrods > 2"], r"'wrods', which is not there \(did you mean 'words'\?\)"),
         (["filter", "STORE", "--where", "words >"], "not a SQL condition"),
-        (["filter", "STORE", "--top", "words"], "write it as column=0.3"),
+        (["filter", "STORE", "--top", "words=7"], "write '7 rows' or '7%'"),
+        (["filter", "STORE", "--top", "words"], "write it as column=30%, column=0.3 or column=1000 rows"),
         (["filter", "STORE"], "name a filter, or give --where or --top"),
         (["filter", "STORE", "--where", "words > 2", "--after", "nope"], "no keep table 'keep_nope'"),
         (["filter", "/no/such/store", "--where", "words > 2"], "holds no records"),
