@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +21,7 @@ from curate import part_file
 from curate.errors import CurateError
 from curate.images import TARS
 from curate.lease import NAME as LEASE
+from curate.lease import leased
 from curate.spill import ENTRY_BYTES
 from curate.store import Folder, Store, json_file, shard_name
 
@@ -52,7 +55,16 @@ def verify(url: str) -> str:
         about = folder.read_json("manifest.json")
     except CurateError as error:
         raise CurateError(f"{error}; the files that it lists cannot be looked at") from error
-    files, faults = _of_store(Store(url)) if "format" in about else _of_shards(folder, about, names)
+    if "format" not in about:
+        return _verdict(url, *_of_shards(folder, about, names))
+    with contextlib.ExitStack() as held:
+        # A command that changes the store would look like damage; a store that cannot be written has none.
+        if os.access(folder.path(""), os.W_OK) or not folder.local:
+            held.enter_context(leased(folder, f"curate verify {url}"))
+        return _verdict(url, *_of_store(Store(url)))
+
+
+def _verdict(url: str, files: list[File], faults: list[str]) -> str:
     with ThreadPoolExecutor(4) as pool:
         faults += [
             f"{file.name}: {fault}" for file, fault in zip(files, pool.map(_looked, files), strict=True) if fault
