@@ -1,4 +1,4 @@
-"""Faults of an op, told apart from faults of a row."""
+"""A fault of an op, told apart from a fault of a row."""
 
 from __future__ import annotations
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import ast
 import hashlib
 import sys
-import sysconfig
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 
-_PACKAGE = str(Path(__file__).parent)
-#: Installed packages have versions of their own; editing them in place is not the way ops are written.
-_LIBRARIES = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+from curate.user_code import is_users
 
 
 def code_of(cls: type) -> str:
@@ -52,9 +49,9 @@ def _modules(cls: type) -> Iterator[tuple[str, str]]:
 
 def _counts(module: ModuleType | None, package: str) -> bool:
     file = getattr(module, "__file__", None)
-    if module is None or not file or file.startswith(_PACKAGE):
+    if module is None or not file or module.__name__.partition(".")[0] == "curate":
         return False
-    return module.__name__.partition(".")[0] == package or not file.startswith(_LIBRARIES)
+    return module.__name__.partition(".")[0] == package or is_users(file)
 
 
 @lru_cache(maxsize=1024)
