@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 
+from rich.markup import escape
+
 from curate.download import COLUMNS as IMAGE_COLUMNS
 from curate.errors import CurateError, findings_of, unknown
 from curate.filter import Filter
 from curate.op import op_name
 from curate.place_check import folder_fault, op_faults
+from curate.progress import console
 from curate.select import check_columns
 from curate.source import ReadOptions, open_source
 from curate.steps import Pipeline, Step, needed_ops
 from curate.store import Store
 from curate.view import View
+from curate.weak_scores import in_pipeline
 from curate.write import WriteOptions
 
 
@@ -49,6 +53,8 @@ def check(pipeline: Pipeline, where: str, known_steps: int | None = None, elsewh
             columns |= {name for op in needed_ops(step, columns) for name in op.makes()}
         if isinstance(step.do, WriteOptions) and step.do.to and not elsewhere:
             faults += filter(None, [folder_fault(step.do.to, f"{place}: to")])
+    for line in in_pipeline(pipeline):
+        console.print(f"[yellow]{escape(f'{where}: {line}')}")
     return faults
 
 

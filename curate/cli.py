@@ -220,6 +220,7 @@ def filter_command(
     from curate.show import print_funnel
     from curate.store import Store
     from curate.view import View
+    from curate.weak_scores import in_store
     from curate.write import subset_rows, write_subset
 
     rule = load_filter(_with_options(recipe, where, top, name))
@@ -233,6 +234,9 @@ def filter_command(
     print_funnel(funnel(opened.manifest(), view.keep), {})
     for table, remarks in read_remarks(view, rule):
         say(table, remarks)
+    for step, line in in_store(opened.manifest()):
+        if step == f"keep_{rule.name}":
+            out.say(line)
     out.say(f"keep table: {rule.name}   (curate write {store} --keep {rule.name} --to DIR)")
     if output:
         import pyarrow.compute as pc

@@ -23,6 +23,7 @@ from curate.samples import filled, verdicts
 from curate.sql import condition
 from curate.store import Folder
 from curate.verify import signed
+from curate.weak_scores import in_store
 
 BINS = 40
 #: Twice what is shown, for fine screens.
@@ -91,7 +92,8 @@ def _remarks(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     """(step, what it changed, left out, cut, guessed or skipped), in the order of the tables."""
     entries = [("read", group) for group in manifest["inputs"]]
     entries += [(name, manifest["tables"][folder]) for name, folder in manifest["current"].items()]
-    return [(name, line) for name, e in entries for line in Remarks.from_json(e.get("remarks") or {}).lines()]
+    lines = [(name, line) for name, e in entries for line in Remarks.from_json(e.get("remarks") or {}).lines()]
+    return lines + in_store(manifest)
 
 
 def _steps(dataset: Dataset) -> list[dict[str, Any]]:
