@@ -32,6 +32,9 @@ SMALL_BYTES = 1 << 20
 #: Where a part's metadata names the records that its rows belong to.
 ROWS_OF = b"curate.rows_of"
 
+#: Where its metadata names the file itself, below the store: one that lies elsewhere was put there by mistake.
+PLACE = b"curate.file"
+
 #: Bytes of a file from start to end.
 Fetch = Callable[[int, int], Any]
 

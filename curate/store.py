@@ -56,7 +56,17 @@ HELD: dict[str, dict[str, Any] | None] = {}
 CHECKSUM = "checksum"
 
 
-def _bytes_of(rows: pa.Table, **options: Any) -> bytes:
+def _in_place(part: part_file.Part, name: str) -> part_file.Part:
+    place = (part.schema.metadata or {}).get(part_file.PLACE, b"").decode()
+    if place != name:
+        raise part_file.Damaged(f"it is '{place}', under another name, and")
+    return part
+
+
+def _bytes_of(rows: pa.Table, name: str, **options: Any) -> bytes:
+    """A checked parquet file that knows its name below the store."""
+    ours = {key: value for key, value in (rows.schema.metadata or {}).items() if key.startswith(b"curate.")}
+    rows = rows.replace_schema_metadata({**ours, part_file.PLACE: name.encode()})
     repeated = [column for column in rows.column_names if column not in _DISTINCT]
     return part_file.written(rows, use_dictionary=repeated, **{**_WRITE, **options})
 
@@ -299,11 +309,12 @@ class Store(Folder):
                 with pa.memory_map(self.path(name)) as mapped:
                     size = mapped.size()
                     data = memoryview(mapped.read_buffer(size)) if size else memoryview(b"")
-                    yield part_file.Part(size, lambda start, end: data[start:end])
+                    yield _in_place(part_file.Part(size, lambda start, end: data[start:end]), name)
             else:
                 place = self.path(name)
                 size = int(self.fs.size(place))
-                yield part_file.Part(size, lambda start, end: self.fs.cat_file(place, start=start, end=end))
+                part = part_file.Part(size, lambda start, end: self.fs.cat_file(place, start=start, end=end))
+                yield _in_place(part, name)
         except part_file.Damaged as error:
             raise CurateError(
                 f"{self.url}/{name} is damaged: {error} is not as it was written. `curate verify {self.url}` lists all "
@@ -334,15 +345,15 @@ class Store(Folder):
             owner = (
                 self.rows_digest(shard)
                 if records is None
-                else part_file.digest(_bytes_of(records.replace_schema_metadata(None)))
+                else part_file.digest(_bytes_of(records, self.part("records", shard)))
             )
             if owner:
                 more[part_file.ROWS_OF] = owner.encode()
-        self.write_file(self.part(table, shard), rows.replace_schema_metadata(more or None))
+        self.write_file(self.part(table, shard), rows.replace_schema_metadata(more))
 
     def write_file(self, name: str, rows: pa.Table, **options: Any) -> None:
         """A parquet file with checksums."""
-        self.write_bytes(name, _bytes_of(rows, **options))
+        self.write_bytes(name, _bytes_of(rows, name, **options))
 
     def rows_digest(self, shard: int) -> str:
         """The identity of a shard's records; "" when they are not there."""
