@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+import psutil
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from curate.errors import CurateError
@@ -30,7 +30,25 @@ def memory_size(text: str | int, where: str) -> int:
 
 def machine_memory() -> int:
     """Bytes of this machine, or of the container that this process is in."""
-    limit = Path("/sys/fs/cgroup/memory.max")
-    words = limit.read_text().strip() if limit.exists() else "max"
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min(machine, int(words)) if words.isdigit() else machine
+    return min([psutil.virtual_memory().total, *container_limits()])
+
+
+def container_limits(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
+    """Bytes that the control groups of this process allow, its own and those around it; none where nothing limits it.
+
+    root: where the groups are mounted. own: the lines that name the process's group in each hierarchy.
+    """
+    limits = []
+    lines = own.read_text().splitlines() if own.exists() else []
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        # Version 2 has one hierarchy without a name, version 1 one for memory.
+        if controllers not in ("", "memory") and "memory" not in controllers.split(","):
+            continue
+        base, name = (root / "memory", "memory.limit_in_bytes") if controllers else (root, "memory.max")
+        place = base / group.strip("/")
+        for folder in (place, *place.parents):
+            if folder.is_relative_to(base) and (folder / name).exists():
+                words = (folder / name).read_text().strip()
+                limits += [int(words)] if words.isdigit() else []
+    return limits
