@@ -6,9 +6,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from conftest import HERE, picture
 
+from curate.cli import app
 from curate.op import load
 from curate.pipeline import load_pipeline
+from curate.report import write_report
+from curate.scoring import annotate
 from curate.weak_scores import in_pipeline, in_store
 
 LITE = "- annotate: [{score.clip: {}}, score.words]\n"
@@ -74,3 +78,15 @@ def test_a_line_in_the_report(decided: list[dict], steps: list[str]) -> None:
     assert in_store(manifest(*decided, model="ViT-B-32/openai")) == []
     assert in_store(manifest(*decided, run="demo")) == []
     assert all("'lite' is a score of lite0-minilm" in line for _, line in in_store(manifest(*decided)))
+
+
+def test_curate_filter_and_the_report_print_it(make_store, capsys) -> None:
+    view = make_store([{"text": "red"}, {"text": "blue"}], images=[picture(1), picture(2)])
+    annotate(view, [load({"score.clip": {"device": "cpu"}}), load("score.words")], HERE)
+    for name, condition, times in (("weak", "lite > -1", 1), ("strong", "words > 0", 0)):
+        app(["filter", view.store.url, "--where", condition, "--name", name], standalone_mode=False)
+        assert capsys.readouterr().out.count("gives no verdicts") == times
+    assert (
+        Path(write_report(view.store.url, str(Path(view.store.url) / "page.html"))).read_text().count("no verdicts")
+        == 1
+    )

@@ -18,9 +18,11 @@ from model_hub import Hub, save
 from PIL import Image
 
 from curate.demo import scenes
+from curate.encoder.model import Encoder
 from curate.encoder.names import column_name, model_weights
 from curate.encoder.open_clip_import import open_clip
 from curate.encoder.published import doubt, settings_of
+from curate.errors import CurateError
 from curate.op import load
 from curate.scoring import annotate
 
@@ -157,8 +159,6 @@ def test_a_folder_and_a_hub_model_run_as_their_config_says(make_store, hub: Hub,
 
 @pytest.mark.parametrize("architecture", ["ViT-B-16-SigLIP", "PE-Core-B-16"])
 def test_random_weights_have_the_preprocess_of_their_architecture(hub: Hub, small_models, architecture):
-    from curate.encoder.model import Encoder
-
     hub.tokenizer("timm/ViT-B-16-SigLIP")
     steps = Encoder(f"{architecture}/random", "cpu").preprocess.transforms
     assert tuple(steps[0].size) == (160, 160) and tuple(steps[-1].mean) == (0.5, 0.5, 0.5)
@@ -220,3 +220,45 @@ def test_a_file_called_as_a_tag_is_not_taken_for_it(tmp_path, monkeypatch):
     (tmp_path / "openai").write_bytes(b"weights")
     monkeypatch.chdir(tmp_path)
     assert model_weights("ViT-B-32/openai") == "ViT-B-32/openai"
+
+
+@pytest.mark.parametrize(("told_in_config", "quick"), [({}, True), ({"quick_gelu": False}, False)])
+def test_a_hub_repository_that_a_tag_is_published_in(hub: Hub, small_models, told_in_config, quick):
+    """Its config says how it runs; where that says nothing of the activation, the tag does."""
+    folder = hub.place("timm/vit_base_patch32_clip_224.openai")
+    config = {**open_clip().get_model_config("ViT-B-32"), **told_in_config}
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
+    assert settings_of("hf-hub:timm/vit_base_patch32_clip_224.openai").quick_gelu is quick
+
+
+def write_config(folder: Path, architecture: str = "ViT-B-32") -> None:
+    config = {"model_cfg": open_clip().get_model_config(architecture), "preprocess_cfg": {}}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("model", ["hf-hub:our/empty", "local-dir:empty"])
+def test_a_model_without_weights_is_not_run_with_random_ones(hub: Hub, small_models, tmp_path, monkeypatch, model):
+    """open_clip alone logs a warning and goes on."""
+    write_config(hub.place("our/empty"))
+    (tmp_path / "empty").mkdir()
+    write_config(tmp_path / "empty")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CurateError, match=f"model '{model}' cannot be loaded: .*could not be loaded"):
+        Encoder(model, "cpu")
+
+
+@pytest.mark.parametrize("data", [b"no weights", b"PK\x05\x06" + bytes(18)])
+def test_weights_that_cannot_be_read_are_named(tmp_path, small_models, data):
+    (tmp_path / "w.pt").write_bytes(data)
+    with pytest.raises(CurateError, match=r"model 'ViT-B-32/.*w\.pt' cannot be loaded: ") as caught:
+        Encoder(f"ViT-B-32/{tmp_path / 'w.pt'}", "cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_of_another_architecture_are_named(tmp_path, small_models):
+    save("RN50", tmp_path / "w.safetensors", 1)
+    with pytest.raises(
+        CurateError, match=r"cannot be loaded: RuntimeError: Error\(s\) in loading state_dict"
+    ) as caught:
+        Encoder(f"ViT-B-32/{tmp_path / 'w.safetensors'}", "cpu")
+    assert "\n" not in str(caught.value)
