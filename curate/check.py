@@ -12,8 +12,9 @@ from curate.filter import Filter
 from curate.op import op_name
 from curate.place_check import folder_fault, op_faults
 from curate.progress import console
+from curate.read_options import ReadOptions
 from curate.select import check_columns
-from curate.source import ReadOptions, open_source
+from curate.source import open_source
 from curate.steps import Pipeline, Step, needed_ops
 from curate.store import Store
 from curate.view import View
@@ -61,7 +62,7 @@ def check(pipeline: Pipeline, where: str, known_steps: int | None = None, elsewh
 def _cannot_be_seen(pipeline: Pipeline) -> bool:
     """Whether the input lies where only the cluster looks: a URL, or a path that is not there on this machine."""
     first = pipeline.steps[0].do
-    place = first.input if isinstance(first, ReadOptions) else pipeline.root
+    place = first.place if isinstance(first, ReadOptions) else pipeline.root
     return "://" in place or os.path.isabs(place)
 
 
@@ -72,7 +73,7 @@ def _columns_at_start(pipeline: Pipeline) -> tuple[set[str], bool]:
         view = View.of(Store(pipeline.root))
         return set(view.columns), view.images is not None
     source = open_source(first.do)
-    columns = {"uid", "url", "text", *source.mapping, *source.fields.names}
+    columns = {"uid", "url", "text", *source.mapping, *source.fields}
     images = source.has_images or source.format == "webdataset"
     return columns | (set(IMAGE_COLUMNS) if images else set()), images
 

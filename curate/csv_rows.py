@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -11,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
+from curate import csv_dialect
+from curate.csv_dialect import Dialect
 from curate.remarks import Remarks
 from curate.text_lines import BOM
 
@@ -22,63 +23,6 @@ _NO_SEPARATOR = "\x1f"
 
 LETTERS = "row(s) with quotes taken as letters"
 TRAILING = "row(s) with a trailing delimiter"
-
-# The module's own limit of 128 KB ends a file at the first long caption.
-csv.field_size_limit(1 << 30)
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """How the rows of a file are written.
-
-    urls: columns that hold URLs: a line with one there is the beginning of a row.
-    bare: a quoted field without a separator, line end or doubled quote in it was written with its quotes.
-    returns: lines end in CR and LF; else a CR before the LF is a letter.
-    """
-
-    separator: str
-    width: int
-    urls: frozenset[int] = frozenset()
-    bare: bool = False
-    returns: bool = True
-
-    def strict(self, lines: list[str]) -> list[list[str]]:
-        """
-        Raises:
-            csv.Error: when a line breaks the rules of CSV.
-        """
-        return list(csv.reader(lines, delimiter=self.separator, strict=True))
-
-    @cached_property
-    def _field(self) -> re.Pattern[str]:
-        separator = re.escape(self.separator)
-        return re.compile(rf'"((?:[^"]|"")*)"(?={separator}|\Z)|([^{separator}]*)')
-
-    def lenient(self, line: str) -> list[str]:
-        """Fields of a line that breaks the rules: quotes that do not enclose a whole field are letters."""
-        fields, at = list[str](), 0
-        while True:
-            match = self._field.match(line, at)
-            assert match
-            quoted, bare = match.groups()
-            rest = line[at:]
-            if quoted is None and len(fields) == self.width - 1 and rest.startswith('"'):
-                # The last field's quote is never closed: what follows is all its own.
-                return [*fields, rest]
-            fields.append(bare if quoted is None else quoted.replace('""', '"'))
-            at = match.end() + 1
-            if at > len(line):
-                return fields
-
-    def fitted(self, fields: list[str]) -> list[str] | None:
-        """The fields where there are as many as columns, or more that are all empty."""
-        if len(fields) == self.width:
-            return fields
-        return fields[: self.width] if len(fields) > self.width and not any(fields[self.width :]) else None
-
-    def like_a_row(self, line: str) -> bool:
-        fields = self.fitted(self.lenient(line))
-        return fields is not None and (not self.urls or any("://" in fields[column] for column in self.urls))
 
 
 @dataclass
@@ -152,20 +96,21 @@ class Block:
     @cached_property
     def parsed(self) -> tuple[np.ndarray, Rows, int]:
         """Lines that are a row each, the rows of the others, and the byte where a row begins that goes on beyond."""
-        lawful, rows, done = self.lawful.copy(), Rows(), 0
+        lawful, rows, cut, done = self.lawful.copy(), Rows(), len(self.data), 0
         for place in np.flatnonzero(~lawful & (self.ends > self.starts)).tolist():
             if place < done:
                 continue
             done = self._record(place, rows)
             if done < 0:
                 lawful[place:] = False
-                return np.flatnonzero(lawful), rows, int(self.starts[place])
+                cut = int(self.starts[place])
+                break
             lawful[place + 1 : done] = False
         bare = self._bare(np.flatnonzero(lawful))
         if len(bare):
             line = self.number + int(bare[0])
             self.remarks.add(LETTERS, len(bare), f"line {line}: {self.line(int(bare[0]))}", (line,))
-        return np.flatnonzero(lawful), rows, len(self.data)
+        return np.flatnonzero(lawful), rows, cut
 
     def _bare(self, places: np.ndarray) -> np.ndarray:
         """Lines whose quotes were not needed, in a file where none is written that is not: these are letters."""
@@ -233,14 +178,14 @@ class Block:
 
     def _end(self, place: int) -> int:
         """The line after a row that spans several; 0 when the row ends in its own line, -1 when it may go on beyond."""
-        fields = _open(self.line(place), self.dialect)
+        fields = csv_dialect.open_fields(self.line(place), self.dialect)
         if not fields:
             return 0
         limit = min(place + MOST_LINES, len(self.stops))
         at = place + 1
         quoted = np.flatnonzero(self.quotes[at:limit]) + at
         for at in quoted.tolist():
-            count, state = _closing(self.line(at), self.dialect)
+            count, state = csv_dialect.closing(self.line(at), self.dialect)
             fields += count
             if state == "broken" or fields > self.dialect.width:
                 return 0
@@ -315,51 +260,3 @@ class Block:
 def _kept_lines(text: str) -> list[str]:
     """Lines with their ends; str.splitlines would also part them at other characters."""
     return [line + "\n" for line in text.split("\n")[:-1]] + [text.rpartition("\n")[2]]
-
-
-def _open(line: str, dialect: Dialect) -> int:
-    """Fields of a line whose last one is quoted and not closed; 0 for any other line."""
-    fields, at = 0, 0
-    while True:
-        fields += 1
-        if line.startswith('"', at):
-            end = _quoted_end(line, at + 1)
-            if end < 0:
-                return fields
-            if end < len(line) and line[end] != dialect.separator:
-                return 0
-            at = end
-        else:
-            at = line.find(dialect.separator, at)
-        if not 0 <= at < len(line):
-            return 0
-        at += 1
-
-
-def _closing(line: str, dialect: Dialect) -> tuple[int, str]:
-    """Further fields of a row in a line that begins inside a quoted one, and whether it is open, closed or broken."""
-    end = _quoted_end(line, 0)
-    if end < 0:
-        return 0, "open"
-    if end == len(line):
-        return 0, "closed"
-    if line[end] != dialect.separator:
-        return 0, "broken"
-    rest = line[end + 1 :]
-    fields = _open(rest, dialect)
-    if fields:
-        return fields, "open"
-    try:
-        (found,) = dialect.strict([rest]) if rest else ([""],)
-    except (csv.Error, ValueError):
-        return 0, "broken"
-    return len(found), "closed"
-
-
-def _quoted_end(line: str, at: int) -> int:
-    """The place after the quote that closes a field whose text begins at `at`; -1 when none does."""
-    while (at := line.find('"', at)) >= 0:
-        if not line.startswith('""', at):
-            return at + 1
-        at += 2
-    return -1

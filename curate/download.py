@@ -108,6 +108,7 @@ class DownloadShard:
             columns["status"] = [SKIPPED] * records.num_rows
         with tempfile.TemporaryFile() as spool:
             urls = records["url"].to_pylist()
+            wanted &= ~self._malformed(shard, urls, wanted, columns)
             places: dict[int, tuple[int, int]] = {}
             for rows in _in_order(np.flatnonzero(wanted).tolist(), columns, suspects):
                 places |= asyncio.run(self._fetch(rows, urls, columns, spool, suspects))
@@ -123,6 +124,19 @@ class DownloadShard:
                 if old != tar and is_tar_of(shard, old):
                     store.remove(f"{self.folder}/{old}")
         return {"rows": int(wanted.sum())}
+
+    def _malformed(
+        self, shard: int, urls: Sequence[str | None], wanted: np.ndarray, columns: dict[str, list[Any]]
+    ) -> np.ndarray:
+        """Rows that reading could make nothing of: they have a status of their own, with what they held."""
+        rows = np.zeros(len(urls), bool)
+        if self.view.columns.get("malformed") != "records":
+            return rows
+        for row, text in enumerate(self.view.read(shard, ["malformed"])["malformed"].to_pylist()):
+            if text is not None and urls[row] is None and wanted[row]:
+                rows[row] = True
+                columns["status"][row], columns["error_message"][row] = "malformed", str(text)[:200]
+        return rows
 
     async def _fetch(
         self,

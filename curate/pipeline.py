@@ -21,9 +21,9 @@ from curate.names import check_name
 from curate.op import load_all
 from curate.progress import console
 from curate.read import read
+from curate.read_options import ReadOptions
 from curate.scoring import annotate
 from curate.select import funnel, select
-from curate.source import ReadOptions
 from curate.steps import NO_IMAGE, VERBS, Pipeline, Step, lacking_ops
 from curate.store import Store
 from curate.view import View

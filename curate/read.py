@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
+from rich.markup import escape
 
 from curate import record
 from curate.cluster import Cluster
-from curate.copied_images import CopiedImages
 from curate.errors import CurateError
-from curate.image_columns import IMAGE, IMAGE_FIELDS, is_image_column
-from curate.images import TARS
+from curate.exact_types import common, holds
+from curate.image_columns import IMAGE_FIELDS
+from curate.input_files import content
+from curate.input_scan import scanned
 from curate.progress import console
+from curate.read_options import ReadOptions
+from curate.read_slice import ReadSlice, Slice
 from curate.remarks import Remarks, say
-from curate.source import ReadOptions, Source, common, ends, on_files, open_source, renamed, stored
+from curate.source import Source, on_files, open_source
 from curate.store import Store, identity
 from curate.view import View
 
 #: Rows that one task reads from a file that can be entered anywhere.
 ROWS_PER_TASK = 320_000
-
-
-@dataclass(frozen=True)
-class Slice:
-    """Consecutive shards that one task writes, beginning inside one file."""
-
-    first_shard: int
-    shards: int
-    file: int
-    skip: int
 
 
 def plan(rows: list[int], rows_per_shard: int, first_shard: int, seekable: bool) -> list[Slice]:
@@ -54,135 +44,12 @@ def plan(rows: list[int], rows_per_shard: int, first_shard: int, seekable: bool)
     return slices
 
 
-@dataclass
-class ReadSlice:
-    """Work: the records (and the place of images that came along) of a run of shards."""
-
-    store: Store
-    source: Source
-    slices: list[Slice]
-    rows: dict[int, int]
-    images: str
-    types: pa.Schema
-    rows_per_shard: int
-
-    def __call__(self, number: int) -> dict[str, Any]:
-        part = self.slices[number]
-        wanted = range(part.first_shard, part.first_shard + part.shards)
-        batches = self._batches(part)
-        left: pa.Table | None = None
-        for shard in wanted:
-            need, pieces = self.rows[shard], list[pa.Table]()
-            with CopiedImages(self.store, self.images, shard, self.rows_per_shard) as copied:
-                while need:
-                    table = left if left is not None and left.num_rows else next(batches, None)
-                    if table is None:
-                        raise CurateError(f"input changed while it was read: shard {shard} misses {need} rows")
-                    pieces.append(copied.settled(table.slice(0, need)))
-                    left = table.slice(need)
-                    need -= pieces[-1].num_rows
-            self._write(shard, pa.concat_tables(pieces), copied.digests)
-        return {"rows": sum(self.rows[s] for s in wanted)}
-
-    def _batches(self, part: Slice) -> Iterator[pa.Table]:
-        skip = part.skip
-        for number, file in enumerate(self.source.files[part.file :], part.file):
-            for batch in self.source.module.read(file, skip):
-                yield self._records(_named_samples(batch, self.source.names[number]))
-            skip = 0
-
-    def _records(self, batch: pa.RecordBatch) -> pa.Table:
-        """A batch with our names and the store's types; what a file lacks is null."""
-        theirs = renamed([n for n in batch.schema.names if not is_image_column(n)], self.source.columns)
-        columns = {}
-        for field in self.types:
-            values = batch[theirs[field.name]] if field.name in theirs else pa.nulls(batch.num_rows, field.type)
-            columns[field.name] = cast(values, field.type)
-        return pa.table(columns | {n: batch[n] for n in batch.schema.names if is_image_column(n)})
-
-    def _write(self, shard: int, table: pa.Table, tars: dict[str, str]) -> None:
-        given = table["uid"]
-        if given.null_count:
-            filled = pc.coalesce(given, record.uids(table["url"], _identifying(table)))
-            table = table.set_column(table.column_names.index("uid"), "uid", filled)
-        images = [n for n in table.column_names if is_image_column(n)]
-        records = table.drop_columns(images)
-        if images:
-            about = {n.removeprefix(IMAGE): table[n] for n in images}
-            self.store.write_remarks(self.images, shard, _remarks(about, shard))
-            kept = [*IMAGE_FIELDS, "members"] if "members" in about else [*IMAGE_FIELDS]
-            digests = {TARS: json.dumps(tars).encode()}
-            self.store.write_part(self.images, shard, pa.table(about).select(kept), digests, records)
-        self.store.write_part("records", shard, records)
-
-
-def _remarks(images: dict[str, Any], shard: int) -> Remarks:
-    """What was done with the samples of a shard, as the input's format tells it."""
-    remarks = Remarks()
-    if "remark" in images and images["remark"].null_count < len(images["remark"]):
-        for row, kinds in enumerate(images["remark"].to_pylist()):
-            for kind in kinds or ():
-                remarks.add(kind, example=images["sample"][row].as_py() or "", place=(shard, row))
-    return remarks
-
-
-def _named_samples(batch: pa.RecordBatch, file: str) -> pa.RecordBatch:
-    """Samples named by their file, too: the same key in several tars is several samples."""
-    name = f"{IMAGE}sample"
-    if name not in batch.schema.names:
-        return batch
-    samples = pc.binary_join_element_wise(file, batch[name], "/")
-    return batch.set_column(batch.schema.get_field_index(name), name, samples)
-
-
-def _identifying(table: pa.Table) -> pa.ChunkedArray:
-    """The caption; where a sample has no url, its name stands in, so that equal captions stay two pairs."""
-    if table["url"].null_count == 0:
-        return table["text"]
-    sample = next((table[n] for n in (f"{IMAGE}sample", "key") if n in table.column_names), None)
-    if sample is None:
-        return table["text"]
-    parts = [cast(column, pa.large_string()).fill_null("") for column in (table["text"], sample)]
-    keyed = pc.binary_join_element_wise(*parts, pa.scalar("", pa.large_string()))
-    return pc.if_else(table["url"].is_null(), keyed, table["text"])
-
-
-def cast(values: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Values as the store keeps them: text is valid UTF-8, nested values in a text column are JSON, nothing raises.
-
-    >>> cast(pa.array([b"caf\\xe9", None]), pa.large_string()).to_pylist()
-    ['caf\ufffd', None]
-    >>> cast(pa.array([["a dog", "a cat"]]), pa.large_string()).to_pylist()
-    ['["a dog", "a cat"]']
-    """
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    if stored(kind) != pa.large_string():
-        try:
-            return values.cast(kind)
-        except pa.ArrowException:
-            return values.cast(kind, safe=False)
-    if pa.types.is_nested(values.type):
-        texts = [None if v is None else json.dumps(v, ensure_ascii=False, default=str) for v in values.to_pylist()]
-        return pa.array(texts, kind)
-    if stored(values.type) == pa.large_string():
-        # Parquet's strings are not checked when they are read; from bytes they are.
-        values = values.cast(pa.large_binary())
-    try:
-        return values.cast(kind)
-    except pa.ArrowException:
-        return pa.array([_as_text(v) for v in values.to_pylist()], kind)
-
-
-def _as_text(value: Any) -> str | None:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else None if value is None else str(value)
-
-
 def read(store: Store, options: ReadOptions, cluster: Cluster) -> View:
     """Records of an input, appended to what the store has; files already read are left alone.
 
     Raises:
-        CurateError: when a file that was read has changed since, or the input is empty.
+        CurateError: when a file that was read has changed since, other columns or another input are asked for, or the
+            input is empty.
     """
     groups = store.manifest()["inputs"]
     source = open_source(options)
@@ -192,16 +59,27 @@ def read(store: Store, options: ReadOptions, cluster: Cluster) -> View:
                 f"{store.url} was read with rows_per_shard: {group['rows_per_shard']}, not {options.rows_per_shard}"
             )
     fresh = _fresh(store, source, options)
+    another = groups and len(fresh) == len(source.names) and options.place not in {g["input"] for g in groups}
+    if another and not options.append:
+        raise CurateError(
+            f"{store.url} holds the rows of '{groups[0]['input']}', not of '{options.place}': use a new root, "
+            "or read: {append: true} to add them"
+        )
     # What an earlier run began comes first: its first shard settles the types.
     for group in groups:
         _read_group(store, group, source, cluster)
     if fresh:
-        _read_group(store, _plan_group(store, source.subset(fresh), options), source, cluster)
+        own, remarks, counts = scanned(source.subset(fresh), cluster)
+        _read_group(store, _plan_group(store, own, options, counts, remarks), own, cluster)
     return records_view(store)
 
 
 def _fresh(store: Store, source: Source, options: ReadOptions) -> list[str]:
-    """Files that the store does not have."""
+    """Files that the store does not have.
+
+    Raises:
+        CurateError: when one that it has changed, or is to be read in another way.
+    """
     groups = store.manifest()["inputs"]
     known = {file["name"]: (file, group) for group in groups for file in group["files"]}
     fresh = []
@@ -215,12 +93,30 @@ def _fresh(store: Store, source: Source, options: ReadOptions) -> list[str]:
                 f"'{name}' had {file['size']} bytes when {store.url} read it and has {size} now: "
                 "use a new root, or give the changed file another name"
             )
-        # An input may move; another one must not pass for it.
-        if group["input"] != options.input and file["ends"] != ends(source.files[number]):
+        # The hash is asked only where the file system cannot say that the file is the same.
+        moved = group["input"] != options.place or not file.get("mark") or file["mark"] != source.marks[number]
+        if moved and file["ends"] != content(source.files[number]):
+            if group["input"] == options.place:
+                raise CurateError(
+                    f"'{name}' has changed since {store.url} read it, at the same size: use a new root, or give the "
+                    "changed file another name"
+                )
             raise CurateError(
                 f"{store.url} has read another '{name}', from '{group['input']}': use a new root, or rename the file"
             )
+        if group.get("choices", options.choices) != options.choices:
+            was, now = _differing(group["choices"], options.choices)
+            raise CurateError(
+                f"{store.url} was read with {was}, not with {now}: use a new root (--set root=...), or go on with {was}"
+            )
     return fresh
+
+
+def _differing(was: dict[str, Any], now: dict[str, Any]) -> tuple[str, str]:
+    """The options that differ, as they were and as they are."""
+    names = [name for name in now if was.get(name) != now[name]]
+    before, after = (", ".join(f"{name}: {one.get(name)}" for name in names) for one in (was, now))
+    return before, after
 
 
 def records_view(store: Store) -> View:
@@ -231,32 +127,38 @@ def records_view(store: Store) -> View:
     return View(store, view.with_table(images, IMAGE_FIELDS).columns, None, images) if images else view
 
 
-def _plan_group(store: Store, source: Source, options: ReadOptions) -> dict[str, Any]:
+def _plan_group(
+    store: Store, source: Source, options: ReadOptions, counts: list[int], remarks: Remarks
+) -> dict[str, Any]:
     """The manifest's entry for files to be read."""
     manifest = store.manifest()
-    counts = on_files(source.module.count, source.files)
     if not sum(counts) and not manifest["inputs"]:
-        raise CurateError(f"input '{options.input}' holds no rows")
+        raise CurateError(f"input '{options.place}' holds no rows")
     types = _types(store, source)
-    left_out = set(source.types.names) - set(types.names)
-    if left_out:
-        console.print(f"[yellow]columns that {store.url} began without are left out: {', '.join(sorted(left_out))}")
-    files = zip(source.names, source.sizes, counts, on_files(ends, source.files), strict=True)
+    left_out = {name for number in range(len(source.files)) for name in source.types_of(number)} - set(types.names)
+    for theirs, ours in source.kept_as().items():
+        why = ", since they are not 32 hex digits: new uids are made" if ours.startswith("uid_input") else ""
+        remarks.add(f"column(s) '{theirs}' kept as '{ours}'{why}", 1)
+    for name in sorted(left_out):
+        remarks.add(f"column(s) left out, with which {store.url} did not begin: {name}", 1)
+    files = zip(source.names, source.sizes, counts, on_files(content, source.files), source.marks, strict=True)
     group = {
-        "input": options.input,
+        "input": options.place,
         "format": source.format,
         "columns": types.names,
         "mapping": source.mapping,
-        "files": [{"name": name, "size": size, "rows": rows, "ends": hashed} for name, size, rows, hashed in files],
+        "choices": options.choices,
+        "files": [{"name": n, "size": size, "rows": r, "ends": h, "mark": mark} for n, size, r, h, mark in files],
         "first_shard": sum(g["shards"] for g in manifest["inputs"]),
         "shards": -(-sum(counts) // options.rows_per_shard),
         "rows": sum(counts),
         "rows_per_shard": options.rows_per_shard,
         "images": f"images-{identity(adopted=source.format, version=2)}" if source.has_images else None,
+        "scanned": remarks.to_json(),
     }
     if manifest["inputs"] and manifest["inputs"][0]["images"] != group["images"]:
         which = "without images" if group["images"] is None else "with images"
-        raise CurateError(f"'{options.input}' holds pairs {which}, {store.url} the other kind: use a new root")
+        raise CurateError(f"'{options.place}' holds pairs {which}, {store.url} the other kind: use a new root")
     manifest["inputs"].append(group)
     store.save(manifest)
     return group
@@ -269,12 +171,12 @@ def _types(store: Store, source: Source) -> pa.Schema:
         CurateError: when an appended file's column does not fit.
     """
     if 0 not in store.parts("records"):
-        return source.types
+        return source.types()
     types: pa.Schema = store.read_part("records", 0).schema
     for number, file in enumerate(source.files):
         for name, kind in source.types_of(number).items():
-            have = types.field(name).type if name in types.names and name not in record.SCHEMA.names else None
-            if have is not None and common(have, kind) != have:
+            have = types.field(name).type if name in types.names and name not in record.SCHEMA.names else kind
+            if not holds(have, kind) and not (have in common(have, kind) and source.fits(number, name, have)):
                 raise CurateError(f"column '{name}' of '{file}' is {kind}, and {have} in {store.url}: use a new root")
     return types
 
@@ -288,12 +190,14 @@ def _read_group(store: Store, group: dict[str, Any], source: Source, cluster: Cl
         if gone:
             raise CurateError(f"'{min(gone)}' was not read to its end and is no longer in the input")
         own, size = source.subset(names), group["rows_per_shard"]
+        if not own.complete:
+            own, _, _ = scanned(own, cluster)
         rows = {s: r for s, r in store.shard_rows().items() if s in shards}
-        slices = plan([f["rows"] for f in group["files"]], size, group["first_shard"], own.module.SEEKABLE)
+        slices = plan([f["rows"] for f in group["files"]], size, group["first_shard"], own.seekable)
         todo = [i for i, s in enumerate(slices) if missing & set(range(s.first_shard, s.first_shard + s.shards))]
         work = {
             "store": store,
-            "source": replace(own, schemas=[]),
+            "source": own.for_workers(),
             "slices": slices,
             "rows": rows,
             "images": group["images"],
@@ -308,3 +212,23 @@ def _read_group(store: Store, group: dict[str, Any], source: Source, cluster: Cl
         say("read", remarks)
         columns = [*IMAGE_FIELDS]
         store.note_table(group["images"], name="images", op="read", columns=columns, remarks=remarks.to_json())
+    if "remarks" not in group:
+        _note_remarks(store, group, shards)
+
+
+def _note_remarks(store: Store, group: dict[str, Any], shards: range) -> None:
+    """Record and print what was read, from which columns, and what was done with rows."""
+    remarks = Remarks.from_json(group.get("scanned", {}))
+    remarks.merge(store.remarks("records", shards))
+    chosen = [f"{ours} <- {theirs}" for ours, theirs in group["mapping"].items()]
+    if "text" not in group["mapping"]:
+        chosen.append("no captions: text is null")
+    elif "texts" in group["columns"]:
+        chosen[list(group["mapping"]).index("text")] += f" ({group['choices']['caption']} of a list)"
+    line = [f"{group['rows']:,} rows", *chosen, *remarks.lines()]
+    console.print(f"[yellow]read: {escape(', '.join(line))}" if remarks else f"[dim]read: {escape(', '.join(line))}")
+    manifest = store.manifest()
+    for entry in manifest["inputs"]:
+        if entry["first_shard"] == group["first_shard"]:
+            entry["remarks"] = remarks.to_json()
+    store.save(manifest)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
 
 import pyarrow as pa
 
@@ -13,9 +15,13 @@ SCHEMA = pa.schema([("uid", pa.string()), ("url", pa.large_string()), ("text", p
 
 UID = re.compile(r"[0-9a-f]{32}\Z")
 
-#: Names under which published datasets keep the image URL, the caption and the pair's id.
-URL_NAMES = ("url", "URL", "image_url", "img_url", "imageUrl", "image_link", "Url")
-TEXT_NAMES = ("text", "TEXT", "caption", "CAPTION", "alt", "alt_text", "alttext", "Caption", "title", "txt")
+#: Names under which published datasets keep the image URL, the caption and the pair's id. Where there is an image_url
+#: beside a url, the url is that of the page.
+URL_NAMES = ("image_url", "img_url", "imageUrl", "image_link", "url", "URL", "Url", "image_urls", "urls")
+TEXT_NAMES = (
+    *("text", "TEXT", "caption", "CAPTION", "alt", "alt_text", "alttext", "Caption", "title", "txt"),
+    *("texts", "captions"),
+)
 UID_NAMES = ("uid", "UID")
 
 
@@ -35,6 +41,29 @@ def uids(urls: pa.ChunkedArray, texts: pa.ChunkedArray) -> pa.Array:
     """`uid` for every row, in order."""
     pairs = zip(urls.to_pylist(), texts.to_pylist(), strict=True)
     return pa.array([uid(url, text) for url, text in pairs], pa.string())
+
+
+#: A UUID as it is usually written.
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
+
+
+def as_uid(value: Any) -> str | None:
+    """A uid as 32 lower-case hex digits: given so, as 16 bytes, or as a UUID; None for any other value.
+
+    >>> as_uid(b"0123456789abcdef"), as_uid("01234567-89AB-cdef-0123-456789abcdef"), as_uid(12)
+    ('30313233343536373839616263646566', '0123456789abcdef0123456789abcdef', None)
+    """
+    if isinstance(value, UUID):
+        return value.hex
+    if isinstance(value, bytes):
+        if len(value) == 16:
+            return value.hex()
+        value = value.decode("ascii", "replace")
+    if not isinstance(value, str):
+        return None
+    digits = value.lower()
+    digits = digits.replace("-", "") if _UUID.match(digits) else digits
+    return digits if UID.match(digits) else None
 
 
 def sample_key(shard: int, row: int, rows_per_shard: int) -> str:

@@ -2,110 +2,172 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from types import ModuleType
 from typing import Any
 
 import fsspec
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
 
-from curate import inputs, record
-from curate.errors import CurateError, unknown
+from curate import exact_types, inputs, record
+from curate.captions import TEXTS, Choice
+from curate.columns import is_list, kind_of, mapping, renamed, values_of
+from curate.errors import CurateError
+from curate.exact_types import stored
 from curate.image_columns import is_image_column
-from curate.inputs import MALFORMED
+from curate.input_check import check
+from curate.input_files import mark
+from curate.input_listing import look
+from curate.read_options import ReadOptions
 
-#: Bytes at either end of a file that tell it from another of the same name and size.
-END_BYTES = 1 << 16
-
-CANDIDATES = {"url": record.URL_NAMES, "text": record.TEXT_NAMES, "uid": record.UID_NAMES}
-
-
-class ReadOptions(BaseModel):
-    """How to read an input.
-
-    input: a file, folder or glob, local or any fsspec URL.
-    format: auto (by extension), or the name of an input format.
-    columns: our name to the input's, e.g. {url: image_link}; found by the usual names where not given.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    input: str
-    format: str = "auto"
-    columns: dict[str, str] = {}
-    rows_per_shard: int = Field(10_000, ge=1, le=1_000_000)
+#: Rows that show whether a column of that name holds uids.
+UID_ROWS = 1_000
 
 
 @dataclass(frozen=True)
 class Source:
     """Files of one format. `names` are the files' paths below the input's folder; `schemas` their columns.
 
+    marks: what the file system says of each file's last change.
     columns: our name to the input's, as given; what is not given is found per file.
+    ignored: endings of files beside these, and their number.
+    complete: the schemas have what whole files hold.
+    listed: captions come as lists, in one of the files at least: these are the column `texts`.
     """
 
     format: str
     files: list[str]
     names: list[str]
     sizes: list[int]
+    marks: list[str] = field(repr=False)
     schemas: list[pa.Schema] = field(repr=False)
-    columns: dict[str, str]
+    columns: dict[str, str | None]
+    caption: Choice = "first"
+    seed: int = 0
+    as_text: tuple[str, ...] = ()
+    ignored: dict[str, int] = field(default_factory=dict)
+    complete: bool = False
+    listed: bool = False
 
     @property
     def module(self) -> ModuleType:
         return inputs.formats()[self.format]
 
     @property
-    def fields(self) -> pa.Schema:
-        """Columns of all files, under the input's names."""
-        return _union({f.name: f.type for f in schema} for schema in self.schemas)
+    def fields(self) -> list[str]:
+        """Names of the columns of all files, as the input has them."""
+        return list(dict.fromkeys(name for schema in self.schemas for name in schema.names))
 
     @property
     def mapping(self) -> dict[str, str]:
         """Our name to the input's, over all files."""
-        return mapping(self.fields.names, self.columns)
+        return mapping(self.fields, self.columns)
 
     @property
     def has_images(self) -> bool:
-        return any(is_image_column(name) for name in self.fields.names)
+        return any(is_image_column(name) for name in self.fields)
 
     @property
+    def seekable(self) -> bool:
+        """Whether a row's place in its file tells where to read; a row for each of several captions has none."""
+        return bool(self.module.SEEKABLE) and self.caption != "each"
+
+    def with_lists(self) -> Source:
+        """The same, with `listed` as the schemas say."""
+        captions = ((schema, name) for schema in self.schemas for name in self.captions(schema.names))
+        listed = any(is_list(stored(kind_of(schema, name))) for schema, name in captions)
+        return replace(self, listed=listed and self.caption != "each")
+
+    def captions(self, names: Sequence[str]) -> list[str]:
+        """Columns of captions: the chosen one and, where rows differ in their keys, its twin (caption, captions)."""
+        theirs = mapping(names, self.columns).get("text")
+        twins = [f"{theirs}s", str(theirs).removesuffix("s")] if theirs and not self.module.DECLARED else []
+        return [theirs, *(name for name in twins if name in names and name != theirs)] if theirs else []
+
+    def kept_as(self) -> dict[str, str]:
+        """Columns of the user's whose names are ours, to the names that they have instead."""
+        return {
+            theirs: ours
+            for schema in self.schemas
+            for ours, theirs in self.renamed(schema.names).items()
+            if ours.startswith(f"{theirs}_input")
+        }
+
+    def renamed(self, names: list[str]) -> dict[str, str]:
+        """The columns of a file: their names in the store to those that they have."""
+        return renamed(names, self.columns, ("texts",) if self.listed else ())
+
     def types(self) -> pa.Schema:
-        """Columns of the records: uid, url, text, then the input's others."""
+        """Columns of the records: uid, url, text, then the input's others, with types that hold all values exactly.
+
+        Raises:
+            CurateError: when there is no such type for a column.
+        """
         own = {f.name: f.type for f in record.SCHEMA}
-        found = _union(self.types_of(number) for number in range(len(self.files)))
-        # A column that is null everywhere may hold anything later.
-        kinds = {f.name: pa.large_string() if pa.types.is_null(f.type) else f.type for f in found}
-        return pa.schema(list((own | kinds | own).items()))
+        kinds: dict[str, dict[pa.DataType, list[str]]] = {}
+        for number, file in enumerate(self.files):
+            for name, kind in self.types_of(number).items():
+                kinds.setdefault(name, {}).setdefault(kind, []).append(file)
+        place = {file: number for number, file in enumerate(self.files)}
+        found = {}
+        for name, have in kinds.items():
+            if name not in own:
+                fits = lambda file, kind, name=name: self.fits(place[file], name, kind)  # noqa: E731
+                kind = exact_types.settled(name, have, fits)
+                # A column that is null everywhere may hold anything later.
+                found[name] = pa.large_string() if pa.types.is_null(kind) else kind
+        texts = {"texts": found.pop("texts")} if self.listed else {}
+        return pa.schema([*own.items(), *texts.items(), *found.items()])
 
     def types_of(self, number: int) -> dict[str, pa.DataType]:
         """One file's columns under our names, with the types that the store keeps."""
         schema = self.schemas[number]
-        ours = renamed(schema.names, self.columns)
-        return {n: stored(schema.field(theirs).type) for n, theirs in ours.items() if not is_image_column(theirs)}
+        ours = self.renamed(schema.names)
+        found = {n: stored(kind_of(schema, theirs)) for n, theirs in ours.items() if not is_image_column(theirs)}
+        found |= {name: pa.large_string() for name in self.as_text if name in found}
+        if self.listed and "text" in found:
+            found["texts"] = TEXTS
+        return found
+
+    def fits(self, number: int, name: str, kind: pa.DataType) -> bool:
+        """Whether a column's values in one file are the same as another type."""
+        theirs = self.renamed(self.schemas[number].names)[name]
+        column = getattr(self.module, "column", None)
+        values = column(self.files[number], theirs) if column else self._column(number, theirs)
+        try:
+            for some in values:
+                exact_types.cast(some, kind)
+        except pa.ArrowException:
+            return False
+        return True
+
+    def _column(self, number: int, theirs: str) -> Iterator[pa.Array]:
+        return (values_of(batch, theirs) for batch in self.batches(number))
+
+    def batches(self, number: int, start: int = 0) -> Iterator[pa.RecordBatch]:
+        """Batches of one file as its format gives them, from row `start` on."""
+        if hasattr(self.module, "scan") and not self.module.DECLARED:
+            typed: Iterator[pa.RecordBatch] = self.module.read(self.files[number], start, types=self.schemas[number])
+            return typed
+        batches: Iterator[pa.RecordBatch] = self.module.read(self.files[number], start)
+        return batches
+
+    def for_workers(self) -> Source:
+        """What reading needs: the schemas of formats that do not declare them; equal ones are one object, sent once."""
+        one: dict[pa.Schema, pa.Schema] = {}
+        needed = not self.module.DECLARED and hasattr(self.module, "scan")
+        return replace(self, schemas=[one.setdefault(schema, schema) for schema in self.schemas] if needed else [])
 
     def subset(self, names: Iterable[str]) -> Source:
         """The files of these names, in this order."""
         place = {name: number for number, name in enumerate(self.names)}
         at = [place[name] for name in names]
-        return replace(
-            self,
-            files=[self.files[i] for i in at],
-            names=[self.names[i] for i in at],
-            sizes=[self.sizes[i] for i in at],
-            schemas=[self.schemas[i] for i in at],
-        )
-
-
-def ends(file: str) -> str:
-    """Hash of the beginning and the end of a file."""
-    with fsspec.open(file, "rb") as handle:
-        begin = handle.read(END_BYTES)
-        handle.seek(max(0, handle.seek(0, 2) - END_BYTES))
-        return hashlib.sha256(begin + handle.read(END_BYTES)).hexdigest()[:16]
+        parts = ("files", "names", "sizes", "marks", "schemas")
+        chosen: dict[str, Any] = {part: [getattr(self, part)[i] for i in at] for part in parts}
+        return replace(self, **chosen)
 
 
 def open_source(options: ReadOptions) -> Source:
@@ -114,22 +176,50 @@ def open_source(options: ReadOptions) -> Source:
     Raises:
         CurateError: nothing there, not readable, or no column that holds captions or urls.
     """
-    format_name, files = inputs.find(options.input, options.format)
-    module = inputs.formats()[format_name]
-    fs, path = fsspec.core.url_to_fs(options.input)
-    path = path.rstrip("/")
-    plain = [fsspec.core.url_to_fs(f)[1] for f in files]
-    if path in plain:
-        root = path.rpartition("/")[0]
-    else:
-        # Of a glob, the folder above the first part that has a wildcard.
-        root = path if fs.isdir(path) else min((path.split(c)[0] for c in "*?["), key=len).rpartition("/")[0]
-    names = [p.removeprefix(root).lstrip("/") for p in plain]
-    schemas = on_files(module.schema, files)
-    sizes = on_files(lambda p: int(fs.size(p) or 0), plain)
-    source = Source(format_name, files, names, sizes, schemas, options.columns)
-    _check(source, options)
+    found = look(options.input, options.format)
+    module = inputs.formats()[found.format]
+    about = on_files(_about, found.files)
+    source = Source(
+        found.format,
+        found.files,
+        found.names,
+        [int(info.get("size") or 0) for info in about],
+        [mark(info) for info in about],
+        on_files(module.schema, found.files),
+        options.columns,
+        options.caption,
+        options.seed,
+        options.as_text,
+        found.ignored,
+    )
+    check(source, options)
+    source = source.with_lists()
+    if "uid" in source.mapping and "uid" not in options.columns and not _holds_uids(source):
+        return replace(source, columns={**source.columns, "uid": None})
     return source
+
+
+def _about(file: str) -> dict[str, Any]:
+    fs, path = fsspec.core.url_to_fs(file)
+    return dict(fs.info(path))
+
+
+def _holds_uids(source: Source) -> bool:
+    """Whether the column of that name holds uids, as the first rows show it, and no numbers or names of the user's."""
+    if source.caption == "each":
+        # A pair's uid would be that of several rows.
+        return False
+    for number, schema in enumerate(source.schemas):
+        theirs = mapping(schema.names, source.columns).get("uid")
+        batch = next(iter(source.batches(number)), None) if theirs else None
+        if batch is None or theirs not in batch.schema.names:
+            continue
+        values = [
+            value for value in islice(exact_types.plain(batch[theirs]).to_pylist(), UID_ROWS) if value is not None
+        ]
+        if values:
+            return all(record.as_uid(value) for value in values)
+    return True
 
 
 def on_files(ask: Callable[[str], Any], files: list[str]) -> list[Any]:
@@ -150,73 +240,3 @@ def on_files(ask: Callable[[str], Any], files: list[str]) -> list[Any]:
 
     with ThreadPoolExecutor(8) as pool:
         return list(pool.map(one, files))
-
-
-def mapping(names: Iterable[str], given: dict[str, str]) -> dict[str, str]:
-    """Our name to the input's: as given, else by the usual names."""
-    have = [name for name in names if not is_image_column(name) and name != MALFORMED]
-    found = {ours: given.get(ours) or record.find(ours, have, usual) for ours, usual in CANDIDATES.items()}
-    return {ours: theirs for ours, theirs in (found | given).items() if theirs in have}
-
-
-def renamed(names: list[str], given: dict[str, str]) -> dict[str, str]:
-    """Every column's name in the store to its name in the input.
-
-    >>> renamed(["URL", "text", "alt"], {"text": "alt"})
-    {'url': 'URL', 'text': 'alt', 'text_input': 'text'}
-    """
-    ours = mapping(names, given)
-    taken = set(ours.values())
-    return ours | {f"{name}_input" if name in ours else name: name for name in names if name not in taken}
-
-
-def stored(kind: pa.DataType) -> pa.DataType:
-    """The type that the store keeps for a column's: text of any kind is one type, so that files can differ in it."""
-    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
-        return stored(kind.value_type)
-    if pa.types.is_string(kind) or pa.types.is_string_view(kind):
-        return pa.large_string()
-    return pa.large_binary() if pa.types.is_binary(kind) or pa.types.is_binary_view(kind) else kind
-
-
-def _union(files: Iterable[dict[str, pa.DataType]]) -> pa.Schema:
-    kinds: dict[str, pa.DataType] = {}
-    for file in files:
-        for name, kind in file.items():
-            kinds[name] = common(kinds.get(name, kind), kind)
-    return pa.schema(list(kinds.items()))
-
-
-def common(one: pa.DataType, other: pa.DataType) -> pa.DataType:
-    """The type that holds both; text when they are of different kinds."""
-    if one == other:
-        return one
-    try:
-        schemas = [pa.schema([("", kind)]) for kind in (one, other)]
-        both = pa.unify_schemas(schemas, promote_options="permissive").field(0).type
-    except pa.ArrowException:
-        return pa.large_string()
-    nested = pa.types.is_nested(both) and not pa.types.is_null(one) and not pa.types.is_null(other)
-    return pa.large_string() if nested else both
-
-
-def _check(source: Source, options: ReadOptions) -> None:
-    names = [n for n in source.fields.names if not is_image_column(n)]
-    for theirs in options.columns.values():
-        if theirs not in names:
-            raise unknown("column", theirs, names, f"input '{options.input}'")
-    if set(names) <= {MALFORMED}:
-        raise CurateError(f"input '{options.input}' holds no rows, or none that {source.format} can read")
-    needed = ["text"] if source.has_images else ["url", "text"]
-    places = [(f"input '{options.input}'", names)]
-    if source.module.DECLARED:
-        places += [(f"'{file}'", schema.names) for file, schema in zip(source.files, source.schemas, strict=True)]
-    for place, have in places:
-        found = mapping(have, options.columns)
-        lacking = [ours for ours in needed if ours not in found]
-        if lacking and not set(have) <= {MALFORMED}:
-            hint = ". Has it no header line?" if any("://" in name for name in have) else ""
-            raise CurateError(
-                f"{place} has no column for '{lacking[0]}'; it has: {', '.join(have)}. "
-                f"Name it: columns: {{{lacking[0]}: ...}}{hint}"
-            )

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from curate.download import DownloadOptions
 from curate.filter import Filter
 from curate.op import Op, Score
-from curate.source import ReadOptions
+from curate.read_options import ReadOptions
 from curate.write import WriteOptions
 
 Verb = Literal["read", "download", "annotate", "filter", "write"]

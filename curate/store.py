@@ -373,10 +373,12 @@ class Store(Folder):
         else:
             self.remove(name)
 
-    def remarks(self, table: str) -> Remarks:
-        """The sum over all shards of a table."""
+    def remarks(self, table: str, shards: range | None = None) -> Remarks:
+        """The sum over all shards of a table, or over some."""
         total = Remarks()
         for name in sorted(n for n in self.names(table) if n.endswith(".remarks.json")):
+            if shards is not None and int(name.partition(".")[0]) not in shards:
+                continue
             total.merge(Remarks.from_json(self.read_json(f"{table}/{name}")))
         return total
 

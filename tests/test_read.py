@@ -153,7 +153,7 @@ def test_an_appended_file_of_other_columns(load, source, capsys):
     load()
     write(source / "b.parquet", [{"url": "v", "caption": "c", "n": None, "new": 2.5}])
     assert load().drop("uid").rows() == [("u", "t", 1, "en"), ("v", "c", None, None)]
-    assert " ".join(capsys.readouterr().err.split()).endswith("began without are left out: new")
+    assert " ".join(capsys.readouterr().err.split()).endswith("did not begin: new")
     write(source / "c.parquet", [{"url": "v", "caption": "c", "n": 0.5}])
     with pytest.raises(CurateError, match=r"column 'n' of '.*c.parquet' is double, and int64 in .*: use a new root"):
         load()
@@ -227,10 +227,10 @@ def test_each_file_has_its_own_names(load, source):
     assert load().drop("uid").rows() == [("u", "t", 1.0), ("v", "c", 2.5), ("w", None, None)]
 
 
-@pytest.mark.parametrize("rows", [[{"picture": "u", "text": "t"}], [{"url": "u", "n": 1}]])
+@pytest.mark.parametrize("rows", [[{"picture": "u", "text": "t"}], [{"url": "u", "page_title": "x"}]])
 def test_no_such_column(load, source, rows):
     write(source / "b.parquet", rows)
-    lacking, names = ("url", "picture, text") if "text" in rows[0] else ("text", "url, n")
+    lacking, names = ("url", "picture, text") if "text" in rows[0] else ("text", "url, page_title")
     message = rf"has no column for '{lacking}'; it has: {names}. Name it: columns: \{{{lacking}: ...\}}"
     with pytest.raises(CurateError, match=rf"input .* {message}"):
         load()
@@ -275,7 +275,7 @@ def test_types_of_all_sorts(load, source):
 def test_text_that_is_none(load, source):
     columns = {"url": pa.array([b"\xff.jpg", b"ok"]), "text": pa.array([["one", "two é"], None])}
     pq.write_table(pa.table(columns), source / "a.parquet")
-    assert load().drop("uid").rows() == [("\ufffd.jpg", '["one", "two é"]'), ("ok", None)]
+    assert load().drop("uid").rows() == [("\ufffd.jpg", "one", ["one", "two é"]), ("ok", None, None)]
 
 
 def test_parquet_text_that_is_no_utf8(load, source):
@@ -325,8 +325,7 @@ def test_malformed_lines_are_rows(load, source):
         ("a.parquet", b"PAR1 and no more", "cannot read '.*a.parquet'"),
         ("a.csv.gz", b"no gzip", "cannot read '.*a.csv.gz'"),
         ("a.jsonl.zst", b"no zstd", "cannot read '.*a.jsonl.zst'"),
-        ("a.tar", tar(), "holds no rows|no column for 'text'"),
-        ("a.tar", tar(("a.jpg", jpeg())), "no column for 'text'; it has: key, malformed"),
+        ("a.tar", tar(), "holds no rows"),
     ],
 )
 def test_unreadable(load, source, name, data, message):
@@ -373,7 +372,7 @@ def test_tars(load, source, tmp_path):
     assert Store(str(tmp_path / "store"))["images"].collect()["status"].to_list() == ["success", "success", "truncated"]
     write(source / "c.parquet", pairs(0, 1))
     with pytest.raises(CurateError, match=r"holds pairs without images, .* the other kind: use a new root"):
-        load(2, input=str(source / "c.parquet"))
+        load(2, input=str(source / "c.parquet"), append=True)
 
 
 # ---- other places ----

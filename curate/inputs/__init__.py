@@ -26,7 +26,6 @@ from typing import BinaryIO, cast
 import fsspec
 import pyarrow as pa
 
-from curate.errors import CurateError, unknown
 from curate.image_columns import is_image_column
 from curate.remarks import Remarks
 
@@ -102,61 +101,3 @@ def distinct(names: Iterable[str]) -> list[str]:
             name += f"_{place}"
         unique[name] = None
     return list(unique)
-
-
-def find(source: str, format_name: str = "auto") -> tuple[str, list[str]]:
-    """The format and the files, sorted by name, of a file, folder or glob on any fsspec file system.
-
-    A folder of img2dataset's is read by its tars, each with the parquet beside it. Names that begin with `.` or `_`
-    are left out; `.json` files are, too, where there is data of another kind: they describe it.
-
-    Raises:
-        CurateError: when nothing is there, the format is unknown, or a folder mixes formats.
-    """
-    known = formats()
-    if format_name != "auto" and format_name not in known:
-        raise unknown("input format", format_name, known)
-    try:
-        found = _files(source)
-    except Exception as error:
-        # Object stores have error classes of their own.
-        raise CurateError(f"cannot open input '{source}': {type(error).__name__}: {error}") from error
-    if not found:
-        raise CurateError(f"no input at '{source}'")
-    kinds: dict[str, list[str]] = {}
-    for file in found:
-        kind = format_of(file, known)
-        if kind:
-            kinds.setdefault(kind, []).append(file)
-    if format_name != "auto":
-        return format_name, found if len(found) == 1 else kinds.get(format_name, found)
-    data = [file for file in kinds.get("jsonl", []) if not file.lower().endswith(".json")]
-    if "jsonl" in kinds and (len(kinds) > 1 or data):
-        kinds["jsonl"] = data
-    if "webdataset" in kinds:
-        tars = {file[: -len(".tar")] for file in kinds["webdataset"]}
-        kinds["parquet"] = [f for f in kinds.get("parquet", []) if f[: -len(".parquet")] not in tars]
-    kinds = {kind: files for kind, files in kinds.items() if files}
-    if len(kinds) != 1:
-        extensions = ", ".join(e for module in known.values() for e in module.EXTENSIONS)
-        what = f"a mix of {', '.join(kinds)}" if kinds else "no file of a known kind"
-        raise CurateError(f"input '{source}' holds {what}; known: {extensions}. Name one format, or a glob")
-    return next(iter(kinds.items()))
-
-
-def _files(source: str) -> list[str]:
-    fs, path = fsspec.core.url_to_fs(source)
-    path = path.rstrip("/")
-    fs.invalidate_cache()
-    try:
-        # Not isdir(): over HTTP, that is whether there are links in the file.
-        found = [path] if fs.info(path)["type"] == "file" else _under(fs, path)
-    except FileNotFoundError:
-        entries = fs.glob(path, detail=True).items() if any(c in path for c in "*?[") else ()
-        found = [f for p, about in entries for f in (_under(fs, p) if about["type"] == "directory" else [p])]
-    return [fs.unstrip_protocol(f) if "://" in source else f for f in sorted(set(found))]
-
-
-def _under(fs: fsspec.AbstractFileSystem, folder: str) -> list[str]:
-    inner = {file: file[len(folder) :].strip("/").split("/") for file in fs.find(folder)}
-    return [file for file, parts in inner.items() if not any(p.startswith((".", "_")) for p in parts)]

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from curate import text_lines
-from curate.csv_rows import Block, Dialect
+from curate.csv_dialect import Dialect
+from curate.csv_rows import Block
 from curate.errors import CurateError
 from curate.inputs import MALFORMED, MOST_COLUMNS, Scan, distinct, endings
 from curate.remarks import Remarks

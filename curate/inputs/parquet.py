@@ -29,6 +29,18 @@ def count(file: str) -> int:
         return int(pq.ParquetFile(handle).metadata.num_rows)
 
 
+def column(file: str, name: str) -> Iterator[pa.Array]:
+    """Values of one column; nothing else is read."""
+    with fsspec.open(file, "rb") as handle:
+        parquet = pq.ParquetFile(handle)
+        names = parquet.schema_arrow.names
+        if name not in names or names.count(name) > 1:
+            yield from (batch[name] for batch in read(file))
+            return
+        for batch in parquet.iter_batches(columns=[name]):
+            yield batch[name]
+
+
 def read(file: str, start: int = 0, batch_rows: int = 10_000) -> Iterator[pa.RecordBatch]:
     """Batches from row `start` on; image bytes and other nested columns stay as they are."""
     skip = start

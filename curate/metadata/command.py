@@ -19,13 +19,13 @@ from rich.table import Table
 
 from curate import __version__
 from curate.errors import CurateError, reworded
+from curate.input_files import content
 from curate.metaclip.matching import unmatchable_ids
 from curate.metadata import describe
 from curate.metadata.build import Built, build
 from curate.metadata.corpus_text import TextFile, expand, find, tokenizer
 from curate.metadata.rules import Rules
 from curate.metadata.wordnet import WORDNET, names
-from curate.source import ends
 from curate.terminal import out
 
 LANGUAGE = "{language}"
@@ -142,7 +142,7 @@ def _about(job: Job, built: Built, cut: str | None) -> dict[str, Any]:
 
 def _file(path: str) -> dict[str, Any]:
     fs, place = fsspec.core.url_to_fs(path)
-    return {"path": path, "bytes": fs.size(place), "sha256_of_ends": ends(path)}
+    return {"path": path, "bytes": fs.size(place), "sha256_of_ends": content(path)}
 
 
 def _make_folder(to: str) -> None:

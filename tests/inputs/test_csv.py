@@ -10,17 +10,17 @@ import pyarrow as pa
 import pytest
 from broken_tables import Written, table
 
-from curate import csv_rows, text_lines
+from curate import csv_dialect, csv_rows, text_lines
 from curate.errors import CurateError
 from curate.inputs import csv
 
 
 @pytest.fixture
 def rows(tmp_path):
-    def parse(data: bytes | str, name: str = "x.csv") -> list[tuple]:
+    def parse(data: bytes | str, name: str = "x.csv", batch_rows: int = 3) -> list[tuple]:
         file = tmp_path / name
         file.write_bytes(data if isinstance(data, bytes) else data.encode())
-        batches = list(csv.read(str(file), batch_rows=3))
+        batches = list(csv.read(str(file), batch_rows=batch_rows))
         found = pa.Table.from_batches(batches).to_pylist() if batches else []
         assert csv.count(str(file)) == len(found)
         assert all(batch.schema == csv.schema(str(file)) for batch in batches)
@@ -85,7 +85,7 @@ def test_a_caption_of_megabytes(rows):
 def test_a_stray_quote_swallows_a_bounded_number_of_lines(rows):
     lines = [f"u{i},t{i}" for i in range(3 * csv_rows.MOST_LINES)]
     lines[5] = 'u5,"t5'
-    found = rows("url,text\n" + "\n".join(lines))
+    found = rows("url,text\n" + "\n".join(lines), batch_rows=1000)
     assert [row[0] for row in found] == [f"u{i}" for i in range(len(lines))]
     assert found[5] == ("u5", '"t5', None)
 
@@ -187,8 +187,8 @@ def test_more_columns_than_a_table_has(tmp_path):
 def test_work_grows_with_the_lines_alone(tmp_path, line, monkeypatch):
     """A line that opens a quote looks at few lines for its end, whatever these hold."""
     looks: list[str] = []
-    closing = csv_rows._closing
-    monkeypatch.setattr(csv_rows, "_closing", lambda *given: (looks.append(""), closing(*given))[1])
+    closing = csv_dialect.closing
+    monkeypatch.setattr(csv_dialect, "closing", lambda *given: (looks.append(""), closing(*given))[1])
     (tmp_path / "x.csv").write_text("url,text\n" + f"{line}\n" * 3000)
     assert csv.scan(str(tmp_path / "x.csv")).rows >= 1500
     assert len(looks) < 5 * 3000

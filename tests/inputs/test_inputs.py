@@ -21,7 +21,8 @@ from PIL import Image
 
 from curate import inputs
 from curate.errors import CurateError
-from curate.inputs import distinct, find, opened
+from curate.input_listing import find
+from curate.inputs import distinct, opened
 
 ROWS = [
     {

@@ -19,8 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from curate import inputs, tar_groups, tar_samples
+from curate import tar_groups, tar_samples
 from curate.errors import CurateError
+from curate.input_listing import find
 from curate.inputs import webdataset
 
 
@@ -348,7 +349,7 @@ def test_a_compressed_tar(ending, tmp_path):
         *((f"{i}.{e}", d) for i in range(5) for e, d in (("jpg", jpeg(i + 1)), ("txt", f"{i}"), ("cls", f"{i}")))
     )
     file.write_bytes(pack(whole))
-    assert inputs.find(str(file))[0] == "webdataset"
+    assert find(str(file))[0] == "webdataset"
     found = pa.Table.from_batches(webdataset.read(str(file), batch_rows=2)).to_pylist()
     assert [(r["text"], r["image:bytes"]) for r in found] == [(str(i), jpeg(i + 1)) for i in range(5)]
     assert [[m["bytes"] for m in r["image:members"]] for r in found] == [[str(i).encode()] for i in range(5)]
