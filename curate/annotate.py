@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.ahead import Ahead, Chunk, Fault
+from curate.arrow_columns import as_array, flat
 from curate.cluster import feeding_threads
 from curate.errors import CurateError
 from curate.images import ImageReader
@@ -19,14 +20,11 @@ from curate.op import Op, Rows, Score, op_name
 from curate.op_fault import OP_MISTAKES, OpFault
 from curate.progress import console
 from curate.remarks import Remarks
-from curate.suspects import Suspects
+from curate.suspects import DEADLY, Suspects
 from curate.user_code import said
 from curate.view import View
 
 SKIPPED = "skipped"
-
-#: Status of a row whose image or caption killed the process that worked on it.
-DEADLY = "killed_its_worker"
 
 #: So many rows in a row that all fail are no bad rows: something is wrong with the worker (a lost GPU, a full disk).
 ALL_FAILED = 8
@@ -356,24 +354,3 @@ def _merged(planned: Planned, todo: np.ndarray, part: pa.Table | None, made: _Ma
 def _choose(mine: np.ndarray, new: pa.Array, old: pa.Array) -> pa.Array:
     index = np.where(mine, np.arange(len(mine)), len(mine) + np.arange(len(mine)))
     return pa.concat_arrays([new, old]).take(pa.array(index))
-
-
-def flat(column: pa.ChunkedArray) -> pa.Array:
-    """One contiguous array."""
-    joined = column.combine_chunks()
-    return pa.concat_arrays(joined.chunks) if isinstance(joined, pa.ChunkedArray) else joined
-
-
-def as_array(values: Any, kind: pa.DataType) -> pa.Array:
-    """What an op returned, as an Arrow array of the declared type; NaN is null."""
-    if isinstance(values, pa.ChunkedArray):
-        values = flat(values)
-    if isinstance(values, np.ndarray) and values.ndim == 2:
-        numbers = pa.array(np.ascontiguousarray(values).ravel(), kind.value_type)
-        offsets = pa.array(np.arange(len(values) + 1) * values.shape[1], pa.int32())
-        values = pa.ListArray.from_arrays(offsets, numbers)
-    if not isinstance(values, pa.Array):
-        return pa.array(values, kind, from_pandas=True)
-    if pa.types.is_floating(values.type):
-        values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
-    return values if values.type == kind else values.cast(kind)

@@ -16,7 +16,6 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 
-from curate.annotate import DEADLY
 from curate.cluster import Cluster
 from curate.image_columns import IMAGE_FIELDS
 from curate.images import TARS, ImageReader
@@ -24,7 +23,7 @@ from curate.part_file import hashed
 from curate.picture import Resize, ResizeOptions
 from curate.record import sample_key
 from curate.store import identity, shard_name
-from curate.suspects import Suspects
+from curate.suspects import DEADLY, Suspects
 from curate.tar import TarFile
 from curate.view import View
 from curate.web.fetch import FetchOptions, fetch

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from curate.annotate import flat
+from curate.arrow_columns import flat
 from curate.near.forest import components, spanning_forest
 from curate.op import op_name
 from curate.op_fault import OpFault

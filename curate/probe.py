@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from curate.ahead import Chunk
-from curate.annotate import Planned, _Made, flat
+from curate.annotate import Planned, _Made
+from curate.arrow_columns import flat
 from curate.cluster import feeding_threads
 from curate.decoded import attempt
 from curate.errors import CurateError

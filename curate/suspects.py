@@ -6,6 +6,9 @@ import numpy as np
 
 from curate.store import Store
 
+#: Status of a row whose image or caption killed the process that worked on it.
+DEADLY = "killed_its_worker"
+
 #: A row is blamed when its worker died so often while the row was worked on alone: once may be a kill from outside.
 KILLS = 2
 

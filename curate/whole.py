@@ -22,7 +22,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.annotate import SKIPPED, checked, flat, status_column, status_words
+from curate.annotate import SKIPPED, checked, status_column, status_words
+from curate.arrow_columns import flat
 from curate.cluster import Cluster
 from curate.op import Counted, Grouped, Rows, op_name
 from curate.op_fault import OpFault

@@ -15,7 +15,7 @@ from conftest import HERE, column, picture
 from pydantic import Field
 
 from curate import decoded
-from curate.annotate import as_array
+from curate.arrow_columns import as_array
 from curate.errors import CurateError
 from curate.filter import Filter
 from curate.op import Rows, Score, load

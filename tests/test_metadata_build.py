@@ -18,7 +18,7 @@ import zstandard
 
 from curate.cli import app
 from curate.errors import CurateError
-from curate.metadata import load
+from curate.metaclip.entry_list import load
 from curate.metadata.build import build
 from curate.metadata.command import make_metadata
 from curate.metadata.corpus_text import find

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from curate.errors import CurateError
-from curate.vectors import close_pairs, earlier_max, nearest, normalised, read_vectors, unit_rows
+from curate.near.vector_pairs import close_pairs, earlier_max, nearest
+from curate.vectors import normalised, read_vectors, unit_rows
 
 
 def angles(*degrees):

@@ -11,9 +11,10 @@ from pydantic import Field
 
 from curate.errors import CurateError
 from curate.made_by import refuse_older
+from curate.near.vector_pairs import nearest
 from curate.op import Counted, Rows
 from curate.string_hash import hash_strings
-from curate.vectors import lengths, nearest, read_vectors
+from curate.vectors import lengths, read_vectors
 
 
 class Clusters(Counted):

@@ -16,10 +16,11 @@ from curate.errors import CurateError, unknown
 from curate.made_by import refuse_older
 from curate.near import evaluation_set
 from curate.near.hamming import nearest_hash
+from curate.near.vector_pairs import nearest
 from curate.near.wide_hamming import BITS as WIDE
 from curate.near.wide_hamming import nearest_wide
 from curate.op import Rows, Score, load, op_name
-from curate.vectors import nearest, read_vectors
+from curate.vectors import read_vectors
 
 #: Evaluation images in the report, those with the most rows near them.
 MOST_MET = 1000

@@ -20,8 +20,8 @@ import numpy as np
 
 from curate.errors import CurateError
 from curate.file_hash import file_sha256
+from curate.metaclip.entry_list import build_small, load
 from curate.metaclip.matching import unmatchable_ids
-from curate.metadata import build_small, load
 from curate.store import Folder
 from curate.string_hash import hash_strings
 
@@ -156,7 +156,7 @@ def lists_of(made_by: Mapping[str, Any]) -> EntryLists | None:
 
 @cache
 def _small() -> list[str]:
-    return build_small(words=50_000, capitalised=True, wordnet=None)
+    return build_small(words=50_000, capitalised=True)
 
 
 def _is_folder(path: str) -> bool:

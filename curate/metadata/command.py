@@ -20,8 +20,8 @@ from rich.table import Table
 from curate import __version__
 from curate.errors import CurateError, reworded
 from curate.input_files import content
+from curate.metaclip.entry_list import describe
 from curate.metaclip.matching import unmatchable_ids
-from curate.metadata import describe
 from curate.metadata.build import Built, build
 from curate.metadata.corpus_text import TextFile, expand, find, tokenizer
 from curate.metadata.rules import Rules

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import xxhash
 from PIL import Image
 
-from curate.annotate import as_array
+from curate.arrow_columns import as_array
 from curate.decoded import attempt
 from curate.errors import CurateError, unknown
 from curate.image_kind import EXTENSIONS

@@ -5,7 +5,7 @@ import pytest
 from conftest import HERE, column
 from PIL import Image
 
-from curate.annotate import as_array
+from curate.arrow_columns import as_array
 from curate.dedupe.decontaminate import Decontaminate
 from curate.errors import CurateError
 from curate.op import Rows, Score, load

@@ -1,6 +1,6 @@
 """Trains the heads of lite0-minilm: two linear maps between frozen towers, with a contrastive loss.
 
-    python -m curate.encoder.train POOL.parquet --images DIR --out heads.safetensors --seed 0
+    python tools/lite0_minilm/train.py POOL.parquet --images DIR --out heads.safetensors --seed 0
 
 POOL has the columns file, caption, source, licence; `lang` and `extra` are used where they exist. Besides the pool it
 trains on scenes drawn by the generator of the demo pool (`curate.demo.scenes`).
@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
+from pairs import IMAGE_WIDTH, LICENCES, TEXT_WIDTH, Features, Pair, features, gather, usable
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
@@ -26,7 +27,6 @@ from torch.nn import functional
 from curate.demo import captions, scenes, shapes
 from curate.demo.scenes import Scene
 from curate.encoder import lite
-from curate.encoder.pairs import IMAGE_WIDTH, LICENCES, TEXT_WIDTH, Features, Pair, features, gather, usable
 
 _BATCH = 512
 _EPOCH_STEPS = 20
@@ -256,7 +256,7 @@ def measure_drawn(heads: Heads, count: int, seed: str) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="curate.encoder.train", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="train.py", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("pool", type=Path)
     parser.add_argument("--images", type=Path, required=True, help="folder that the column `file` is relative to")
     parser.add_argument("--out", type=Path, default=lite.HEADS)
