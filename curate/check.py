@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
+import pyarrow as pa
 from rich.markup import escape
 
 from curate.download import COLUMNS as IMAGE_COLUMNS
 from curate.errors import CurateError, findings_of, unknown
 from curate.filter import Filter
+from curate.image_columns import IMAGE_FIELDS
 from curate.op import op_name
 from curate.place_check import folder_fault, op_faults
 from curate.progress import console
 from curate.read_options import ReadOptions
-from curate.select import check_columns
+from curate.select import check_columns, types_of
 from curate.source import open_source
 from curate.steps import Pipeline, Step, needed_ops
 from curate.store import Store
 from curate.view import View
 from curate.weak_scores import in_pipeline
 from curate.write import WriteOptions
+
+_IMAGE_TYPES = {name: IMAGE_FIELDS.get(name) for name in IMAGE_COLUMNS}
 
 
 def check(pipeline: Pipeline, where: str, known_steps: int | None = None, elsewhere: bool = False) -> list[str]:
@@ -48,10 +53,10 @@ def check(pipeline: Pipeline, where: str, known_steps: int | None = None, elsewh
             continue
         if step.verb == "download":
             images = True
-            columns = None if columns is None else columns | set(IMAGE_COLUMNS)
+            columns = None if columns is None else columns | _IMAGE_TYPES
         faults += _step_faults(step, place, columns, images)
         if columns is not None:
-            columns |= {name for op in needed_ops(step, columns) for name in op.makes()}
+            columns |= {name: kind for op in needed_ops(step, set(columns)) for name, kind in op.makes().items()}
         if isinstance(step.do, WriteOptions) and step.do.to and not elsewhere:
             faults += filter(None, [folder_fault(step.do.to, f"{place}: to")])
     for line in in_pipeline(pipeline):
@@ -66,25 +71,35 @@ def _cannot_be_seen(pipeline: Pipeline) -> bool:
     return "://" in place or os.path.isabs(place)
 
 
-def _columns_at_start(pipeline: Pipeline) -> tuple[set[str], bool]:
-    """The columns before the second step, and whether there are images."""
+def _columns_at_start(pipeline: Pipeline) -> tuple[dict[str, Any], bool]:
+    """The columns before the second step with their types where these are known, and whether there are images."""
     first = pipeline.steps[0]
     if not isinstance(first.do, ReadOptions):
         view = View.of(Store(pipeline.root))
-        return set(view.columns), view.images is not None
+        return types_of(view, view.columns) or dict.fromkeys(view.columns), view.images is not None
     source = open_source(first.do)
-    columns = {"uid", "url", "text", *source.mapping, *source.fields}
+    columns = dict.fromkeys([*source.mapping, *source.fields]) | _types_of_input(source.schemas)
+    columns |= dict.fromkeys(("uid", "url", "text"), pa.string())
     images = source.has_images or source.format == "webdataset"
-    return columns | (set(IMAGE_COLUMNS) if images else set()), images
+    return columns | (_IMAGE_TYPES if images else {}), images
 
 
-def _step_faults(step: Step, place: str, columns: set[str] | None, images: bool) -> list[str]:
+def _types_of_input(schemas: list[pa.Schema]) -> dict[str, Any]:
+    """The types of columns that have one in all files, and stay as they are when they are read."""
+    types: dict[str, set[pa.DataType]] = {}
+    for field in (field for schema in schemas for field in schema):
+        types.setdefault(field.name, set()).add(field.type)
+    one = {name: next(iter(kinds)) for name, kinds in types.items() if len(kinds) == 1}
+    return {name: kind for name, kind in one.items() if not pa.types.is_nested(kind) and not pa.types.is_null(kind)}
+
+
+def _step_faults(step: Step, place: str, columns: dict[str, Any] | None, images: bool) -> list[str]:
     """What one step lacks; columns: those before it, None when they are not known."""
     if step.verb == "write" and not images:
         return [f"{place}: there are no images to write: download comes first"]
     faults: list[str] = []
     have = columns
-    for op in needed_ops(step, columns if columns is not None else set()):
+    for op in needed_ops(step, set(columns or ())):
         wrong = op_faults(op)
         faults += [f"{place}: {fault}" for fault in wrong]
         if wrong and have is None:
@@ -94,7 +109,7 @@ def _step_faults(step: Step, place: str, columns: set[str] | None, images: bool)
                 faults.append(f"{place}: {op_name(type(op))} reads images: download comes first")
             elif name != "image" and have is not None and name not in have:
                 faults.append(str(unknown("column", name, have, f"{place}: {op_name(type(op))} reads it")))
-        have = None if have is None else have | set(op.makes())
+        have = None if have is None else have | op.makes()
     if have is None:
         return faults
     try:

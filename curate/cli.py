@@ -211,27 +211,33 @@ def filter_command(
     ] = None,
     name: Annotated[Optional[str], typer.Option(help="Name of the keep table; default: the recipe's.")] = None,
     after: Annotated[Optional[str], typer.Option(help="Start from the rows of this keep table; `none`: all.")] = None,
-    output: Annotated[Optional[str], typer.Option(help="Write a DataComp subset file (.npy).")] = None,
+    output: Annotated[
+        Optional[str], typer.Option(help="Write what stays: .npy (a DataComp subset file), .parquet, .csv or .txt.")
+    ] = None,
 ) -> None:
     """Keep rows by their columns: prints what stays and why the rest goes, writes a keep table. No Ray."""
     from curate.filter import load_filter
     from curate.remarks import say
-    from curate.select import funnel, read_remarks, select
+    from curate.select import funnel, nothing_left, read_remarks, select
     from curate.show import print_funnel
     from curate.store import Store
+    from curate.subset import check_ending, write_kept
     from curate.view import View
     from curate.weak_scores import in_store
-    from curate.write import subset_rows, write_subset
 
     rule = load_filter(_with_options(recipe, where, top, name))
+    if output:
+        check_ending(output)
     opened = Store(store)
     if after is None:
         # The image ops' null scores would otherwise hide why a row has no image.
         after = "download" if "keep_download" in opened.manifest()["current"] else "none"
     view = View.of(opened, None if after == "none" else f"keep_{after.removeprefix('keep_')}")
     began = time.monotonic()
-    view, _ = select(view, rule)
+    view, counts = select(view, rule)
     print_funnel(funnel(opened.manifest(), view.keep), {})
+    if nothing := nothing_left(counts, rule.name, store):
+        console.say(nothing)
     for table, remarks in read_remarks(view, rule):
         say(table, remarks)
     for step, line in in_store(opened.manifest()):
@@ -239,14 +245,7 @@ def filter_command(
             out.say(line)
     out.say(f"keep table: {rule.name}   (curate write {store} --keep {rule.name} --to DIR)")
     if output:
-        import pyarrow.compute as pc
-
-        rows = []
-        for shard in sorted(opened.shard_rows()):
-            kept = opened.read_part(str(view.keep), shard, ["kept"])["kept"]
-            uids = opened.read_part("records", shard, ["uid"])["uid"]
-            rows.append(subset_rows(uids.filter(pc.fill_null(kept, False)).to_pylist()))
-        out.say(f"{output}: {write_subset(rows, output):,} uids")
+        out.say(f"{output}: {write_kept(view, output):,} uids")
     out.say(f"{time.monotonic() - began:.2f} s")
 
 

@@ -7,6 +7,10 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import ValidationError
 
+#: Names that an error lists; of more, the nearest.
+NAMES_SHOWN = 40
+NAMES_NEAREST = 8
+
 
 class CurateError(Exception):
     """A fault in a command, a config or an input; the CLI prints it without a traceback."""
@@ -42,8 +46,12 @@ def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> Cura
     """
     names = sorted(set(known))
     listing = ", ".join(names) if names else "none"
+    there = "there are"
+    if len(names) > NAMES_SHOWN:
+        close = sorted(difflib.get_close_matches(name, names, n=NAMES_NEAREST, cutoff=0.0))
+        there, listing = f"there are {len(names)}, the nearest", ", ".join(close)
     prefix = f"{where}: " if where else ""
-    return CurateError(f"{prefix}no {kind} '{name}'{nearest(name, names)}; there are: {listing}")
+    return CurateError(f"{prefix}no {kind} '{name}'{nearest(name, names)}; {there}: {listing}")
 
 
 def reworded(error: ValidationError, where: str, fields: Iterable[str]) -> CurateError:

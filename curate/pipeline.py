@@ -23,7 +23,7 @@ from curate.progress import console
 from curate.read import read
 from curate.read_options import ReadOptions
 from curate.scoring import annotate
-from curate.select import funnel, select
+from curate.select import funnel, nothing_left, select
 from curate.steps import NO_IMAGE, VERBS, Pipeline, Step, lacking_ops
 from curate.store import Store
 from curate.view import View
@@ -181,11 +181,11 @@ def _run(pipeline: Pipeline, store: Store, cluster: Cluster) -> dict[str, Any]:
         elif isinstance(step.do, DownloadOptions):
             view = download(view, step.do, cluster)
             view, counts = select(view, NO_IMAGE)
-            _say(counts, "download")
+            _say(counts, "download", store.url)
         elif isinstance(step.do, Filter):
             view = annotate(view, lacking_ops(step.do, set(view.columns)), cluster)
             view, counts = select(view, step.do, step.name)
-            _say(counts, step.name)
+            _say(counts, step.name, store.url)
         elif isinstance(step.do, WriteOptions):
             written = write(view, step.do, cluster)
         else:
@@ -200,6 +200,12 @@ def _run(pipeline: Pipeline, store: Store, cluster: Cluster) -> dict[str, Any]:
     return {"rows": rows, "funnel": funnel(manifest, view.keep), "written": written, "seconds": seconds}
 
 
-def _say(counts: dict[str, Any], name: str) -> None:
+def _say(counts: dict[str, Any], name: str, root: str) -> None:
+    """
+    Raises:
+        CurateError: when no row is left: the steps after it have nothing to do.
+    """
+    if nothing := nothing_left(counts, name, root):
+        raise CurateError(nothing)
     dropped = counts["entered"] - counts["kept"]
     console.print(f"[dim]{name}: {counts['entered']:,} rows in, {dropped:,} dropped, {counts['kept']:,} left")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
@@ -15,7 +16,10 @@ import pyarrow as pa
 from curate.errors import CurateError, nearest
 from curate.filter import Filter, Threshold, decide
 from curate.image_columns import IMAGE_FIELDS
+from curate.op import load, names, op_name
 from curate.remarks import Remarks
+from curate.sql import condition
+from curate.sql_values import ConditionError
 from curate.store import identity
 from curate.threshold import Where, find_threshold
 from curate.view import View
@@ -24,6 +28,9 @@ from curate.view import View
 THREADS = 8
 
 _WORD = pa.dictionary(pa.int32(), pa.string())
+
+#: Reasons in the line that says that nothing is left.
+REASONS_SAID = 5
 
 T = TypeVar("T")
 
@@ -35,23 +42,83 @@ def folder_of(rule: Filter, view: View) -> str:
     return f"keep_{rule.name}-{made_of}"
 
 
-def check_columns(rule: Filter, columns: Iterable[str]) -> None:
+def check_columns(rule: Filter, columns: Iterable[str] | Mapping[str, Any]) -> None:
     """
+    columns: their names, or their names with their polars or Arrow types (None where a type is not known).
+
     Raises:
-        CurateError: when a column that the filter needs is not there: with the command that makes it.
+        CurateError: when a column that the filter needs is not there, with the command that makes it; when a condition
+            compares a text with a number, or is none.
     """
-    have = set(columns)
     for name in rule.needs():
-        if name in have:
-            continue
-        maker = next((op for op in rule.ops if name in op.makes()), None)
-        hint = nearest(name, have)
-        if name in IMAGE_FIELDS:
-            hint = ": download makes it"
-        if maker is not None:
-            spec = maker.spec()["op"]
-            hint = f": {spec} makes it; run `curate score STORE --filter {rule.name}` or add {spec} to an annotate step"
-        raise CurateError(f"filter {rule.name} needs column '{name}', which is not there{hint}")
+        if name not in columns:
+            hint = _hint(rule, name, columns)
+            raise CurateError(f"filter {rule.name} needs column '{name}', which is not there{hint}")
+    if not isinstance(columns, Mapping):
+        return
+    types = {name: _polars_type(columns[name]) for name in rule.needs()}
+    try:
+        for sql in rule.where.values():
+            condition(sql).expression(types)
+    except ConditionError as error:
+        raise CurateError(f"filter {rule.name}: {error}") from error
+    ranked = types.get(rule.top.by) if rule.top else None
+    if rule.top and ranked is not None and ranked != pl.Null and not ranked.is_numeric():
+        raise CurateError(f"filter {rule.name}: top ranks numbers, and '{rule.top.by}' holds {ranked}")
+
+
+def _hint(rule: Filter, name: str, columns: Iterable[str]) -> str:
+    """What makes a column, and how; or what was meant by its name."""
+    if name in IMAGE_FIELDS:
+        return ": download makes it"
+    maker = next((op_name(type(op)) for op in rule.ops if name in op.makes()), None)
+    if maker:
+        return f": {maker} makes it; run `curate score STORE --filter {rule.name}` or add {maker} to an annotate step"
+    if any(name in condition(sql).quoted for sql in rule.where.values()):
+        return f": \"{name}\" in double quotes is a column, a text stands in single quotes: '{name}'"
+    maker = maker_of(name)
+    if maker:
+        return f": {maker} makes it; run `curate score STORE {maker}` or add {maker} to an annotate step"
+    return nearest(name, columns)
+
+
+def maker_of(column: str) -> str | None:
+    """The op that makes a column with its options as they are by default."""
+    for name in names():
+        # An op that needs an option, or a package that is not installed, makes nothing by default.
+        with contextlib.suppress(CurateError, ImportError):
+            if column in load(name).makes():
+                return name
+    return None
+
+
+def _polars_type(kind: Any) -> pl.DataType | None:
+    if kind is None or isinstance(kind, pl.DataType):
+        return kind
+    try:
+        return pl.Series(pl.from_arrow(pa.array([], kind))).dtype
+    except (pa.ArrowException, pl.exceptions.PolarsError, TypeError, ValueError):
+        return None
+
+
+def types_of(view: View, columns: Iterable[str]) -> dict[str, pl.DataType]:
+    """The types of columns, as the first shard has them."""
+    wanted = list(columns)
+    shards = sorted(view.store.shard_rows())
+    return dict(view.frame(shards[0], wanted).schema) if shards and wanted else {}
+
+
+def nothing_left(counts: Mapping[str, Any], name: str, root: str) -> str:
+    """One line when a step kept none of the rows that came in: its reasons, and what to do; empty otherwise."""
+    if counts["kept"] or not counts["entered"]:
+        return ""
+    reasons = list(counts["dropped"].items())
+    said = ", ".join(f"{rows:,} {reason}" for reason, rows in reasons[:REASONS_SAID])
+    more = f", {len(reasons) - REASONS_SAID} other reasons" if len(reasons) > REASONS_SAID else ""
+    return (
+        f"{name} dropped all {counts['entered']:,} rows ({said}{more}): nothing is left; look at them with "
+        f"`curate show {root}`, change the conditions or the input, and run again"
+    )
 
 
 def select(view: View, rule: Filter, step: str = "") -> tuple[View, dict[str, Any]]:
@@ -61,6 +128,7 @@ def select(view: View, rule: Filter, step: str = "") -> tuple[View, dict[str, An
     """
     step = step or rule.name
     check_columns(rule, view.columns)
+    check_columns(rule, types_of(view, rule.needs()) or view.columns)
     rule = rule.model_copy(update={"name": step})
     store, folder = view.store, folder_of(rule, view)
     shards = sorted(store.shard_rows())

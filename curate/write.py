@@ -206,7 +206,6 @@ def write(view: View, options: WriteOptions, cluster: Cluster) -> dict[str, Any]
     same = options.model_dump(exclude={"to", "columns"})
     selection = identity(pool=view.pool(), images=view.state(view.images), columns=made_of, options=same)
     out = Folder(options.to or f"{view.store.url}/shards-{selection}")
-    _claim(out, selection)
     without: dict[str, int] = {}
 
     def sizes() -> Iterator[tuple[int, np.ndarray]]:
@@ -217,6 +216,10 @@ def write(view: View, options: WriteOptions, cluster: Cluster) -> dict[str, Any]
             yield shard, heavy
 
     shards = plan(sizes(), options.samples_per_shard, options.bytes_per_shard)
+    if not shards:
+        lacking = ", ".join(f"{rows:,} {word}" for word, rows in without.items())
+        raise CurateError(f"nothing to write: no row with an image is kept{f' ({lacking})' if lacking else ''}")
+    _claim(out, selection)
     have = out.names()
     todo = [n for n in range(len(shards)) if not {shard_name(n) + end for end in _ENDS} <= have]
     work = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import polars as pl
@@ -14,7 +15,7 @@ from curate.errors import CurateError
 from curate.filter import Filter, Top
 from curate.op import load
 from curate.scoring import annotate
-from curate.select import funnel, preview, select
+from curate.select import check_columns, funnel, nothing_left, preview, select
 from curate.view import View
 
 
@@ -164,3 +165,48 @@ def test_a_row_without_a_value_is_counted_apart(make_store):
     after, counts = select(view, Filter(name="f", where={"short": "words > 2"}))
     assert counts["dropped"] == {"short": 1, "short (no value)": 1}
     assert ledger(after)["reason"].to_list() == [None, "short (no value)", "short"]
+
+
+def test_a_step_that_drops_every_row_is_said_in_one_line(view):
+    _, counts = select(
+        view, Filter(name="none", keep=[{"if": "n > 90", "else": "few"}, {"if": "s > 2", "else": "low"}])
+    )
+    line = nothing_left(counts, "none", "STORE")
+    assert line == (
+        "none dropped all 95 rows (95 few): nothing is left; look at them with `curate show STORE`, change the "
+        "conditions or the input, and run again"
+    )
+    assert nothing_left({"entered": 0, "kept": 0, "dropped": {}}, "none", "STORE") == ""
+    assert nothing_left({"entered": 3, "kept": 1, "dropped": {"few": 2}}, "none", "STORE") == ""
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("text > 3", "text is a text, 3 is a whole number"),
+        ("n", "'n' is a whole number, no condition"),
+        (
+            "characters > 3",
+            "score.words makes it; run `curate score STORE score.words` or add score.words",
+        ),
+        ('text = "en"', "\"en\" in double quotes is a column, a text stands in single quotes: 'en'"),
+        ("original_width > 3", "download makes it"),
+        ("txt = 'a'", r"(did you mean 'text'?)"),
+    ],
+)
+def test_conditions_are_checked_before_any_row_is_read(view, monkeypatch, sql, message):
+    monkeypatch.setattr("curate.select.decide", None)
+    with pytest.raises(CurateError, match=re.escape(message)):
+        select(view, Filter(name="f", where=sql))
+
+
+def test_columns_with_types_are_checked_without_a_store():
+    import pyarrow as pa
+
+    types = {"lang": pa.string(), "words": pa.uint32(), "e": pa.list_(pa.uint32()), "x": None}
+    check_columns(Filter(name="f", where="lang = 'en' AND words > 3 AND ARRAY_LENGTH(e) > 0 AND x > 3"), types)
+    for sql in ("lang > 3", "words", "e > 1", "x > 3 AND words = 'a'"):
+        with pytest.raises(CurateError, match="filter f: "):
+            check_columns(Filter(name="f", where=sql), types)
+    with pytest.raises(CurateError, match="top ranks numbers, and 'lang' holds String"):
+        check_columns(Filter(name="f", top=Top(by="lang", rows=1)), types)
