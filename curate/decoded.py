@@ -8,7 +8,8 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from curate.colour_profile import is_srgb
+from curate.colour_profile import is_srgb, to_srgb
+from curate.cut_files import is_cut
 from curate.jpeg_marks import JpegHead, is_jpeg, jpeg_head
 from curate.picture_file import (
     FINAL,
@@ -21,7 +22,7 @@ from curate.picture_file import (
     opened,
     without_side_chunks,
 )
-from curate.upright import orientation_of, upright
+from curate.upright import orientation_of, turned, upright
 
 #: Version of what `decode` gives. It is part of the identity of every op that reads images: raise it when the pixels of
 #: any file change.
@@ -68,8 +69,7 @@ def decode(data: bytes, *, convert_to_srgb: bool = True, max_working_bytes: int 
     """RGB pixels of a file at its full size, as `curate.upright` makes them of whatever it holds.
 
     JPEG by simplejpeg (libjpeg-turbo), which gives the same pixels as Pillow in 0.6 of the time. What it refuses, and
-    any file that is no JPEG, is Pillow's to open or to name the fault of; a PNG that Pillow refuses is tried without
-    the chunks that do not decide its pixels.
+    any file that is no JPEG, is Pillow's to open or to name the fault of. Damage that img2dataset forgives is forgiven.
 
     Not scaled while it is decoded (libjpeg's n/8): with a short side of twice the model's input, cosines of
     lite0-minilm moved by 0.0028 (median) and 0.0126 (99 %) on 250 real JPEGs brought to 512 px, by 0.0016 and 0.0085
@@ -91,10 +91,10 @@ def decode(data: bytes, *, convert_to_srgb: bool = True, max_working_bytes: int 
     except TooCostly:
         raise
     except Exception:
-        plain = without_side_chunks(data)
-        if plain is None:
+        made = _forgiven(data, convert_to_srgb, max_working_bytes)
+        if made is None:
             raise
-        return _by_pillow(plain, convert_to_srgb, max_working_bytes)
+        return made
 
 
 def attempt(data: bytes) -> tuple[Decoded | None, str]:
@@ -113,6 +113,24 @@ def _by_pillow(data: bytes, convert_to_srgb: bool, max_working_bytes: int) -> De
         # Of other formats Pillow knows it when they are loaded, and has turned a TIFF by then.
         orientation = header_orientation(image, data) if image.format == "PNG" else None
         return Decoded(image=upright(image, convert_to_srgb=convert_to_srgb, orientation=orientation))
+
+
+def _forgiven(data: bytes, convert_to_srgb: bool, max_working_bytes: int) -> Decoded | None:
+    """What img2dataset would store of a damaged file whose end is there: a PNG by its pixels alone, a JPEG or WebP as
+    cv2 decodes it. None where that has no pixels either."""
+    plain = without_side_chunks(data)
+    if plain is not None:
+        return _by_pillow(plain, convert_to_srgb, max_working_bytes)
+    with opened(data, max_working_bytes) as image:
+        if image.format not in ("JPEG", "MPO", "WEBP") or image.mode not in ("L", "RGB") or is_cut(data):
+            return None
+        orientation, profile = orientation_of(image), image.info.get("icc_profile") if convert_to_srgb else None
+    import cv2
+
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if pixels is None:
+        return None
+    return Decoded(image=turned(to_srgb(Image.fromarray(pixels[..., ::-1]), profile), orientation))
 
 
 def _jpeg(data: bytes, head: JpegHead, max_working_bytes: int) -> Decoded | None:

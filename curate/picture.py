@@ -23,7 +23,6 @@ from curate.picture_file import (
     header_orientation,
     opened,
     size_of,
-    without_side_chunks,
 )
 
 STATUS = {
@@ -125,6 +124,8 @@ class Resize:
             return Stored("success", **self._store(body, facts), **facts)
         except (_Stop, TooCostly) as stop:
             return Stored(stop.status, str(stop), **facts)
+        except Image.DecompressionBombError as problem:
+            return Stored("too_many_pixels", _message(problem), **facts)
         except Exception as problem:  # noqa: BLE001 - whatever a file does to a decoder is its status
             return Stored("resize_error", _message(problem), **facts)
 
@@ -253,16 +254,13 @@ def _check_decodes(image: ImageFile.ImageFile, body: bytes) -> None:
     """Read the whole file where its pixels are not needed; a JPEG at an eighth of its size, which is faster."""
     if image.format == "JPEG":
         image.draft(image.mode, (max(1, image.width // 8), max(1, image.height // 8)))
-    try:
+    with contextlib.suppress(Exception):
         image.load()
+        return
+    try:
+        decode(body)  # it forgives what Pillow does not
     except OSError as problem:
         raise _unreadable(problem) from None
-    except Exception:
-        plain = without_side_chunks(body)
-        if plain is None:
-            raise
-        with opened(plain) as again:
-            again.load()
 
 
 def _unreadable(problem: OSError) -> _Stop:

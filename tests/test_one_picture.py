@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import HERE, MakeStore, column
-from picture_files import cmyk_profile, encoded, files, p3_profile, plain_files, scene
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from picture_files import cmyk_profile, encoded, exif, files, on_white, p3_profile, plain_files, scene
 from PIL import Image
 
 from curate.colour_profile import is_srgb
@@ -149,3 +151,70 @@ def test_the_identity_of_an_op_tells_how_images_are_decoded(monkeypatch: pytest.
     monkeypatch.setattr("curate.op.DECODING", 99)
     assert load("score.phash").spec() != before[0]
     assert load("score.words").spec() == before[1]
+
+
+#: Formats that lose nothing, and the modes that they hold.
+MODES = {
+    "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
+    "TIFF": ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "F"),
+    "WEBP": ("RGB", "RGBA"),
+    "BMP": ("1", "L", "P", "RGB"),
+    "PPM": ("1", "L", "RGB"),
+    "GIF": ("1", "L", "P"),
+}
+
+
+def shown(image: Image.Image, turn: int) -> np.ndarray:
+    """What a viewer shows of it, by the formulas, and by EXIF's table of turns."""
+    if image.mode in ("I;16", "F"):
+        levels = np.asarray(image).astype(float)
+        white = 65535 if image.mode == "I;16" else next(w for w in (1, 255, 65535) if levels.max() <= w)
+        pixels = np.rint(levels / white * 255).astype(np.uint8)[..., None].repeat(3, 2)
+    elif image.mode in ("LA", "RGBA"):
+        pixels = np.asarray(on_white(image))
+    elif image.mode == "CMYK":
+        inks = 255 - np.asarray(image).astype(float)
+        pixels = np.rint(inks[..., :3] * inks[..., 3:] / 255).astype(np.uint8)
+    else:
+        pixels = np.asarray(image.convert("RGB"))
+    lying = pixels.swapaxes(0, 1)
+    turns = {2: pixels[:, ::-1], 3: pixels[::-1, ::-1], 4: pixels[::-1]}
+    turns |= {5: lying, 6: lying[:, ::-1], 7: lying[::-1, ::-1], 8: lying[::-1]}
+    return turns.get(turn, pixels)
+
+
+@st.composite
+def pictures(draw: st.DrawFn) -> tuple[Image.Image, str, int]:
+    format = draw(st.sampled_from(sorted(MODES)))
+    mode = draw(st.sampled_from(MODES[format]))
+    width, height = draw(st.integers(1, 40)), draw(st.integers(1, 40))
+    rng = np.random.default_rng(draw(st.integers(0, 1 << 30)))
+    if mode in ("I;16", "F"):
+        values = rng.integers(0, 65536, (height, width))
+        image = Image.fromarray(values.astype(np.uint16) if mode == "I;16" else (values / 65535).astype(np.float32))
+    elif mode == "P":
+        image = Image.fromarray(rng.integers(0, 16, (height, width)).astype(np.uint8), "P")
+        image.putpalette(rng.integers(0, 256, 48).astype(np.uint8).tobytes())
+    elif mode == "1":
+        image = Image.fromarray(rng.integers(0, 2, (height, width)).astype(bool))
+    else:
+        bands = Image.getmodebands(mode)
+        image = Image.merge(
+            mode, [Image.fromarray(rng.integers(0, 256, (height, width)).astype(np.uint8)) for _ in range(bands)]
+        )
+    return image, format, draw(st.integers(1, 8)) if format in ("PNG", "TIFF", "WEBP") else 1
+
+
+@settings(derandomize=True, max_examples=250, deadline=None)
+@given(pictures())
+def test_every_mode_in_every_format_shows_what_it_holds(made: tuple[Image.Image, str, int]) -> None:
+    image, format, turn = made
+    more: dict[str, Any] = {"exif": exif(turn)} if turn > 1 else {}
+    if format == "WEBP":
+        more |= {"lossless": True, "exact": True}
+    data = encoded(image, format, **more)
+    pixels = decode(data).pixels
+    wanted = shown(image, turn)
+    assert pixels.shape == wanted.shape
+    assert np.abs(pixels.astype(int) - wanted).max() <= 1
+    np.testing.assert_array_equal(decode(stored(data, **LOSSLESS)).pixels, pixels)
