@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import signal
 import socket
 from collections import Counter
@@ -55,21 +54,23 @@ def options(**more: Any) -> DownloadOptions:
 def test_a_retry_leaves_the_tars_of_other_shards(make_store: MakeStore, site: str) -> None:
     view = make_store([{"url": f"{site}/ok/a.jpg"}])
     asked = options(retry=["http_404"])
-    folder, records = Path(view.store.path(folder_of(asked))), Path(view.store.path("records"))
-    for shard in ("10000", "100000"):
-        shutil.copy(records / "00000.parquet", records / f"{shard}.parquet")
+    store, images = view.store, folder_of(asked)
+    folder = Path(store.path(images))
+    for shard in (10000, 100000):
+        store.write_part("records", shard, store.read_part("records", 0))
     work = DownloadShard(view, asked, folder_of(asked), 1, asked.retry)
     work(10000)
     work(100000)
     others = ["100000-1.tar", "100001.tar", "10000-notes.tar", "10000.tar.gz", "1000.tar", "210000.tar"]
     for name in others:
         (folder / name).write_bytes(b"")
-    part = pl.read_parquet(folder / "10000.parquet")
-    part.with_columns(status=pl.lit("http_404")).write_parquet(folder / "10000.parquet")
+    part = store.read_part(images, 10000)
+    at = part.column_names.index("status")
+    store.write_part(images, 10000, part.set_column(at, "status", pa.array(["http_404"])))
     work(10000)
     tars = {path.name for path in folder.iterdir() if ".tar" in path.name}
     assert tars == {"10000-1.tar", "100000.tar", *others}
-    assert pl.read_parquet(folder / "10000.parquet")["status"].to_list() == ["success"]
+    assert store.read_part(images, 10000)["status"].to_pylist() == ["success"]
 
 
 def test_names_of_a_shard() -> None:
