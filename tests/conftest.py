@@ -12,6 +12,7 @@ import tarfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,46 @@ Rows = Sequence[dict[str, Any]]
 MakeStore = Callable[..., View]
 
 HERE = Cluster(workers=0)
+
+#: What a quiet machine of two cores takes to start Python with what every command loads.
+USUAL_SECONDS = 1.5
+
+#: Seconds that a test may take on such a machine before it counts as stuck.
+TEST_SECONDS = 300
+
+
+@cache
+def slowness() -> float:
+    """How much slower than usual this machine is now, at least 1; measured once a session, by starting a process."""
+    known = os.environ.get("CURATE_TEST_SLOWNESS")
+    if known:
+        return float(known)
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", "import curate.cli, curate.pipeline"], check=True, capture_output=True)
+    measured = max(1.0, (time.monotonic() - began) / USUAL_SECONDS)
+    # Processes that this one starts, and its sisters of pytest-xdist, need not measure again.
+    os.environ["CURATE_TEST_SLOWNESS"] = f"{measured:.2f}"
+    return measured
+
+
+def patience(seconds: float) -> float:
+    """A time limit for what takes a fraction of it on a quiet machine: as much longer as this machine is slower.
+
+    It tells what is stuck from what is slow, and never how fast something is.
+    """
+    return round(2 * seconds * slowness())
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Before pytest-xdist starts its workers, which inherit it.
+    slowness()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        marker = item.get_closest_marker("timeout")
+        seconds = marker.args[0] if marker and marker.args else TEST_SECONDS
+        item.add_marker(pytest.mark.timeout(patience(seconds)), append=False)
 
 
 def picture(number: int, kind: str = "JPEG", size: tuple[int, int] = (16, 12)) -> bytes:

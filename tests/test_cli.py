@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from conftest import patience
 
 from curate.cluster import Cluster
 from curate.pipeline import load_pipeline, run
@@ -37,7 +38,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def curate(*words: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "curate", *map(str, words)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=100)
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=patience(100))
 
 
 def test_filter_prints_why_and_writes_a_subset(store: Path, tmp_path: Path) -> None:
@@ -124,7 +125,7 @@ def test_usage_errors_show_the_usage() -> None:
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     code = "import curate.cli, curate.show\ndef stop(*a): raise KeyboardInterrupt\ncurate.show.print_library = stop\n"
     command = [sys.executable, "-c", code + "import sys; sys.argv = ['curate', 'list']; curate.cli.main()"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=patience(60))
     assert done.returncode == 130
     assert "the same command goes on from here" in " ".join(done.stderr.split())
 

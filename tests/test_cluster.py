@@ -13,6 +13,7 @@ from typing import ClassVar
 import polars as pl
 import pyarrow as pa
 import pytest
+from conftest import patience
 
 from curate.cluster import Cluster
 from curate.errors import CurateError
@@ -137,7 +138,9 @@ def test_in_this_process_without_ray(tmp_path: Path) -> None:
 
 def test_an_address_where_nobody_listens_is_said_at_once() -> None:
     code = "from curate.cluster import Cluster; Cluster(address='127.0.0.1:1').start()"
-    done = subprocess.run([sys.executable, "-c", code], check=False, timeout=60, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, timeout=patience(60), capture_output=True, text=True
+    )
     assert "no Ray cluster answers at '127.0.0.1:1'" in done.stderr
 
 
@@ -150,7 +153,7 @@ def test_a_cluster_that_is_no_longer_there_is_not_joined(tmp_path: Path) -> None
     note.write_text("127.0.0.1:1")
     try:
         command = [sys.executable, "-c", "from curate.cluster import Cluster; c = Cluster(); c.start(); c.stop()"]
-        subprocess.run(command, check=True, timeout=90, capture_output=True)
+        subprocess.run(command, check=True, timeout=patience(90), capture_output=True)
     finally:
         if before is None:
             note.unlink(missing_ok=True)

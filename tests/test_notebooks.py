@@ -6,6 +6,7 @@ import importlib
 from pathlib import Path
 
 import pytest
+from conftest import patience
 from finished_run import finish
 
 nbformat = importlib.import_module("nbformat")
@@ -16,7 +17,7 @@ NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 
 def execute(path: Path):
     book = nbformat.read(path, as_version=4)
-    client = nbclient.NotebookClient(book, timeout=120, resources={"metadata": {"path": str(path.parent)}})
+    client = nbclient.NotebookClient(book, timeout=patience(120), resources={"metadata": {"path": str(path.parent)}})
     client.execute()
     return book
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
+from conftest import patience
 
 import curate
 from curate.cluster import Cluster
@@ -111,7 +112,7 @@ def test_killed_three_times_and_restarted_ends_with_the_same_bytes(pool: tuple[P
     undisturbed = tmp_path / "undisturbed"
     command = [sys.executable, "-m", "curate", "run", str(job), "--workers", "1", "--set", f"input={pool[0]}", "--set"]
     began = time.monotonic()
-    subprocess.run([*command, f"root={undisturbed}"], check=True, capture_output=True, timeout=200)
+    subprocess.run([*command, f"root={undisturbed}"], check=True, capture_output=True, timeout=patience(200))
     whole = time.monotonic() - began
     killed = tmp_path / "killed"
     moments = random.Random(os.environ.get("CURATE_KILL_SEED", "0"))
@@ -123,7 +124,7 @@ def test_killed_three_times_and_restarted_ends_with_the_same_bytes(pool: tuple[P
         process.wait()
         # Ray's workers outlive the driver by a moment: what they write may come and go while it is counted.
         parts.append(sum(len(files) for _, _, files in os.walk(killed)))
-    subprocess.run([*command, f"root={killed}"], check=True, capture_output=True, timeout=200)
+    subprocess.run([*command, f"root={killed}"], check=True, capture_output=True, timeout=patience(200))
     found = {name: sha for name, sha in digest(killed).items() if not name.endswith(".tmp")}
     assert found == digest(undisturbed), f"parts after each kill: {parts}"
     assert ledger_of(killed).equals(ledger_of(undisturbed))
