@@ -144,7 +144,8 @@ def submit(
 
     if memory:
         memory_size(memory, "--memory")
-    raise typer.Exit(submit_job(pipeline, address, _pairs(set_), workers, memory, follow))
+    # Not typer's Exit: after Ctrl-C the job goes on, and `main` shall not say that it stopped.
+    sys.exit(submit_job(pipeline, address, _pairs(set_), workers, memory, follow))
 
 
 def _changes_store(command: Callable[..., None]) -> Callable[..., None]:
@@ -457,7 +458,7 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - the last net: what comes here is said, not raised
         code = _fault(error)
     if code == STOPPED:
-        console.print("stopped; what is done is kept: the same command goes on from here")
+        console.say("stopped; what is done is kept: the same command goes on from here")
     sys.exit(code)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,20 @@ KEYS = ("name", "about", "set", "memory", "steps")
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
-def load_pipeline(source: str | Path, variables: Mapping[str, str] | None = None, elsewhere: bool = False) -> Pipeline:
-    """A pipeline by name or by its file, with `--set` variables filled in and every step checked.
+@dataclass(frozen=True)
+class Opened:
+    """A pipeline's file, its content, its variables' values, and its steps with these filled in, not yet checked."""
 
-    elsewhere: it will run on other machines: whether its input can be read and its root written is for them to see.
+    path: Path
+    data: dict[str, Any]
+    values: dict[str, Any]
+    steps: list[Any]
 
+
+def open_pipeline(source: str | Path, variables: Mapping[str, str]) -> Opened:
+    """
     Raises:
-        CurateError: for all that can be seen to be wrong before work starts, one line each.
+        CurateError: for a file that is no pipeline, an unknown variable, or one without a value.
     """
     path = Path(source)
     known = library("pipelines")
@@ -55,20 +63,33 @@ def load_pipeline(source: str | Path, variables: Mapping[str, str] | None = None
     for key in data:
         if key not in KEYS:
             raise unknown("key", str(key), KEYS, where)
-    values = _variables(data.get("set") or {}, variables or {}, where)
+    values = _variables(data.get("set") or {}, variables, where)
     steps = _filled(data.get("steps"), values, where)
     if not isinstance(steps, list) or not steps:
         raise CurateError(f"{where}: `steps` must be a list of `- verb: ...`")
+    return Opened(path, data, values, steps)
+
+
+def load_pipeline(source: str | Path, variables: Mapping[str, str] | None = None, elsewhere: bool = False) -> Pipeline:
+    """A pipeline by name or by its file, with `--set` variables filled in and every step checked.
+
+    elsewhere: it will run on other machines: whether its input can be read and its root written is for them to see.
+
+    Raises:
+        CurateError: for all that can be seen to be wrong before work starts, one line each.
+    """
+    opened = open_pipeline(source, variables or {})
+    where, data = opened.path.name, opened.data
     try:
-        name = check_name(str(data.get("name", path.stem)), "pipeline")
+        name = check_name(str(data.get("name", opened.path.stem)), "pipeline")
     except ValueError as error:
         raise CurateError(f"{where}: {error}") from error
     faults: list[str] = []
-    checked = [_step_or_fault(step, f"{where}, step {number}", faults) for number, step in enumerate(steps, 1)]
+    checked = [_step_or_fault(step, f"{where}, step {number}", faults) for number, step in enumerate(opened.steps, 1)]
     pipeline = Pipeline(
         name=name,
         about=str(data.get("about", "")),
-        root=str(values["root"]),
+        root=str(opened.values["root"]),
         memory=memory_size(data["memory"], f"{where}: memory") if data.get("memory") else None,
         steps=tuple(_named([step for step in checked if step is not None])),
     )
