@@ -25,8 +25,9 @@ _LIKE_CAPTIONS = re.compile(r"caption|text|title|alt|descri|sentence|label_?name
 def mapping(names: Iterable[str], given: Mapping[str, str | None]) -> dict[str, str]:
     """Our name to the input's: as given (None for no column), else by the usual names.
 
-    A given name may go on into a struct: `text.en`.
+    A given name may go on into a struct: `text.en`. `image` is no column of the records.
     """
+    given = {ours: theirs for ours, theirs in given.items() if ours != "image"}
     have = [name for name in names if not is_image_column(name) and name != MALFORMED]
     found = {ours: record.find(ours, have, usual) for ours, usual in CANDIDATES.items() if ours not in given}
     chosen = {ours: theirs for ours, theirs in (found | {**given}).items() if theirs}

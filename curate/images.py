@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import BinaryIO
 
 import fsspec
@@ -36,23 +37,31 @@ class ImageReader:
         """
         if self.where["status"][row] != "success":
             return None
-        file = self._file(self.where["tar"][row])
-        file.seek(self.where["offset"][row])
-        data = file.read(self.where["size"][row])
-        if len(data) != self.where["size"][row]:
-            raise self._damaged(row, "is cut off")
-        if hashed(data) != self.where["checksum"][row]:
-            raise self._damaged(row, "is not as it was stored (its checksum differs)")
+        where = {name: self.where[name][row] for name in LOCATION if name != "status"}
+        return self.read(f"the image of row {row}", **where)
+
+    def read(self, what: str, tar: str | None, offset: int, size: int, checksum: int | None) -> builtins.bytes:
+        """Bytes at a place that the images table names: an image, or another file of its sample.
+
+        Raises:
+            CurateError: when they are not as they were stored.
+        """
+        file = self._file(tar)
+        file.seek(offset)
+        data = file.read(size)
+        if len(data) != size:
+            raise self._damaged(what, tar, "is cut off")
+        if hashed(data) != checksum:
+            raise self._damaged(what, tar, "is not as it was stored (its checksum differs)")
         return data
 
-    def _damaged(self, row: int, what: str) -> CurateError:
-        tar = self.where["tar"][row]
+    def _damaged(self, what: str, tar: str | None, how: str) -> CurateError:
         if tar and "/" in tar:
             mend = f"'{tar}' is not as it was read: put the old file back, or read the new one into a new root"
         else:
             part = f"{self.store.url}/{self.store.part(self.folder, self.shard)}"
             mend = f"`curate verify {self.store.url}` lists all; delete {part} and run again: they are fetched anew"
-        return CurateError(f"{self.store.url}: the image of shard {self.shard}, row {row} {what}; {mend}")
+        return CurateError(f"{self.store.url}: {what} of shard {self.shard} {how}; {mend}")
 
     def _file(self, tar: str | None) -> BinaryIO:
         if self._open is None or self._open[0] != tar:

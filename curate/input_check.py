@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def check(source: Source, options: ReadOptions) -> None:
     place = f"input '{options.place}'"
     names = [n for n in source.fields if not is_image_column(n)]
-    for theirs in options.columns.values():
-        if theirs is not None and theirs not in names and theirs.split(".")[0] not in names:
+    for ours, theirs in options.columns.items():
+        if ours != "image" and theirs is not None and theirs not in names and theirs.split(".")[0] not in names:
             raise unknown("column", theirs, names, place)
     if set(names) <= {MALFORMED}:
         raise CurateError(f"{place} holds no rows, or none that {source.format} can read")

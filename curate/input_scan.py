@@ -57,7 +57,7 @@ def scanned(source: Source, cluster: Cluster) -> tuple[Source, Remarks, list[int
             remarks.add(kind, entry["rows"], example, (number, *entry["place"]))
     counts = [found[number]["rows"] for number in numbers]
     _check(source, remarks, sum(counts))
-    source = replace(source, schemas=schemas, complete=True).with_lists()
+    source = replace(source.with_schemas(schemas), complete=True).with_lists()
     return source, remarks, counts if source.caption != "each" else _each(source)
 
 

@@ -16,7 +16,8 @@ class ReadOptions(BaseModel):
     format: auto (by extension), or the name of an input format.
     columns: our name to the input's, e.g. {url: image_link}; found by the usual names where not given. `text:
         en.caption` is a field of a struct; `text: null` says that there are no captions, `uid: null` that uids are to
-        be made.
+        be made. `image: photo` names the column that holds images, as bytes or {bytes, path}, or the paths of image
+        files, which may then lie anywhere; `image: null` takes none.
     caption: of a list of captions the first, a random one, or each in a row of its own.
     seed: of the random caption.
     as_text: columns that are kept as text, where files differ in their types.

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate import captions, record
+from curate import captions, images_in_columns, record
 from curate.columns import is_list, values_of
 from curate.copied_images import CopiedImages
 from curate.errors import CurateError
@@ -70,7 +70,9 @@ class ReadSlice:
         skip = part.skip
         for number in range(part.file, len(self.source.files)):
             first = skip if self.source.caption != "each" else 0
-            for batch in self.source.batches(number, first):
+            for given in self.source.batches(number, first):
+                bare = self.images and f"{IMAGE}status" not in given.schema.names
+                batch = images_in_columns.without(given) if bare else given
                 table = self._records(_named_samples(batch, self.source.names[number]), number, first)
                 first += batch.num_rows
                 if self.source.caption == "each":

@@ -92,6 +92,7 @@ def _remarks(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     """(step, what it changed, left out, cut, guessed or skipped), in the order of the tables."""
     entries = [("read", group) for group in manifest["inputs"]]
     entries += [(name, manifest["tables"][folder]) for name, folder in manifest["current"].items()]
+    entries += [("write", run["written"]) for run in list(manifest["runs"].values())[-1:] if run["written"]]
     lines = [(name, line) for name, e in entries for line in Remarks.from_json(e.get("remarks") or {}).lines()]
     return lines + in_store(manifest)
 

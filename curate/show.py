@@ -74,7 +74,9 @@ def print_store(root: str, step: str = "") -> None:
 
         folder = dataset.keep_folder(step)
         runs = [r for r in manifest["runs"].values() if r["keep"] == folder]
-        print_funnel(funnel(manifest, folder), runs[-1]["written"] if runs and not step else {})
+        written = runs[-1]["written"] if runs and not step else {}
+        print_funnel(funnel(manifest, folder), written)
+        _print_remarks("write", written)
     except CurateError as error:
         if step:
             raise

@@ -12,7 +12,7 @@ from typing import Any
 import fsspec
 import pyarrow as pa
 
-from curate import exact_types, inputs, record
+from curate import exact_types, images_in_columns, inputs, partition_columns, record
 from curate.captions import TEXTS, Choice
 from curate.columns import is_list, kind_of, mapping, renamed, values_of
 from curate.errors import CurateError
@@ -35,6 +35,7 @@ class Source:
     columns: our name to the input's, as given; what is not given is found per file.
     ignored: endings of files beside these, and their number.
     complete: the schemas have what whole files hold.
+    inline: a column of some file holds or names images.
     listed: captions come as lists, in one of the files at least: these are the column `texts`.
     """
 
@@ -51,6 +52,7 @@ class Source:
     ignored: dict[str, int] = field(default_factory=dict)
     complete: bool = False
     listed: bool = False
+    inline: bool = False
 
     @property
     def module(self) -> ModuleType:
@@ -136,7 +138,8 @@ class Source:
         """Whether a column's values in one file are the same as another type."""
         theirs = self.renamed(self.schemas[number].names)[name]
         column = getattr(self.module, "column", None)
-        values = column(self.files[number], theirs) if column else self._column(number, theirs)
+        own = not partition_columns.of_folders(self.schemas[number].field(theirs.split(".")[0]))
+        values = column(self.files[number], theirs) if column and own else self._column(number, theirs)
         try:
             for some in values:
                 exact_types.cast(some, kind)
@@ -148,12 +151,26 @@ class Source:
         return (values_of(batch, theirs) for batch in self.batches(number))
 
     def batches(self, number: int, start: int = 0) -> Iterator[pa.RecordBatch]:
-        """Batches of one file as its format gives them, from row `start` on."""
+        """Batches of one file from row `start` on, with what describes their images and what folders name."""
+        file, name = self.files[number], self.names[number]
+        for batch in self._plain(number, start):
+            yield partition_columns.added(images_in_columns.taken(batch, file, self.columns), name)
+
+    def _plain(self, number: int, start: int) -> Iterator[pa.RecordBatch]:
+        """Batches as the file's format gives them."""
+        options: dict[str, Any] = {"batch_rows": images_in_columns.BATCH_ROWS} if self.inline else {}
         if hasattr(self.module, "scan") and not self.module.DECLARED:
-            typed: Iterator[pa.RecordBatch] = self.module.read(self.files[number], start, types=self.schemas[number])
-            return typed
-        batches: Iterator[pa.RecordBatch] = self.module.read(self.files[number], start)
+            own = [f for f in self.schemas[number] if not (is_image_column(f.name) or partition_columns.of_folders(f))]
+            options["types"] = pa.schema(own)
+        batches: Iterator[pa.RecordBatch] = self.module.read(self.files[number], start, **options)
         return batches
+
+    def with_schemas(self, schemas: Sequence[pa.Schema]) -> Source:
+        """The same with the files' own schemas, and beside them the images and what folders name."""
+        places = zip(schemas, self.files, self.names, strict=True)
+        images = [(images_in_columns.with_images(schema, file, self.columns), name) for schema, file, name in places]
+        inline = any(len(new.names) > len(old.names) for (new, _), old in zip(images, schemas, strict=True))
+        return replace(self, schemas=[partition_columns.with_partitions(*pair) for pair in images], inline=inline)
 
     def for_workers(self) -> Source:
         """What reading needs: the schemas of formats that do not declare them; equal ones are one object, sent once."""
@@ -185,13 +202,14 @@ def open_source(options: ReadOptions) -> Source:
         found.names,
         [int(info.get("size") or 0) for info in about],
         [mark(info) for info in about],
-        on_files(module.schema, found.files),
+        [],
         options.columns,
         options.caption,
         options.seed,
         options.as_text,
         found.ignored,
     )
+    source = source.with_schemas(on_files(module.schema, found.files))
     check(source, options)
     source = source.with_lists()
     if "uid" in source.mapping and "uid" not in options.columns and not _holds_uids(source):

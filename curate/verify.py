@@ -95,7 +95,8 @@ def _of_shards(folder: Folder, about: Mapping[str, Any], names: set[str]) -> tup
     def differs(name: str) -> Callable[[], str | None]:
         return lambda: None if _sha256(folder, name) == listed[name]["sha256"] else "differs"
 
-    extra = sorted(names - set(listed) - {"manifest.json"})
+    # The card may be one of the user's.
+    extra = sorted(names - set(listed) - {"manifest.json", "README.md"})
     files = [File("manifest.json", lambda: _json_fault(folder, "manifest.json"))]
     files += [File(name, differs(name)) for name in sorted(listed)]
     return files, [f"{name}: is not of these shards" for name in extra if not name.startswith(".")]

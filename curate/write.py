@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
@@ -16,16 +15,21 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from curate import __version__
 from curate.cluster import Cluster
-from curate.errors import CurateError, unknown
-from curate.images import ImageReader
+from curate.dataset_card import NAME as CARD
+from curate.dataset_card import is_ours, write_card
+from curate.errors import CurateError
+from curate.images import LOCATION, ImageReader
 from curate.record import UID, sample_key
+from curate.remarks import Remarks, say
+from curate.shard_columns import Column, columns_to_write, encoder, read
 from curate.store import Folder, identity, shard_name
 from curate.tar import TarFile
 from curate.view import View
+from curate.write_survey import LEARNT_FROM, Survey, settled, survey, writable
 
-#: Columns that speak of the store, not of the sample.
-_INTERNAL = {"key", "status", "error_message", "tar", "offset", "size", "checksum", "extension", "malformed"}
-
+NEEDED = f"samples needed to show every column, and loaders look at {LEARNT_FROM}: load_dataset(folder) knows them all"
+#: Extensions under which open_clip's loader looks for images.
+USUAL_EXTENSIONS = frozenset({"jpg", "jpeg", "png", "webp"})
 
 #: Files of one training shard; the last one written says that it is complete.
 _ENDS = (".tar", ".parquet", "_stats.json")
@@ -37,7 +41,10 @@ class WriteOptions(BaseModel):
     to: folder, local or any fsspec URL; by default `shards-<identity>` inside the store.
     samples_per_shard: every shard but the last holds exactly this many, unless bytes_per_shard cuts it earlier.
     bytes_per_shard: most bytes of image files in a shard.
-    columns: columns of the json and parquet; by default all that are not lists.
+    columns: columns of the json and parquet; by default all that the input brought and what curate made of them,
+        except lists (vectors) and the columns of dedupe, which speak of other rows. A column of the input whose name
+        curate has taken is called `<name>_input`.
+    leave_out: columns of those that are not written.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +53,7 @@ class WriteOptions(BaseModel):
     samples_per_shard: int = Field(10_000, ge=1)
     bytes_per_shard: int | None = Field(None, ge=1)
     columns: tuple[str, ...] | None = None
+    leave_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,28 +65,33 @@ class Piece:
     stop: int
 
 
-def writable(view: View, shard: int) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
-    """Rows that are in and have an image, the sizes of these, and how many lack one, by status."""
-    assert view.images is not None
-    about = view.store.read_part(view.images, shard, ["status", "size"])
-    status = np.asarray(about["status"].to_pylist(), object)
-    kept = view.kept(shard)
-    inside = np.ones(len(status), bool) if kept is None else kept
-    rows = np.flatnonzero(inside & (status == "success"))
-    words, counts = np.unique(status[inside & (status != "success")].astype(str), return_counts=True)
-    sizes = about["size"].fill_null(0).to_numpy()[rows]
-    return rows, sizes, dict(zip(words.tolist(), counts.tolist(), strict=True))
+def in_order(sizes: dict[int, np.ndarray], first: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Runs of samples, as (shard, start, sizes): those of `first`, (shard, place), then the rest as the store has it.
+
+    >>> [(shard, start, len(run)) for shard, start, run in in_order({0: np.ones(5), 1: np.ones(2)}, [(0, 3)])]
+    [(0, 3, 1), (0, 0, 3), (0, 4, 1), (1, 0, 2)]
+    """
+    for shard, place in first:
+        yield shard, place, sizes[shard][place : place + 1]
+    for shard, heavy in sizes.items():
+        start = 0
+        for place in sorted(p for s, p in first if s == shard):
+            yield shard, start, heavy[start:place]
+            start = place + 1
+        yield shard, start, heavy[start:]
 
 
-def plan(sizes: Iterator[tuple[int, np.ndarray]], samples: int, most_bytes: int | None) -> list[list[Piece]]:
-    """Which samples go into which shard, in the order of the store.
+def plan(
+    sizes: Iterable[tuple[int, np.ndarray]], samples: int, most_bytes: int | None, first: Sequence[tuple[int, int]] = ()
+) -> list[list[Piece]]:
+    """Which samples go into which shard, in the order of the store behind those of `first`, (shard, place).
 
     >>> plan(iter([(0, np.array([5, 5, 5])), (1, np.array([5]))]), 2, None)
     [[Piece(shard=0, start=0, stop=2)], [Piece(shard=0, start=2, stop=3), Piece(shard=1, start=0, stop=1)]]
     """
     shards: list[list[Piece]] = []
     count = weight = 0
-    for shard, heavy in sizes:
+    for shard, start, heavy in in_order(dict(sizes), first):
         ends = np.cumsum(heavy)
         at = 0
         while at < len(heavy):
@@ -91,7 +104,7 @@ def plan(sizes: Iterator[tuple[int, np.ndarray]], samples: int, most_bytes: int 
             if take:
                 if not count:
                     shards.append([])
-                shards[-1].append(Piece(shard, at, at + take))
+                shards[-1].append(Piece(shard, start + at, start + at + take))
                 at, count, weight = at + take, count + take, weight + int(ends[at + take - 1]) - before
             full = count >= samples or (most_bytes is not None and at < len(heavy))
             if full:
@@ -118,7 +131,7 @@ class WriteShard:
     view: View
     to: str
     plan: list[list[Piece]]
-    columns: list[str]
+    columns: list[Column]
     samples_per_shard: int
 
     def __call__(self, number: int) -> dict[str, Any]:
@@ -131,7 +144,7 @@ class WriteShard:
             count = 0
             for piece in self.plan[number]:
                 rows = writable(self.view, piece.shard)[0][piece.start : piece.stop]
-                table = self.view.read(piece.shard, self.columns).take(pa.array(rows))
+                table = read(self.view, piece.shard, self.columns).take(pa.array(rows))
                 keys = [sample_key(number, count + i, self.samples_per_shard) for i in range(len(rows))]
                 table = table.add_column(0, "key", pa.array(keys, pa.string()))
                 self._samples(tar, table, piece.shard, rows)
@@ -151,73 +164,52 @@ class WriteShard:
 
     def _samples(self, tar: TarFile, table: pa.Table, shard: int, rows: np.ndarray) -> None:
         assert self.view.images is not None
+        images = self.view.store.read_part(self.view.images, shard)
+        extensions = images["extension"].to_pylist()
+        members = images["members"].to_pylist() if "members" in images.column_names else None
         reader = ImageReader(self.view.store, self.view.images, shard)
-        extensions = self.view.store.read_part(self.view.images, shard, ["extension"])["extension"].to_pylist()
+        encoders = {f.name: encode for f in table.schema if (encode := encoder(f.type)) is not None}
         for row, sample in zip(rows.tolist(), table.to_pylist(), strict=True):
             image = reader.bytes(row)
             assert image is not None
             text = (sample.get("text") or "").encode("utf-8", "replace")
-            # Strict readers refuse the NaN that Python would write.
-            plain = {n: None if isinstance(v, float) and not math.isfinite(v) else v for n, v in sample.items()}
-            about = json.dumps(plain, ensure_ascii=False, default=str, allow_nan=False).encode("utf-8", "replace")
+            plain = {n: encoders[n](v) if n in encoders else v for n, v in sample.items()}
+            about = json.dumps(plain, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
             tar.add(f"{sample['key']}.{extensions[row]}", image)
             tar.add(f"{sample['key']}.txt", text)
             tar.add(f"{sample['key']}.json", about)
+            for member in (members[row] if members else None) or ():
+                name = member["name"]
+                place = {n: member[n] for n in LOCATION if n != "status"}
+                free = f"input.{name}" if name in (extensions[row], "txt", "json") else name
+                tar.add(f"{sample['key']}.{free}", reader.read(f"'{name}' of row {row}", **place))
         reader.close()
-
-
-def columns_to_write(view: View, options: WriteOptions) -> list[str]:
-    """Columns of the json and parquet, in an order that does not depend on when they were made."""
-    if options.columns is not None:
-        for name in options.columns:
-            if name not in view.columns:
-                raise unknown("column", name, view.columns, view.store.url)
-        # Every sample has a key of its own, which one that came with the input must not replace.
-        return [n for n in dict.fromkeys(("uid", "url", "text", *options.columns)) if n != "key"]
-    shard = min(view.store.shard_rows())
-    chosen = {"uid", "url", "text"}
-    for folder in set(view.columns.values()):
-        for field in view.store.read_part(folder, shard).schema:
-            name = field.name
-            ours = view.columns.get(name) == folder and name not in _INTERNAL and not name.endswith("_status")
-            if ours and not pa.types.is_nested(field.type) and not _is_bytes(field.type):
-                chosen.add(name)
-    rest = sorted(chosen - {"uid", "url", "text"})
-    return ["uid", "url", "text", *rest]
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 
 def write(view: View, options: WriteOptions, cluster: Cluster) -> dict[str, Any]:
     """Write what is in as training shards; what an earlier run of the same selection wrote is left as it is.
 
-    Returns {"to", "samples", "shards", "bytes", "without_image": {status: rows}}.
+    Returns {"to", "samples", "shards", "bytes", "without_image": {status: rows}, "remarks"}.
 
     Raises:
         CurateError: when there are no images, or `to` holds another selection.
     """
     if view.images is None:
         raise CurateError("nothing to write: the store has no images (a pipeline without download writes --output)")
-    columns = columns_to_write(view, options)
+    remarks = Remarks()
+    columns = columns_to_write(view, options.columns, options.leave_out, remarks)
     # The tables, not only their names: a new threshold or model is another selection.
-    made_of = view.states(columns)
-    same = options.model_dump(exclude={"to", "columns"})
-    selection = identity(pool=view.pool(), images=view.state(view.images), columns=made_of, options=same)
+    states = {folder: view.state(folder) for folder in {column.folder for column in columns}}
+    made_of = {column.name: states[column.folder] for column in columns}
+    same = options.model_dump(exclude={"to", "columns", "leave_out"})
+    selection = identity(pool=view.pool(), images=view.state(view.images), columns=made_of, options=same, version=2)
     out = Folder(options.to or f"{view.store.url}/shards-{selection}")
-    without: dict[str, int] = {}
-
-    def sizes() -> Iterator[tuple[int, np.ndarray]]:
-        for shard in sorted(view.store.shard_rows()):
-            _, heavy, lacking = writable(view, shard)
-            for word, rows in lacking.items():
-                without[word] = without.get(word, 0) + rows
-            yield shard, heavy
-
-    shards = plan(sizes(), options.samples_per_shard, options.bytes_per_shard)
+    found = survey(view, columns)
+    columns = settled(columns, found, options.columns is None, remarks)
+    _say_what_loaders_miss(found, remarks)
+    shards = plan(found.sizes.items(), options.samples_per_shard, options.bytes_per_shard, found.first)
     if not shards:
-        lacking = ", ".join(f"{rows:,} {word}" for word, rows in without.items())
+        lacking = ", ".join(f"{rows:,} {word}" for word, rows in found.without.items())
         raise CurateError(f"nothing to write: no row with an image is kept{f' ({lacking})' if lacking else ''}")
     _claim(out, selection)
     have = out.names()
@@ -232,7 +224,30 @@ def write(view: View, options: WriteOptions, cluster: Cluster) -> dict[str, Any]
     samples = {n: sum(p.stop - p.start for p in pieces) for n, pieces in enumerate(shards)}
     for _ in cluster.each("write", WriteShard, work, todo, samples):
         pass
-    return _finish(out, selection, made_of, samples) | {"without_image": without}
+    say("write", remarks)
+    write_card(out, sum(samples.values()), len(samples), columns, found)
+    done = _finish(out, selection, {c.name: made_of[c.name] for c in columns}, samples)
+    return done | {"without_image": dict(found.without), "remarks": remarks.to_json()}
+
+
+def _say_what_loaders_miss(found: Survey, remarks: Remarks) -> None:
+    unusual = {e: n for e, n in sorted(found.extensions.items()) if e not in USUAL_EXTENSIONS}
+    if unusual:
+        names = ", ".join(f"{extension}: {rows:,}" for extension, rows in unusual.items())
+        remarks.add(
+            "samples whose image is none of jpg, jpeg, png, webp: open_clip skips them", sum(unusual.values()), names
+        )
+    if len(found.extensions) > 1:
+        names = ", ".join(f"{extension}: {rows:,}" for extension, rows in sorted(found.extensions.items()))
+        remarks.add(
+            'kinds of images: load_dataset("webdataset") wants one, load_dataset(folder) takes all',
+            len(found.extensions),
+            names,
+        )
+    if found.first:
+        remarks.add("samples brought to the front: loaders learn the columns from the first ones", len(found.first))
+    if len(found.first) > LEARNT_FROM:
+        remarks.add(NEEDED, len(found.first))
 
 
 def _claim(out: Folder, selection: str) -> None:
@@ -269,7 +284,8 @@ def _finish(out: Folder, selection: str, made_of: dict[str, str], samples: dict[
     for number in samples:
         files |= json.loads(out.read_bytes(f"{shard_name(number)}_stats.json"))["files"]
         files |= _facts(out, f"{shard_name(number)}_stats.json")
-    files |= _facts(out, "sizes.json") | _facts(out, "selection.json")
+    for name in ("sizes.json", "selection.json", *([CARD] if is_ours(out) else [])):
+        files |= _facts(out, name)
     total = sum(samples.values())
     about = {
         "curate": __version__,

@@ -169,7 +169,7 @@ def test_a_tar_with_such_columns(make_store: MakeStore) -> None:
     rows = [{"image:status": "mine", "image:x": i} for i in range(2)]
     view = make_store(rows, images=[picture(1), None])
     images = view.store.read_part(view.images or "", 0)
-    assert images.column_names == ["uid", *IMAGE_FIELDS, "members"]
+    assert images.column_names == [*IMAGE_FIELDS, "members"]
     assert images["status"].to_pylist() == ["success", "no_image"]
     records = view.store.read_part("records", 0)
     assert records["image:x"].to_pylist() == [0, 1]

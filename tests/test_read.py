@@ -255,7 +255,7 @@ def test_types_of_all_sorts(load, source):
         "large": pa.array(["x", "y", None], pa.large_string()),
         "view": pa.array(["x", None, "a long string, not inlined"], pa.string_view()),
         "nothing": pa.nulls(3),
-        "image": pa.array([{"bytes": b"\xff\xd8", "path": "p"}, None, {"bytes": None, "path": None}]),
+        "meta": pa.array([{"data": b"\xff\xd8", "path": "p"}, None, {"data": None, "path": None}]),
         "texts": pa.array([["a"], [], None]),
         "when": pa.array([0, None, 1], pa.timestamp("us", "UTC")),
         "half": pa.array([0.5, None, 1], pa.float16()),
@@ -267,7 +267,7 @@ def test_types_of_all_sorts(load, source):
     assert frame["url"].to_list() == ["1", "2", None, "u"]
     assert frame["text"].to_list() == ["a", None, "a", "c"]
     assert frame["view"].to_list() == ["x", None, "a long string, not inlined", None]
-    assert frame["image"].to_list()[:2] == [{"bytes": b"\xff\xd8", "path": "p"}, None]
+    assert frame["meta"].to_list()[:2] == [{"data": b"\xff\xd8", "path": "p"}, None]
     assert frame["texts"].to_list() == [["a"], [], None, None]
     assert frame["large"].to_list() == ["x", "y", None, "5"]
 

@@ -71,7 +71,7 @@ def test_exact_shards_in_the_layout_of_img2dataset(view, tmp_path, files):
     assert (done["samples"], done["shards"], done["without_image"]) == (len(kept), 7, {"no_image": 5})
     found = contents(done["to"])
     names = [f"{n:05d}{end}" for n in range(7) for end in (".parquet", ".tar", "_stats.json")]
-    assert sorted(found) == sorted([*names, "manifest.json", "selection.json", "sizes.json"])
+    assert sorted(found) == sorted([*names, "README.md", "manifest.json", "selection.json", "sizes.json"])
     assert json.loads(found["sizes.json"]) == {f"{n:05d}.tar": 6 if n < 6 else 5 for n in range(7)}
     row = iter(kept)
     for n in range(7):
@@ -128,11 +128,11 @@ def test_every_file_is_in_the_manifest(view, tmp_path):
     }
     assert done["bytes"] == sum(len(found[name]) for name in manifest["files"])
     assert (manifest["samples"], manifest["shards"]) == (41, 7) == (done["samples"], done["shards"])
-    assert verify(done["to"]) == "24 files: all as written"
+    assert verify(done["to"]) == "25 files: all as written"
     path = Path(done["to"], "00003.tar")
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     Path(done["to"], "00001.parquet").unlink()
-    with pytest.raises(CurateError, match=r"2 faults in 24 files: 00001\.parquet: is missing; 00003\.tar: differs"):
+    with pytest.raises(CurateError, match=r"2 faults in 25 files: 00001\.parquet: is missing; 00003\.tar: differs"):
         verify(done["to"])
 
 
@@ -177,9 +177,9 @@ def test_nothing_to_write(make_store, tmp_path):
         write(make_store(3), to(tmp_path), HERE)
     view = make_store(3, images=[picture(i) for i in range(3)])
     none, _ = select(view, Filter(name="none", where="text = 'x'"))
-    done = write(none, to(tmp_path), HERE)
-    assert (done["samples"], done["shards"], done["without_image"]) == (0, 0, {})
-    assert verify(done["to"]) == "3 files: all as written"
+    with pytest.raises(CurateError, match="nothing to write: no row with an image is kept"):
+        write(none, to(tmp_path), HERE)
+    assert not (tmp_path / "out").exists()
 
 
 # ---- sizes ----

@@ -23,6 +23,7 @@ from curate import tar_groups, tar_samples
 from curate.errors import CurateError
 from curate.input_listing import find
 from curate.inputs import webdataset
+from curate.part_file import hashed
 
 
 def jpeg(width: int = 4, height: int = 3) -> bytes:
@@ -91,6 +92,7 @@ def test_a_sample(rows):
         "image:size": len(JPEG),
         "image:offset": 512,
         "image:sha256": hashlib.sha256(JPEG).hexdigest(),
+        "image:checksum": hashed(JPEG),
     }
 
 
