@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from curate.filter import Filter, decide, library, load_filter
+from curate.sql import condition
 from curate.threshold import find_threshold
 
 NAMES = list(library("filters"))
@@ -87,3 +88,15 @@ def test_fraction_as_datacomp_counts_it():
     frame = pl.DataFrame({"clip_l14": np.arange(10) / 10, "uid": [f"{i}" for i in range(10)]})
     cut = threshold(rule, frame)
     assert cut.score == pytest.approx(0.6) and cut.rows == 4
+
+
+#: How reasons write small numbers.
+WORDS = {1: "one", 2: "two", 3: "three", 5: "five", 10: "ten"}
+
+
+def test_a_reason_says_the_number_that_was_missed(rule):
+    for reason, sql in rule.where.items():
+        for _, _, number in condition(sql).compared():
+            digits = f"{number:,.10g}"
+            forms = (digits, digits.replace(",", ""), WORDS.get(int(number), digits), f"{number / 1000:g} KB")
+            assert number == 0 or any(form in reason for form in forms), (reason, sql)
