@@ -22,18 +22,17 @@ from curate.images import TARS, ImageReader
 from curate.part_file import hashed
 from curate.picture import Resize, ResizeOptions
 from curate.record import sample_key
+from curate.remarks import say
 from curate.store import identity, shard_name
-from curate.suspects import DEADLY, Suspects
+from curate.suspects import Suspects
 from curate.tar import TarFile
+from curate.unfetched import REMARKS, SKIPPED, in_order, missing, shard_remarks
 from curate.view import View
 from curate.web.fetch import FetchOptions, fetch
 from curate.web.holds import Holds
 
 #: Version of what is stored of a file.
 IMAGES = 2
-
-#: Status of a row that was out already when its shard was downloaded.
-SKIPPED = "skipped"
 
 #: Extensions of files that are kept as they came, where that is not the format's own name.
 _EXTENSION = {"jpeg": "jpg", "mpo": "jpg", "jpeg2000": "jp2"}
@@ -103,21 +102,25 @@ class DownloadShard:
             if part is not None
             else {name: [None] * records.num_rows for name in COLUMNS}
         )
+        columns["changes"] = [()] * records.num_rows
         if part is None:
             columns["status"] = [SKIPPED] * records.num_rows
         with tempfile.TemporaryFile() as spool:
             urls = records["url"].to_pylist()
             wanted &= ~self._malformed(shard, urls, wanted, columns)
             places: dict[int, tuple[int, int]] = {}
-            for rows in _in_order(np.flatnonzero(wanted).tolist(), columns, suspects):
+            for rows in in_order(np.flatnonzero(wanted).tolist(), columns, suspects):
                 places |= asyncio.run(self._fetch(rows, urls, columns, spool, suspects))
             if suspects:
                 suspects.acquit()  # whatever comes now is no image's fault
             tar = self._tar_name(part, shard)
             digests = self._assemble(shard, part, columns, spool, places, tar)
         table = pa.table({n: pa.array(columns[n], k) for n, k in COLUMNS.items()})
+        remarks = shard_remarks(part, shard, columns)
+        store.write_remarks(self.folder, shard, remarks)
         # The status rows are the commit: they name the tar whose offsets they hold.
-        store.write_part(self.folder, shard, table, {TARS: json.dumps(digests).encode()})
+        about = {TARS: json.dumps(digests).encode(), REMARKS: json.dumps(remarks.to_json()).encode()}
+        store.write_part(self.folder, shard, table, about)
         if part is not None:
             for old in store.names(self.folder):
                 if old != tar and is_tar_of(shard, old):
@@ -167,6 +170,7 @@ class DownloadShard:
                     for name in ("width", "height", "original_width", "original_height", "sha256", "format"):
                         columns[name][row] = getattr(stored, name)
                     if stored.body is not None:
+                        columns["changes"][row] = stored.changes
                         columns["extension"][row] = self._extension(stored.format)
                         places[row] = (spool.tell(), len(stored.body))
                         spool.write(stored.body)
@@ -234,27 +238,6 @@ def is_tar_of(shard: int, name: str) -> bool:
     return re.fullmatch(rf"{shard_name(shard)}(-[0-9]+)?\.tar", name, re.ASCII) is not None
 
 
-def _in_order(rows: list[int], columns: dict[str, list[Any]], suspects: Suspects | None) -> list[list[int]]:
-    """Rows that are fetched together: by themselves and first those with which a worker died once, so that no other is
-    asked for again when it dies again. Those that killed twice get their status, and are not fetched."""
-    if suspects is None:
-        return [rows]
-    for row in suspects.deadly.intersection(rows):
-        columns["status"][row], columns["error_message"][row] = DEADLY, "the process ended twice while it was decoded"
-    living = [row for row in rows if row not in suspects.deadly]
-    first, others = ([row for row in living if (row in suspects.kills) is known] for known in (True, False))
-    return [some for some in (first, others) if some]
-
-
-def missing(part: pa.Table | None, kept: np.ndarray | None, rows: int, retry: Sequence[str]) -> np.ndarray:
-    """Rows that are in and have not been fetched, or whose status is to be tried again."""
-    inside = np.ones(rows, bool) if kept is None else kept
-    if part is None:
-        return inside
-    status = np.asarray(part["status"].to_pylist(), object)
-    return inside & np.isin(status, [SKIPPED, *retry])
-
-
 def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
     """Images of all rows that are in. A row whose image came with the input keeps it."""
     store = view.store
@@ -278,8 +261,18 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
         }
         for _ in _pool(cluster, options, bool(todo)).each("download", DownloadShard, work, todo, rows):
             pass
-        about = options.model_dump(mode="json")
-        store.note_table(folder, name="images", op="download", options=about, columns=[*COLUMNS], version=IMAGES)
+        remarks = store.remarks(folder)
+        if todo:
+            say("download: images", remarks)
+        store.note_table(
+            folder,
+            name="images",
+            op="download",
+            options=options.model_dump(mode="json"),
+            columns=[*COLUMNS],
+            version=IMAGES,
+            remarks=remarks.to_json(),
+        )
     after = view.with_table(folder, COLUMNS)
     return View(store, after.columns, view.keep, folder)
 

@@ -92,7 +92,8 @@ class Stored:
 
     width, height: of the stored file. original_width, original_height: of the upright original, None if its header
     cannot be read. sha256: of the original body. format: of the original ("jpeg", "png", ...). exif_transposed: the
-    stored pixels were turned upright; never so with disable_all_reencoding, which leaves that to the reader.
+    stored pixels were turned upright; never so with disable_all_reencoding, which leaves that to the reader. changes:
+    what else was done beside resizing, in words; the turn is among them.
     """
 
     status: str
@@ -105,6 +106,7 @@ class Stored:
     format: str | None = None
     sha256: str | None = None
     exif_transposed: bool = False
+    changes: tuple[str, ...] = ()
 
 
 class Resize:
@@ -141,11 +143,24 @@ class Resize:
                 _check_decodes(image, body)
                 return {"body": body, "width": size.width, "height": size.height}
             orientation, plain = header_orientation(image, body), self._cv2_reads(image, body)
+            facts["changes"] = self._changes(image, orientation)
         if plain and orientation == 1:
             with contextlib.suppress(_Undecodable):
                 return self._resized(body)
         facts["exif_transposed"] = orientation > 1
         return self._resized(self._rewritten(body))
+
+    def _changes(self, image: ImageFile.ImageFile, orientation: int) -> tuple[str, ...]:
+        """What becomes of an image that no one would expect of resizing."""
+        done = {
+            "turned upright, as their EXIF says": orientation > 1,
+            "of another ICC profile, converted to sRGB": self.options.convert_to_srgb
+            and not is_srgb(image.info.get("icc_profile")),
+            "with transparency, laid on white": image.has_transparency_data,
+            "animated, of which the first frame is stored": getattr(image, "is_animated", False)
+            and image.format != "MPO",
+        }
+        return tuple(change for change, is_so in done.items() if is_so)
 
     def _check_size(self, image: ImageFile.ImageFile, body: bytes) -> None:
         width, height = image.size

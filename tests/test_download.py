@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from conftest import HERE, MakeStore, column, picture
+from picture_files import encoded, exif, p3_profile, scene, see_through
 from PIL import Image
 
 from curate import download as downloading
@@ -256,3 +257,38 @@ def test_files_kept_as_they_came_are_read_again(make_store: MakeStore, site: str
     write(after, WriteOptions(to=str(tmp_path / "shards")), HERE)
     again = read(Store(str(tmp_path / "again")), ReadOptions(input=str(tmp_path / "shards" / "*.tar")), HERE)
     assert again.frame(0, ["status", "format"]).rows() == [("success", kind.lower())]
+
+
+def test_what_was_done_to_images_is_said(make_store: MakeStore, site: str, tmp_path: Path, capsys: Any) -> None:
+    files = {
+        "turned.bin": encoded(scene(), "JPEG", exif=exif(6)),
+        "wide.bin": encoded(scene(), "PNG", icc_profile=p3_profile()),
+        "clear.bin": encoded(see_through(), "PNG"),
+        "film.bin": encoded(scene(), "GIF", save_all=True, append_images=[scene().rotate(90)]),
+    }
+    for name, data in files.items():
+        (tmp_path / "files" / name).write_bytes(data)
+    rows = [{"url": f"{site}/ok/{name}"} for name in (*files, "a.jpg")] + [{"url": f"{site}/ok/turned.bin?2"}]
+    view = make_store([*rows, {"url": f"{site}/ok/late.bin"}], 4)
+    asked = options(retry=["http_404"])
+    folder = folder_of(asked)
+    wanted = {
+        "animated, of which the first frame is stored": 1,
+        "of another ICC profile, converted to sRGB": 1,
+        "turned upright, as their EXIF says": 2,
+        "with transparency, laid on white": 1,
+    }
+    download(view, asked, HERE)
+    assert view.store.remarks(folder).counts == wanted
+    assert view.store.manifest()["tables"][folder]["remarks"]["turned upright, as their EXIF says"] == {
+        "rows": 2,
+        "example": "shard 0, row 0",
+        "place": [0, 0],
+    }
+    assert "2 turned upright, as their EXIF says (shard 0, row 0)" in " ".join(capsys.readouterr().err.split())
+    (tmp_path / "files" / "late.bin").write_bytes(files["turned.bin"])
+    download(view, asked, HERE)
+    assert view.store.remarks(folder).counts == wanted | {"turned upright, as their EXIF says": 3}
+    plain = options(disable_all_reencoding=True)
+    download(view, plain, HERE)
+    assert not view.store.remarks(folder_of(plain)), "nothing was done"
