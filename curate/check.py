@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 import pyarrow as pa
 from rich.markup import escape
 
 from curate.download import COLUMNS as IMAGE_COLUMNS
+from curate.download import DownloadOptions
 from curate.errors import CurateError, findings_of, unknown
 from curate.filter import Filter
 from curate.image_columns import IMAGE_FIELDS
 from curate.op import op_name
+from curate.picture import STATUS as STORED
 from curate.place_check import folder_fault, op_faults
 from curate.progress import console
 from curate.read_options import ReadOptions
@@ -20,8 +23,10 @@ from curate.select import check_columns, types_of
 from curate.source import open_source
 from curate.steps import Pipeline, Step, needed_ops
 from curate.store import Store
+from curate.suspects import DEADLY
 from curate.view import View
 from curate.weak_scores import in_pipeline
+from curate.web.attempt import STATUS as FETCHED
 from curate.write import WriteOptions
 
 _IMAGE_TYPES = {name: IMAGE_FIELDS.get(name) for name in IMAGE_COLUMNS}
@@ -93,11 +98,21 @@ def _types_of_input(schemas: list[pa.Schema]) -> dict[str, Any]:
     return {name: kind for name, kind in one.items() if not pa.types.is_nested(kind) and not pa.types.is_null(kind)}
 
 
+def _retry_faults(options: DownloadOptions, place: str) -> list[str]:
+    """Statuses that no download gives: nothing would be tried again, without a word."""
+    known = sorted({*FETCHED, *STORED, DEADLY} - {"success"})
+    return [
+        f"{place}: {unknown('status', status, known, 'retry')}"
+        for status in options.retry
+        if status not in known and not re.fullmatch(r"http_[1-5]\d\d", status)
+    ]
+
+
 def _step_faults(step: Step, place: str, columns: dict[str, Any] | None, images: bool) -> list[str]:
     """What one step lacks; columns: those before it, None when they are not known."""
     if step.verb == "write" and not images:
         return [f"{place}: there are no images to write: download comes first"]
-    faults: list[str] = []
+    faults = _retry_faults(step.do, place) if isinstance(step.do, DownloadOptions) else []
     have = columns
     for op in needed_ops(step, set(columns or ())):
         wrong = op_faults(op)

@@ -20,7 +20,10 @@ from curate.terminal import console, out
 from curate.user_code import said, user_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from curate.cluster import Cluster
+    from curate.op import Op
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -78,6 +81,14 @@ def _ops(specs: list[str]) -> list[Any]:
     return [parse(spec, f"op '{spec}'") for spec in specs]
 
 
+def _check_ops(ops: Sequence[Op]) -> None:
+    """Raise all that keeps ops from their work, as `run --check` finds it."""
+    from curate.place_check import op_faults
+
+    if faults := [fault for op in ops for fault in op_faults(op)]:
+        raise Findings(faults)
+
+
 @app.command()
 def run(
     pipeline: Annotated[str, typer.Argument(help="A YAML file, or the name of a pipeline that ships.")],
@@ -91,12 +102,17 @@ def run(
     from curate.pipeline import load_pipeline
     from curate.pipeline import run as run_pipeline
     from curate.show import print_funnel
+    from curate.steps import on_all_nodes
 
     variables, cluster = _pairs(set_), _cluster(address, workers, memory)
     if check:
         _check(pipeline, variables, cluster)
         return
     loaded = load_pipeline(pipeline, variables)
+    if address:
+        # Before the first step, and not after the download.
+        loaded = on_all_nodes(loaded)
+        cluster.start()
     try:
         result = run_pipeline(loaded, cluster)
     finally:
@@ -187,8 +203,7 @@ def score(
     if not loaded:
         raise CurateError("name at least one op, or --filter NAME; `curate list` shows them")
     view = View.of(Store(store), f"keep_{after.removeprefix('keep_')}" if after else None)
-    for op in loaded:
-        op.check()
+    _check_ops(loaded)
     cluster = _cluster(address, workers, memory)
     began = time.monotonic()
     try:
@@ -340,8 +355,7 @@ def probe(
     from curate.view import View
 
     loaded = load_all(_ops(ops))
-    for op in loaded:
-        op.check()
+    _check_ops(loaded)
     print_costs(try_ops(View.of(Store(store)), loaded, rows), workers)
 
 

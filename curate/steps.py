@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from curate.download import DownloadOptions
+from curate.errors import CurateError
 from curate.filter import Filter
 from curate.op import Op, Score
 from curate.read_options import ReadOptions
@@ -72,3 +74,20 @@ def summary(pipeline: Pipeline) -> str:
         f"{begin}; root {pipeline.root} can be written; {len(ops)} ops: options, files, weights, packages; "
         f"the conditions of {filters} filters; every column that a step reads"
     )
+
+
+def on_all_nodes(pipeline: Pipeline) -> Pipeline:
+    """The same with a root that means the same folder to the workers of a cluster: they do not run where the user does.
+
+    Raises:
+        CurateError: for a relative root inside a job, whose folder is deleted with it.
+    """
+    if "://" in pipeline.root or os.path.isabs(pipeline.root):
+        return pipeline
+    here = os.path.abspath(pipeline.root)
+    if "/working_dir_files/" in here:
+        raise CurateError(
+            f"root '{pipeline.root}' is a relative path: here that is the temporary folder of a job, which is deleted. "
+            "Name storage that every node sees: --set root=s3://BUCKET/..., or an absolute path that is mounted on all"
+        )
+    return pipeline.model_copy(update={"root": here})
