@@ -63,7 +63,7 @@ def read(store: Store, options: ReadOptions, cluster: Cluster) -> View:
     if another and not options.append:
         raise CurateError(
             f"{store.url} holds the rows of '{groups[0]['input']}', not of '{options.place}': use a new root, "
-            "or read: {append: true} to add them"
+            "or add them with read: {append: true} (--set append=true for the pipelines that ship)"
         )
     # What an earlier run began comes first: its first shard settles the types.
     for group in groups:
@@ -81,20 +81,24 @@ def _fresh(store: Store, source: Source, options: ReadOptions) -> list[str]:
         CurateError: when one that it has changed, or is to be read in another way.
     """
     groups = store.manifest()["inputs"]
-    known = {file["name"]: (file, group) for group in groups for file in group["files"]}
+    known = {
+        file["name"]: (file, mark, group)
+        for group in groups
+        for file, mark in zip(group["files"], group.get("marks") or [""] * len(group["files"]), strict=True)
+    }
     fresh = []
     for number, (name, size) in enumerate(zip(source.names, source.sizes, strict=True)):
         if name not in known:
             fresh.append(name)
             continue
-        file, group = known[name]
+        file, mark, group = known[name]
         if file["size"] != size:
             raise CurateError(
                 f"'{name}' had {file['size']} bytes when {store.url} read it and has {size} now: "
                 "use a new root, or give the changed file another name"
             )
         # The hash is asked only where the file system cannot say that the file is the same.
-        moved = group["input"] != options.place or not file.get("mark") or file["mark"] != source.marks[number]
+        moved = group["input"] != options.place or not mark or mark != source.marks[number]
         if moved and file["ends"] != content(source.files[number]):
             if group["input"] == options.place:
                 raise CurateError(
@@ -141,14 +145,17 @@ def _plan_group(
         remarks.add(f"column(s) '{theirs}' kept as '{ours}'{why}", 1)
     for name in sorted(left_out):
         remarks.add(f"column(s) left out, with which {store.url} did not begin: {name}", 1)
-    files = zip(source.names, source.sizes, counts, on_files(content, source.files), source.marks, strict=True)
+    files = zip(source.names, source.sizes, counts, on_files(content, source.files), strict=True)
     group = {
         "input": options.place,
         "format": source.format,
         "columns": types.names,
         "mapping": source.mapping,
         "choices": options.choices,
-        "files": [{"name": n, "size": size, "rows": r, "ends": h, "mark": mark} for n, size, r, h, mark in files],
+        "listed": source.listed,
+        "files": [{"name": name, "size": size, "rows": rows, "ends": hashed} for name, size, rows, hashed in files],
+        # Apart from the files: the same files elsewhere have other marks, and are the same pool.
+        "marks": source.marks,
         "first_shard": sum(g["shards"] for g in manifest["inputs"]),
         "shards": -(-sum(counts) // options.rows_per_shard),
         "rows": sum(counts),
@@ -223,7 +230,7 @@ def _note_remarks(store: Store, group: dict[str, Any], shards: range) -> None:
     chosen = [f"{ours} <- {theirs}" for ours, theirs in group["mapping"].items()]
     if "text" not in group["mapping"]:
         chosen.append("no captions: text is null")
-    elif "texts" in group["columns"]:
+    elif group.get("listed"):
         chosen[list(group["mapping"]).index("text")] += f" ({group['choices']['caption']} of a list)"
     line = [f"{group['rows']:,} rows", *chosen, *remarks.lines()]
     console.print(f"[yellow]read: {escape(', '.join(line))}" if remarks else f"[dim]read: {escape(', '.join(line))}")

@@ -212,9 +212,14 @@ def open_source(options: ReadOptions) -> Source:
     source = source.with_schemas(on_files(module.schema, found.files))
     check(source, options)
     source = source.with_lists()
-    if "uid" in source.mapping and "uid" not in options.columns and not _holds_uids(source):
-        return replace(source, columns={**source.columns, "uid": None})
-    return source
+    if "uid" not in source.mapping or _holds_uids(source):
+        return source
+    if "uid" in options.columns:
+        raise CurateError(
+            f"column '{options.columns['uid']}' of input '{options.place}' holds no uids that rows can have "
+            "(32 hex digits, 16 bytes or UUIDs, one for each row): leave it out of `columns`, and it is kept as it is"
+        )
+    return replace(source, columns={**source.columns, "uid": None})
 
 
 def _about(file: str) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def make_store(tmp_path: Path) -> MakeStore:
             pl.DataFrame(full, infer_schema_length=None).write_parquet(source)
         else:
             write_tar(source, full, images)
-        return read(store, ReadOptions(input=str(source), rows_per_shard=rows_per_shard), HERE)
+        return read(store, ReadOptions(input=str(source), rows_per_shard=rows_per_shard, append=True), HERE)
 
     return make
 

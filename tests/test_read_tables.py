@@ -22,7 +22,7 @@ from curate.captions import chosen, each, lists
 from curate.cluster import Cluster
 from curate.columns import renamed
 from curate.errors import CurateError
-from curate.read import read
+from curate.read import read, records_view
 from curate.remarks import Remarks
 from curate.source import ReadOptions
 from curate.store import Store
@@ -295,6 +295,15 @@ def test_a_uid_among_uids_that_is_none(load, tmp_path, said, monkeypatch):
     assert said() == ["1 uid(s) that are not 32 hex digits, made anew (row 1 of shard 0: 'oops')"]
 
 
+def test_a_column_named_for_uids_that_holds_none(load, tmp_path):
+    parquet(tmp_path / "in" / "a.parquet", id=["x1", "x2"])
+    with pytest.raises(
+        CurateError, match=r"column 'id' of input '.*' holds no uids that rows can have \(32 hex digits"
+    ):
+        load(columns={"uid": "id"})
+    assert load()["id"].to_list() == ["x1", "x2"]
+
+
 def test_names_of_ours_that_the_user_has(load, tmp_path, said):
     columns = {"image_url": ["i"], "url": ["page"], "caption": ["c"], "text_input": ["x"], "malformed": ["m"]}
     pq.write_table(pa.table({**columns, "texts": [["mine"]], "image:tar": ["y"]}), tmp_path / "in" / "a.parquet")
@@ -329,7 +338,6 @@ def test_malformed_rows_are_counted_and_a_wrong_format_stops(load, tmp_path, sai
 def test_malformed_rows_have_a_reason_of_their_own(load, tmp_path):
     from curate.download import DownloadOptions, download
     from curate.pipeline import NO_IMAGE
-    from curate.read import records_view
     from curate.select import select
 
     (tmp_path / "in" / "a.csv").write_text("url,text\nnot a url,a dog\nv,one, two\n,no url\n")
@@ -389,9 +397,12 @@ def test_a_file_overwritten_at_the_same_size(load, tmp_path, size):
     text = "url,text\n" + "".join(f"http://a/{i}.jpg,a cat on a mat\n" for i in range(size))
     file.write_text(text)
     load(rows_per_shard=1_000_000)
+    pool = records_view(Store(str(tmp_path / "store"))).pool()
     before = file.stat()
     os.utime(file, (1, 1))
     load(rows_per_shard=1_000_000)
+    load("other", rows_per_shard=1_000_000)
+    assert records_view(Store(str(tmp_path / "other"))).pool() == pool
     file.write_text(text.replace("cat", "dog"))
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     with pytest.raises(CurateError, match=r"'a.csv' has changed since .* read it, at the same size"):

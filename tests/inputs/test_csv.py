@@ -151,6 +151,7 @@ def test_what_was_guessed_is_said(tmp_path, name, data, lines):
         ("x.csv", "url;text\na;b, c\n", [("a", "b, c", None)]),
         ("x.csv", "url\ttext\na\tb, c\n", [("a", "b, c", None)]),
         ("x.csv", "url,text\na,b,\n", [("a", "b", None)]),
+        ("x.csv", "sep=;\nurl;text\na;b, c\n", [("a", "b, c", None)]),
         ("x.csv", "url,text\na,b, c\n", [(None, None, "a,b, c")]),
         ("x.tsv", "url\ttext\na\tRed\rsize M\n", [("a", "Red\rsize M", None)]),
         ("x.csv", 'url,text\na,"Red\rsize M"\nb,c', [("a", "Red\rsize M", None), ("b", "c", None)]),
