@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +15,8 @@ from curate.download import DownloadOptions
 from curate.errors import CurateError, findings_of, unknown
 from curate.filter import Filter
 from curate.image_columns import IMAGE_FIELDS
-from curate.op import op_name
+from curate.made_by import faults_in_order
+from curate.op import Op, op_name
 from curate.picture import STATUS as STORED
 from curate.place_check import folder_fault, op_faults
 from curate.progress import console
@@ -42,6 +44,7 @@ def check(pipeline: Pipeline, where: str, known_steps: int | None = None, elsewh
     if not elsewhere and (fault := folder_fault(pipeline.root, "root")):
         faults.append(fault)
     columns, images = None, True
+    ordered: list[tuple[str, Op]] = []
     if known_steps != 0:
         try:
             columns, images = _columns_at_start(pipeline)
@@ -61,9 +64,13 @@ def check(pipeline: Pipeline, where: str, known_steps: int | None = None, elsewh
             columns = None if columns is None else columns | _IMAGE_TYPES
         faults += _step_faults(step, place, columns, images)
         if columns is not None:
-            columns |= {name: kind for op in needed_ops(step, set(columns)) for name, kind in op.makes().items()}
+            ops = needed_ops(step, set(columns))
+            ordered += [(place, op) for op in ops]
+            columns |= {name: kind for op in ops for name, kind in op.makes().items()}
         if isinstance(step.do, WriteOptions) and step.do.to and not elsewhere:
             faults += filter(None, [folder_fault(step.do.to, f"{place}: to")])
+    # What makes a column is told only where every column is there.
+    faults = faults or (faults_in_order(ordered, _makers_at_start(pipeline)) if columns is not None else [])
     for line in in_pipeline(pipeline):
         console.print(f"[yellow]{escape(f'{where}: {line}')}")
     return faults
@@ -106,6 +113,15 @@ def _retry_faults(options: DownloadOptions, place: str) -> list[str]:
         for status in options.retry
         if status not in known and not re.fullmatch(r"http_[1-5]\d\d", status)
     ]
+
+
+def _makers_at_start(pipeline: Pipeline) -> dict[str, Mapping[str, Any]]:
+    """For each column of a store that a pipeline goes on with, the spec of the op that made it."""
+    if isinstance(pipeline.steps[0].do, ReadOptions):
+        return {}
+    view = View.of(Store(pipeline.root))
+    tables = view.store.manifest()["tables"]
+    return {name: tables.get(folder, {}) for name, folder in view.columns.items()}
 
 
 def _step_faults(step: Step, place: str, columns: dict[str, Any] | None, images: bool) -> list[str]:

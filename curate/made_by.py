@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from curate.errors import CurateError
@@ -45,6 +45,21 @@ def refuse_other_models(op: Op, model: str, weights: str, made_by: Specs) -> Non
                 f"numbers of two models do not go together; run {spec['op']}: {{model: {model}}} first, or give this "
                 f"op `model: {other}`"
             )
+
+
+def faults_in_order(ops: Iterable[tuple[str, Op]], known: Specs) -> list[str]:
+    """Columns that the next of some ops would refuse, found before the first runs; each fault begins with its place.
+
+    ops: (place, op). known: for columns that are there already the spec of the op that made them.
+    """
+    specs, faults = dict(known), []
+    for place, op in ops:
+        try:
+            op.check_reads({name: specs.get(name, {}) for name in op.needs() if name != "image"})
+        except CurateError as error:
+            faults.append(f"{place}: {error}")
+        specs |= dict.fromkeys(op.makes(), op.spec())
+    return faults
 
 
 def _written(spec: Mapping[str, Any]) -> str:

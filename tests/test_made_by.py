@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
+import polars as pl
 import pytest
 from conftest import HERE, picture
 
 from curate.errors import CurateError
 from curate.op import find, load
+from curate.pipeline import load_pipeline
 from curate.scoring import annotate
 
 CLIP = {"op": "score.clip", "options": {"model": "ViT-B-32/openai", "name": "clip_b32"}}
@@ -76,3 +80,31 @@ def test_a_clipscore_of_another_model_is_refused_in_a_store(make_store):
         annotate(view, [load({"score.ref_clipscore": {"references": "refs", "model": second}})], HERE)
     annotate(view, [load({"score.ref_clipscore": {"references": "refs", "model": first}})], HERE)
     assert np.isfinite(view.store["ref_clipscore"].collect()["ref_clipscore"].to_numpy()).all()
+
+
+def test_it_is_found_before_anything_runs(tmp_path):
+    pl.DataFrame({"url": ["http://a.example/1.jpg"], "text": ["a"], "refs": ["b"]}).write_parquet(
+        tmp_path / "in.parquet"
+    )
+    first, second = "ViT-S-32-alt/random", "ViT-S-32/random"
+    ops = [{"score.clip": {"model": first}}, {"score.clipscore": {"model": first}}]
+    for model, words in ((second, f"score.clipscore with model {first}, this op has {second}"), (first, "")):
+        steps = [{"read": {"input": str(tmp_path / "in.parquet")}}, {"download": {}}, {"annotate": ops}]
+        steps.append({"annotate": [{"score.ref_clipscore": {"references": "refs", "model": model}}]})
+        (tmp_path / "job.yaml").write_text(json.dumps({"set": {"root": None}, "steps": steps}))
+        if not words:
+            load_pipeline(tmp_path / "job.yaml", {"root": str(tmp_path / "store")})
+            continue
+        with pytest.raises(CurateError, match=rf"annotate \(ref_clipscore\): .* was made by {words}"):
+            load_pipeline(tmp_path / "job.yaml", {"root": str(tmp_path / "store")})
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_store_that_a_pipeline_goes_on_with(make_store, tmp_path):
+    view = make_store([{"text": "red", "refs": "a"}], images=[picture(1)])
+    model = "ViT-S-32-alt/random"
+    annotate(view, [load({"score.clip": {"model": model}}), load({"score.clipscore": {"model": model}})], HERE)
+    step = {"annotate": [{"score.ref_clipscore": {"references": "refs", "model": "ViT-S-32/random"}}]}
+    (tmp_path / "job.yaml").write_text(json.dumps({"set": {"root": None}, "steps": [step]}))
+    with pytest.raises(CurateError, match=r"was made by score\.clipscore with model ViT-S-32-alt/random"):
+        load_pipeline(tmp_path / "job.yaml", {"root": view.store.url})
