@@ -51,6 +51,17 @@ def _gif_ends(body: bytes) -> bool:
     return False
 
 
+def gif_parts(body: bytes, most: int) -> int:
+    """Blocks and parts of blocks before the first image; counted no further than `most`."""
+    at, count = 13 + _colours(body[10:11]), 0
+    while body[at : at + 1] == b"!" and count < most:
+        at += 2
+        while body[at : at + 1] not in (b"", b"\0") and count < most:
+            at, count = at + 1 + body[at], count + 1
+        at, count = at + 1, count + 1
+    return count
+
+
 def _colours(flags: bytes) -> int:
     """Bytes of a table of colours, by the flags that announce it."""
     return 3 << (flags[0] & 7) + 1 if flags and flags[0] & 0x80 else 0

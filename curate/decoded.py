@@ -10,7 +10,7 @@ from PIL import Image
 
 from curate.colour_profile import is_srgb, to_srgb
 from curate.cut_files import is_cut
-from curate.jpeg_marks import JpegHead, is_jpeg, jpeg_head
+from curate.jpeg_marks import MAX_SEGMENTS, JpegHead, is_jpeg, jpeg_head
 from curate.picture_file import (
     FINAL,
     MAX_WORKING_BYTES,
@@ -135,7 +135,7 @@ def _forgiven(data: bytes, convert_to_srgb: bool, max_working_bytes: int) -> Dec
 
 def _jpeg(data: bytes, head: JpegHead, max_working_bytes: int) -> Decoded | None:
     """None where Pillow has to look: four colours, a turn, a profile that changes colours, damage."""
-    if head.channels not in (1, 3):
+    if head.channels not in (1, 3) or head.segments >= MAX_SEGMENTS:
         return None
     check_cost(head.width, head.height, max(head.frequencies + 4.5, FINAL), max_working_bytes)
     if head.frequencies:

@@ -12,6 +12,9 @@ _MARK = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 
+#: Segments before a picture, of which files have some twenty; Pillow takes a minute for ten million empty ones.
+MAX_SEGMENTS = 20_000
+
 #: Bytes of the shortest scan: its marker and head.
 LEAST_SCAN_BYTES = 10
 
@@ -20,7 +23,9 @@ LEAST_SCAN_BYTES = 10
 class JpegHead:
     """width, height: in pixels, 0 where there is no frame. channels: 1, 3 or 4. frequencies: bytes a pixel that the
     decoder keeps until the last of several scans, 0 for one. noted: whether APP1 or APP2 are there, where EXIF, XMP
-    and ICC profiles stand. scan: where the picture begins; None in a file that ends before."""
+    and ICC profiles stand. scan: where the picture begins; None in a file that ends before. segments: how many stand
+    before the picture; counted no further than MAX_SEGMENTS.
+    """
 
     width: int = 0
     height: int = 0
@@ -28,6 +33,7 @@ class JpegHead:
     frequencies: float = 0.0
     noted: bool = False
     scan: int | None = None
+    segments: int = 0
 
 
 def is_jpeg(data: bytes) -> bool:
@@ -36,22 +42,23 @@ def is_jpeg(data: bytes) -> bool:
 
 def jpeg_head(data: bytes) -> JpegHead:
     width = height = channels = 0
-    frequencies, several, noted, at = 0.0, False, False, 2
-    while at + 4 <= len(data):
+    frequencies, several, noted, at, segments = 0.0, False, False, 2, 0
+    while at + 4 <= len(data) and segments < MAX_SEGMENTS:
         mark = data[at + 1]
         if data[at] == 0xFF and mark == 0xFF:  # fill byte
-            at += 1
+            at, segments = at + 1, segments + 1
             continue
         if data[at] != 0xFF or mark == _SCAN:  # no marker: damaged, the decoder will judge
             several = several or data[at + 4 : at + 5] != bytes([channels])
-            return JpegHead(width, height, channels, frequencies if several else 0.0, noted, at)
+            return JpegHead(width, height, channels, frequencies if several else 0.0, noted, at, segments)
         if mark in _FRAMES and not channels and at + 9 < len(data):
             height, width = (int.from_bytes(data[i : i + 2], "big") for i in (at + 5, at + 7))
             channels, several = data[at + 9], mark in _PROGRESSIVE
             frequencies = _frequencies(data[at + 11 : at + 10 + 3 * channels : 3])
         noted = noted or mark in (0xE1, 0xE2)
+        segments += 1
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return JpegHead(width, height, channels, 0.0, noted, None)
+    return JpegHead(width, height, channels, 0.0, noted, None, segments)
 
 
 def _frequencies(sampling: bytes) -> float:

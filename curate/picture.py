@@ -31,6 +31,7 @@ STATUS = {
     "truncated": "the file ends before its image does",
     "too_many_pixels": "the header declares more than max_image_pixels; not decoded",
     "too_large_to_decode": "decoding and resizing would take more memory than max_working_bytes; not decoded",
+    "too_many_parts": "a JPEG, PNG or GIF of more segments, chunks or blocks than any program writes; not decoded",
     "too_many_scans": "a JPEG of so many scans that decoding takes minutes; not decoded",
     "too_small": "the shorter side is below min_image_size",
     "bad_aspect": "longer / shorter side is above max_aspect_ratio",

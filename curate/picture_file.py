@@ -8,11 +8,13 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import Any
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from curate.jpeg_marks import LEAST_SCAN_BYTES, is_jpeg, jpeg_head, scans
+from curate.cut_files import gif_parts
+from curate.jpeg_marks import LEAST_SCAN_BYTES, MAX_SEGMENTS, is_jpeg, jpeg_head, scans
 from curate.upright import ORIENTATION, orientation_of
 
 #: A list, since Pillow's others include EPS, which runs Ghostscript on what a stranger wrote.
@@ -23,6 +25,9 @@ MAX_WORKING_BYTES = 1_000_000_000
 
 #: Scans times pixels of a JPEG: some ten seconds. A picture of 89 million pixels may have 22 scans; programs write ten.
 MAX_SCANNED_PIXELS = 2_000_000_000
+
+#: Chunks of a PNG, of which 50 MB in the smallest ones that programs write are 12,000; blocks of a GIF's head.
+MAX_CHUNKS = 100_000
 
 #: Bytes a pixel of what is made in the end: a Pillow image and an array.
 FINAL = 8.0
@@ -65,10 +70,11 @@ def opened(data: bytes, max_working_bytes: int = MAX_WORKING_BYTES) -> ImageFile
 
     Raises:
         UnidentifiedImageError: for no image, or one of a format that is not read here.
-        TooCostly: for a file whose mere opening would take more than `max_working_bytes` of memory.
+        TooCostly: for a file whose mere opening would take more than `max_working_bytes` of memory, or of hundred
+            thousand parts.
         Exception: whatever Pillow raises on a header that breaks its format's rules.
     """
-    _check_canvas(data, max_working_bytes)
+    _check_opening(data, max_working_bytes)
     try:
         return _opened(data)
     except Exception:
@@ -94,9 +100,9 @@ def header_orientation(image: ImageFile.ImageFile, data: bytes) -> int:
     """EXIF's, 1 to 8, without decoding: of a PNG, Pillow decodes all to look for EXIF behind the pixels."""
     if image.format != "PNG":
         return orientation_of(image)
-    notes = [whole[8:-4] for kind, whole in _chunks(data) if kind == b"eXIf" and _sound(kind, whole)]
-    if notes:
-        image.info["exif"] = notes[-1]
+    notes = [data[start:end] for kind, start, end in _chunks(data) if kind == b"eXIf"]
+    if notes and _sound(b"eXIf", notes[-1]):
+        image.info["exif"] = notes[-1][8:-4]
     try:
         value = Image.Image.getexif(image).get(ORIENTATION, 1)
     except Exception:  # noqa: BLE001 - whatever strange EXIF raises
@@ -123,13 +129,25 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _check_canvas(data: bytes, most: int) -> None:
-    """Two formats are partly decoded when they are opened, before Pillow has told their size."""
+def _check_opening(data: bytes, most: int) -> None:
+    """Two formats are partly decoded when they are opened, before Pillow has told their size; of three others, Pillow
+    looks at each part of the file by itself."""
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         check_cost(*_webp_size(data), _DECODER["WEBP"], most)
     elif data.startswith(b"\0\0\1\0"):
         for width, height in _ico_sizes(data):
             check_cost(width, height, _DECODER["ICO"], most)
+    elif is_jpeg(data):
+        _check_parts(jpeg_head(data).segments, MAX_SEGMENTS)
+    elif data.startswith((b"GIF87a", b"GIF89a")):
+        _check_parts(gif_parts(data, MAX_CHUNKS), MAX_CHUNKS)
+    elif data.startswith(_PNG):
+        _check_parts(sum(1 for _ in islice(_chunks(data), MAX_CHUNKS)), MAX_CHUNKS)
+
+
+def _check_parts(count: int, most: int) -> None:
+    if count >= most:
+        raise TooCostly("too_many_parts", f"a file of {most:,} parts or more")
 
 
 def check_cost(width: int, height: int, bytes_a_pixel: float, most: int = MAX_WORKING_BYTES) -> None:
@@ -229,18 +247,18 @@ def without_side_chunks(data: bytes) -> bytes | None:
     if not data.startswith(_PNG):
         return None
     kept = [_PNG]
-    for kind, whole in _chunks(data):
-        if kind in _PIXELS or (kind in _ABOUT_PIXELS and _sound(kind, whole)):
-            kept.append(whole)
+    for kind, start, end in _chunks(data):
+        if kind in _PIXELS or (kind in _ABOUT_PIXELS and _sound(kind, data[start:end])):
+            kept.append(data[start:end])
     return b"".join(kept)
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and whole of the chunks of a PNG, to its end."""
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, start and end of the chunks of a PNG, to its last one."""
     at, kind = 8, b""
     while at + 12 <= len(data) and kind != b"IEND":
         kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4], "big")
-        yield kind, data[at:end]
+        yield kind, at, end
         at = end
 
 
