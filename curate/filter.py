@@ -369,6 +369,8 @@ def load_filter(spec: str | Mapping[str, Any] | Filter, name: str = "filter") ->
         if spec not in known and path.suffix not in (".yaml", ".yml"):
             raise unknown("filter", spec, known)
         spec, where = {"name": path.stem, **read_yaml(path)}, str(path.name)
+    if not isinstance(spec, Mapping):
+        raise CurateError(f"a filter is its name, its YAML file or a mapping (keep: ..., top: ...), got {spec!r}")
     try:
         rule = Filter(**{"name": name, **spec})
         check_name(rule.name, "filter")

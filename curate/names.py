@@ -12,6 +12,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 #: What a store itself calls its parts.
 RESERVED = ("records", "images", "manifest", "manifest.json", "shards", "report", "report.html", "keep", "uid")
 
+#: Steps of a store's own that drop rows.
+RESERVED_FILTERS = ("download",)
+
 
 def check_name(name: str, kind: str) -> str:
     """The name itself, when it can be that of a `kind`: table, filter or pipeline.
@@ -31,6 +34,7 @@ def check_name(name: str, kind: str) -> str:
         raise ValueError(
             f"'{name[:40]}…' cannot be the name of a {kind}: {len(name)} characters, at most {MOST_CHARACTERS} fit"
         )
-    if name.lower().startswith("keep_") or (kind == "table" and name.lower() in RESERVED):
+    reserved = {"table": RESERVED, "filter": RESERVED_FILTERS}.get(kind, ())
+    if name.lower().startswith("keep_") or name.lower() in reserved:
         raise ValueError(f"'{name}' cannot be the name of a {kind}: the store uses it itself, choose another `name`")
     return name

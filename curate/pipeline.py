@@ -112,7 +112,11 @@ def _variables(defaults: Any, given: Mapping[str, str], where: str) -> dict[str,
     if lacking:
         root = " (root: the folder of the store)" if "root" in lacking else ""
         raise CurateError(f"{where} needs {' '.join(f'--set {name}=...' for name in lacking)}{root}")
-    return values
+    if isinstance(values["root"], (list, dict)):
+        raise CurateError(f"{where}: root is a folder or a URL, got {values['root']!r}")
+    # As it was typed: YAML makes a number of 1e5 and False of `no`.
+    text = given.get("root", "") if not isinstance(values["root"], str) else values["root"]
+    return values | {"root": text or str(values["root"])}
 
 
 def _filled(node: Any, values: Mapping[str, Any], where: str) -> Any:

@@ -114,3 +114,32 @@ def test_a_relative_root_on_a_cluster(tmp_path: Path, source: str, monkeypatch: 
     monkeypatch.chdir(job)
     with pytest.raises(CurateError, match=r"the temporary folder of a job, which is deleted.* --set root=s3://"):
         on_all_nodes(load_pipeline("../../../job.yaml", {"root": "store"}))
+
+
+@pytest.mark.parametrize(("typed", "root"), [("no", "no"), ("1e5", "1e5"), ("2024-01-02", "2024-01-02"), ("'x'", "x")])
+def test_a_root_is_what_was_typed(tmp_path: Path, source: str, typed: str, root: str) -> None:
+    (tmp_path / "job.yaml").write_text(f"name: job\nsteps:\n- read: {{input: {source}}}\n- annotate: [score.words]\n")
+    assert load_pipeline(tmp_path / "job.yaml", {"root": typed}).root == root
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("steps: [filter: 1]", "a filter is its name, its YAML file or a mapping"),
+        ("steps: [filter: ]", "a filter is its name, its YAML file or a mapping"),
+        ("steps: [annotate: ]", "an op is written `name`"),
+        ("steps: [read: 1]", "read takes options"),
+        ("steps: [1]", "a step is one `verb: what`"),
+        ("steps: {a: 1}", "`steps` must be a list"),
+        ("set: [1]\nsteps: []", "`set` must map variables"),
+        ("memory: [1]\nsteps: [annotate: score.words]", "no size of memory"),
+        ("set: {root: [1]}\nsteps: [annotate: score.words]", "root is a folder or a URL"),
+        ("set: {a: , b: }\nsteps: []", "needs --set a=... --set b=... --set root=..."),
+        ("a: &a [*a]", "a value contains itself"),
+    ],
+)
+def test_pipelines_of_odd_shapes(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "job.yaml").write_text(text)
+    with pytest.raises(CurateError) as caught:
+        load_pipeline(tmp_path / "job.yaml", {} if "--set" in message or "root" in message else {"root": str(tmp_path)})
+    assert message in str(caught.value)

@@ -57,3 +57,8 @@ def test_a_filter_named_by_its_file(tmp_path: Path) -> None:
     (tmp_path / "keep_all.yaml").write_text("where: words > 2\n")
     with pytest.raises(CurateError, match="keep_all"):
         load_filter(str(tmp_path / "keep_all.yaml"))
+
+
+def test_the_download_step_keeps_its_name() -> None:
+    with pytest.raises(CurateError, match="'download' cannot be the name of a filter: the store uses it itself"):
+        load_filter({"name": "download", "where": "words > 2"})
