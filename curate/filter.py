@@ -122,7 +122,7 @@ def _size(text: str) -> dict[str, Any]:
         return {"fraction": size}
     if _ROWS.fullmatch(size):
         return {"rows": size}
-    rows, percent = (f"{size} rows", f"{size}%") if size.isdigit() else ("1000 rows", "30%")
+    rows, percent = (f"{size} row{'s' * (size != '1')}", f"{size}%") if size.isdigit() else ("1000 rows", "30%")
     meant = f"'{rows}' or '{percent}'" if size.isdigit() else f"'{percent}', '0.3' or '{rows}'"
     raise ValueError(f"{size!r} says neither a fraction nor a number of rows: write {meant}")
 
@@ -375,6 +375,8 @@ def load_filter(spec: str | Mapping[str, Any] | Filter, name: str = "filter") ->
         rule = Filter(**{"name": name, **spec})
         check_name(rule.name, "filter")
     except ValidationError as error:
+        if where == "filter" and isinstance(spec.get("name"), str):
+            where = spec["name"]
         raise reworded(error, f"filter {where}", ["keep", *Filter.model_fields]) from error
     except ValueError as error:
         raise CurateError(f"filter {where}: {error}") from error

@@ -75,24 +75,27 @@ def concatenated(*values: Value) -> Value:
     return of_text("CONCAT", "text", lambda *x: pl.concat_str(list(x)), *values)
 
 
+def _places(value: Value, name: str, least: int = 0) -> int:
+    """A number of characters, or a place among them."""
+    if not isinstance(value.literal, int) or not least <= value.literal <= 1 << 31:
+        raise ConditionError(f"{name} takes whole numbers of the condition from {least}, got {value.words}")
+    return value.literal
+
+
 def substring(value: Value, start: Value, length: Value | None = None) -> Value:
     """SUBSTR: characters from `start`, the first of which is 1."""
-    if not isinstance(start.literal, int) or (length is not None and not isinstance(length.literal, int)):
-        raise ConditionError("SUBSTR takes whole numbers: SUBSTR(text, 1, 10)")
-    first, size = start.literal - 1, None if length is None else length.literal
-    if first < 0:
-        size, first = None if size is None else max(size + first, 0), 0
+    first, size = _places(start, "SUBSTR", 1) - 1, None if length is None else _places(length, "SUBSTR")
     return of_text("SUBSTR", "text", lambda x: x.str.slice(first, size), value)
 
 
 def head(value: Value, length: Value) -> Value:
-    return substring(value, whole_literal(1, "1"), length)
+    size = _places(length, "LEFT")
+    return of_text("LEFT", "text", lambda x: x.str.slice(0, size), value)
 
 
 def tail(value: Value, length: Value) -> Value:
-    if not isinstance(length.literal, int) or length.literal < 0:
-        raise ConditionError("RIGHT takes a whole number: RIGHT(text, 10)")
-    return of_text("RIGHT", "text", lambda x: x.str.tail(length.literal), value)
+    size = _places(length, "RIGHT")
+    return of_text("RIGHT", "text", lambda x: x.str.tail(size), value)
 
 
 def replaced(value: Value, old: Value, new: Value) -> Value:
@@ -145,9 +148,9 @@ def sign(value: Value) -> Value:
 def logarithm(base: Value, value: Value | None = None) -> Value:
     """LOG(base, x), LOG10(x), LOG2(x); LOG(x) is that to the base 10."""
     number, of_base = (base, 10.0) if value is None else (value, base.literal)
-    if not isinstance(of_base, (int, float)) or of_base <= 0 or of_base == 1:
+    if not isinstance(of_base, (int, float)) or not 0 < of_base < 1e300 or of_base == 1:
         raise ConditionError("LOG takes its base first, a number: LOG(10, x)")
-    return of_double("LOG", lambda x: pl.when(x > 0).then(x.log(of_base)), number)
+    return of_double("LOG", lambda x: pl.when(x > 0).then(x.log(float(of_base))), number)
 
 
 def round_to(value: Value, digits: Value | None = None) -> Value:
@@ -161,11 +164,18 @@ def round_to(value: Value, digits: Value | None = None) -> Value:
 
 def greatest(*values: Value) -> Value:
     """GREATEST: nulls are passed over."""
-    return joined(values, pl.max_horizontal, f"GREATEST({', '.join(v.words for v in values)})")
+    return joined(_ordered(values), pl.max_horizontal, f"GREATEST({', '.join(v.words for v in values)})")
 
 
 def least(*values: Value) -> Value:
-    return joined(values, pl.min_horizontal, f"LEAST({', '.join(v.words for v in values)})")
+    return joined(_ordered(values), pl.min_horizontal, f"LEAST({', '.join(v.words for v in values)})")
+
+
+def _ordered(values: tuple[Value, ...]) -> tuple[Value, ...]:
+    for value in values:
+        if value.kind in ("list", "other", "truth"):
+            raise refuse_kind(value, "something that has an order")
+    return values
 
 
 def coalesce(*values: Value) -> Value:

@@ -425,6 +425,9 @@ def test_long_conditions():
         ("  ", "is empty"),
         ("-- a > 1", "not a SQL condition"),
         ("a > 1 b > 2", "cannot be read at"),
+        ("LEFT(s, -1) = 'x'", "LEFT takes whole numbers of the condition from 0, got -1"),
+        ("SUBSTR(s, 0) = 'x'", "SUBSTR takes whole numbers of the condition from 1, got 0"),
+        ("RIGHT(s, 10000000000000000000000000000000000000000) = 'x'", "RIGHT takes whole numbers"),
         ("GREATEST() > 1", "GREATEST takes 1 or more arguments, got 0"),
     ],
 )
@@ -480,3 +483,83 @@ def test_refused_by_the_types_of_the_columns(sql, message):
         condition(sql).expression(types)
     with pytest.raises(CurateError, match="filter f: "):
         decide(pl.DataFrame(schema=TABLE), Filter(name="f", where=sql))
+
+
+#: Bits of conditions, right and wrong, that are thrown together.
+BITS = [
+    "words",
+    "lang",
+    "match",
+    "flag",
+    "e",
+    "b",
+    "'x'",
+    '"lang"',
+    "3",
+    "0.5",
+    "NULL",
+    "TRUE",
+    "(",
+    ")",
+    ",",
+    "=",
+    "==",
+    "<>",
+    "<",
+    "AND",
+    "OR",
+    "NOT",
+    "XOR",
+    "IN",
+    "BETWEEN",
+    "LIKE",
+    "~",
+    "IS",
+    "CASE",
+    "WHEN",
+    "THEN",
+    "ELSE",
+    "END",
+    "+",
+    "-",
+    "*",
+    "/",
+    "//",
+    "%",
+    "||",
+    "CAST(words",
+    "AS",
+    "TINYINT)",
+    "ABS(",
+    "LENGTH(",
+    "COALESCE(",
+    "SUM(",
+    "SELECT",
+    "FROM",
+    "--",
+    "/*",
+    "*/",
+    ";",
+    ".",
+    "[",
+    "]",
+    "?",
+    ":",
+    "'",
+    "`",
+]
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.lists(st.sampled_from(BITS), max_size=9).map(" ".join) | st.text(max_size=12))
+def test_nothing_but_a_sentence_comes_of_any_text(sql):
+    types = {name: dtype() if isinstance(dtype, type) else dtype for name, dtype in TABLE.items()}
+    rows = {"words": [3, None], "lang": ["en", None], "match": [0.5, None], "flag": [True, None], "e": [[1], None]}
+    try:
+        conjuncts(sql)
+        condition(sql).expression(types)
+    except ConditionError:
+        return
+    table = pl.DataFrame({**rows, "b": [b"x", None]}, schema=types)
+    if set(condition(sql).columns) <= set(types):
+        assert decide(table, Filter(name="f", keep=[{"if": sql, "else": "r"}])).height == 2

@@ -220,7 +220,7 @@ def test_sizes_that_are_understood(size, fields):
 @pytest.mark.parametrize(
     ("size", "message"),
     [
-        ("1", "'1' says neither a fraction nor a number of rows: write '1 rows' or '1%'"),
+        ("1", "'1' says neither a fraction nor a number of rows: write '1 row' or '1%'"),
         ("1000", "write '1000 rows' or '1000%'"),
         ("1.0", "write '30%', '0.3' or '1000 rows'"),
         ("1.5", "write '30%'"),
