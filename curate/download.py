@@ -16,13 +16,14 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 
+from curate import came_along
 from curate.cluster import Cluster
 from curate.image_columns import IMAGE_FIELDS
 from curate.images import TARS, ImageReader
 from curate.part_file import hashed
 from curate.picture import Resize, ResizeOptions
 from curate.record import sample_key
-from curate.remarks import say
+from curate.remarks import Remarks, say
 from curate.store import identity, shard_name
 from curate.suspects import Suspects
 from curate.tar import TarFile
@@ -53,10 +54,14 @@ class DownloadOptions(FetchOptions, ResizeOptions):
     processes: int | None = None
 
 
-def folder_of(options: DownloadOptions) -> str:
-    """The images' folder: what the stored files look like decides it, not how patiently they were fetched."""
+def folder_of(options: DownloadOptions, came: str = "") -> str:
+    """The images' folder: what the stored files look like decides it, not how patiently they were fetched.
+
+    came: folder of images that came with the input, which the table goes on with.
+    """
     pictures = options.model_dump(mode="json", include=set(ResizeOptions.model_fields))
-    return f"images-{identity(op='download', version=IMAGES, options=pictures)}"
+    more = {"came": came} if came else {}
+    return f"images-{identity(op='download', version=IMAGES, options=pictures, **more)}"
 
 
 @dataclass
@@ -69,6 +74,7 @@ class DownloadShard:
     rows_per_shard: int
     again: tuple[str, ...] = ()
     session: str = ""
+    came: str = ""
 
     def __post_init__(self) -> None:
         fields = set(ResizeOptions.model_fields)
@@ -97,14 +103,10 @@ class DownloadShard:
         wanted = missing(part, self.view.kept(shard), records.num_rows, self.again)
         if part is not None and not wanted.any():
             return {"rows": 0}
-        columns: dict[str, list[Any]] = (
-            {name: part[name].to_pylist() for name in COLUMNS}
-            if part is not None
-            else {name: [None] * records.num_rows for name in COLUMNS}
-        )
+        columns, members = self._begun(part, shard, records.num_rows)
         columns["changes"] = [()] * records.num_rows
         if part is None:
-            columns["status"] = [SKIPPED] * records.num_rows
+            wanted &= np.asarray(columns["status"], object) == SKIPPED
         with tempfile.TemporaryFile() as spool:
             urls = records["url"].to_pylist()
             wanted &= ~self._malformed(shard, urls, wanted, columns)
@@ -116,6 +118,8 @@ class DownloadShard:
             tar = self._tar_name(part, shard)
             digests = self._assemble(shard, part, columns, spool, places, tar)
         table = pa.table({n: pa.array(columns[n], k) for n, k in COLUMNS.items()})
+        if members is not None:
+            table = table.append_column("members", members)
         remarks = shard_remarks(part, shard, columns)
         store.write_remarks(self.folder, shard, remarks)
         # The status rows are the commit: they name the tar whose offsets they hold.
@@ -126,6 +130,15 @@ class DownloadShard:
                 if old != tar and is_tar_of(shard, old):
                     store.remove(f"{self.folder}/{old}")
         return {"rows": int(wanted.sum())}
+
+    def _begun(self, part: pa.Table | None, shard: int, rows: int) -> tuple[dict[str, list[Any]], Any]:
+        """The columns as an earlier run, or reading, left them; and the other files of samples that came."""
+        if part is not None:
+            members = part["members"] if "members" in part.column_names else None
+            return {name: part[name].to_pylist() for name in COLUMNS}, members
+        if self.came:
+            return came_along.columns(self.view, self.came, shard, SKIPPED)
+        return {name: [SKIPPED if name == "status" else None] * rows for name in COLUMNS}, None
 
     def _malformed(
         self, shard: int, urls: Sequence[str | None], wanted: np.ndarray, columns: dict[str, list[Any]]
@@ -197,8 +210,9 @@ class DownloadShard:
         with self.view.store.writing(f"{self.folder}/{tar}") as file:
             archive = TarFile(file)
             for row, status in enumerate(columns["status"]):
-                if status != "success":
-                    continue
+                elsewhere = row not in places and "/" in (columns["tar"][row] or "")
+                if status != "success" or elsewhere:
+                    continue  # what came with the input stays where it is
                 if row in places:
                     start, size = places[row]
                     spool.seek(start)
@@ -239,40 +253,50 @@ def is_tar_of(shard: int, name: str) -> bool:
 
 
 def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
-    """Images of all rows that are in. A row whose image came with the input keeps it."""
+    """Images of all rows that are in. A row whose image came with the input keeps it, as it is; those that lack one
+    and have a url are fetched, whatever status they came with."""
     store = view.store
     manifest = store.manifest()
     rows = store.shard_rows()
     folder = folder_of(options)
-    adopted = {g["images"] for g in manifest["inputs"] if g["images"]}
-    if adopted:
-        folder = adopted.pop()
-    else:
-        todo = _todo(view, folder, options, sorted(rows))
-        if todo:
-            store.note_change(folder)
-        work = {
-            "view": view,
-            "options": options,
-            "folder": folder,
-            "rows_per_shard": manifest["inputs"][0]["rows_per_shard"],
-            "again": options.retry,
-            "session": secrets.token_hex(8),
-        }
-        for _ in _pool(cluster, options, bool(todo)).each("download", DownloadShard, work, todo, rows):
-            pass
-        remarks = store.remarks(folder)
-        if todo:
-            say("download: images", remarks)
-        store.note_table(
-            folder,
-            name="images",
-            op="download",
-            options=options.model_dump(mode="json"),
-            columns=[*COLUMNS],
-            version=IMAGES,
-            remarks=remarks.to_json(),
-        )
+    came = next((g["images"] for g in manifest["inputs"] if g["images"]), "")
+    remarks = Remarks()
+    if came:
+        remarks = came_along.looked_at(view, came)
+        say("download", remarks)
+        folder = folder_of(options, came)
+    if came and not (remarks.counts.get(came_along.FETCHED) or store.parts(folder)):
+        # Nothing is lacking: the table that reading made is the one.
+        said = (manifest["tables"].get(came) or {}).get("remarks") or {}
+        store.note_table(came, name="images", remarks=said | remarks.to_json())
+        return View(store, view.with_table(came, COLUMNS).columns, view.keep, came)
+    todo = _todo(view, folder, options, sorted(rows))
+    if todo:
+        store.note_change(folder)
+    work = {
+        "view": view,
+        "options": options,
+        "folder": folder,
+        "rows_per_shard": manifest["inputs"][0]["rows_per_shard"],
+        "again": options.retry,
+        "session": secrets.token_hex(8),
+        "came": came,
+    }
+    for _ in _pool(cluster, options, bool(todo)).each("download", DownloadShard, work, todo, rows):
+        pass
+    done = store.remarks(folder)
+    if todo:
+        say("download: images", done)
+    remarks.merge(done)
+    store.note_table(
+        folder,
+        name="images",
+        op="download",
+        options=options.model_dump(mode="json"),
+        columns=[*COLUMNS],
+        version=IMAGES,
+        remarks=remarks.to_json(),
+    )
     after = view.with_table(folder, COLUMNS)
     return View(store, after.columns, view.keep, folder)
 

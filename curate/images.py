@@ -56,7 +56,7 @@ class ImageReader:
         return data
 
     def _damaged(self, what: str, tar: str | None, how: str) -> CurateError:
-        if tar and "/" in tar:
+        if tar and "/" in tar and not tar.startswith("../"):
             mend = f"'{tar}' is not as it was read: put the old file back, or read the new one into a new root"
         else:
             part = f"{self.store.url}/{self.store.part(self.folder, self.shard)}"
@@ -68,6 +68,8 @@ class ImageReader:
             self.close()
             if tar is None:
                 file = self.store.open(f"{self.folder}/{shard_name(self.shard)}.tar")
+            elif tar.startswith("../"):  # another table's
+                file = self.store.open(tar.removeprefix("../"))
             elif "/" not in tar:
                 file = self.store.open(f"{self.folder}/{tar}")
             else:

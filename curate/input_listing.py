@@ -33,9 +33,9 @@ class Found:
 def look(source: str | Sequence[str], format_name: str = "auto") -> Found:
     """The files of an input: a file, folder or glob on any fsspec file system, or a list of such.
 
-    {000..999} and {a,b} stand for several. A folder of img2dataset's is read by its tars, each with the parquet beside
-    it. Names that begin with `.` or `_` are left out; `.json` and `.txt` files are, too, where there is data of another
-    kind: they describe it.
+    {000..999}, {a,b} and `a.tar::b.tar` stand for several. A folder of img2dataset's is read by its tars, each with the
+    parquet beside it. Names that begin with `.` or `_` are left out; `.json` and `.txt` files are, too, where there is
+    data of another kind: they describe it.
 
     Raises:
         CurateError: when nothing is there, the format is unknown, or there are several formats.
@@ -43,7 +43,8 @@ def look(source: str | Sequence[str], format_name: str = "auto") -> Found:
     known = formats()
     if format_name != "auto" and format_name not in known:
         raise unknown("input format", format_name, known)
-    places = [place for one in ([source] if isinstance(source, str) else source) for place in expanded(one)]
+    listed = [source] if isinstance(source, str) else source
+    places = [place for one in listed for part in parted(one, known) for place in expanded(part)]
     what = source if isinstance(source, str) else ", ".join(source)
     found: dict[str, str] = {}
     for place, files in zip(places, _listed(places), strict=True):
@@ -85,6 +86,12 @@ def _chosen(kinds: dict[str, list[str]], source: str, known: dict[str, ModuleTyp
         what = f"a mix of {', '.join(there)}" if there else "no file of a known kind"
         raise CurateError(f"input '{source}' holds {what}; known: {extensions}. Name one format, or a glob")
     return next(iter(there.items()))
+
+
+def parted(place: str, known: dict[str, ModuleType]) -> list[str]:
+    """`a.tar::b.tar`, as webdataset and open_clip write several; fsspec's chains (`simplecache::s3://...`) are one."""
+    parts = place.split("::")
+    return parts if all(format_of(part, known) or part.endswith("}") for part in parts) else [place]
 
 
 def expanded(place: str) -> list[str]:

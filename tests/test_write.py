@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import importlib
 import io
@@ -27,8 +28,10 @@ from hypothesis import strategies as st
 from curate.errors import CurateError
 from curate.filter import Filter
 from curate.op import load
+from curate.read import ReadOptions, read
 from curate.scoring import annotate
 from curate.select import select
+from curate.store import Store
 from curate.tar import BLOCK, TarFile, member_bytes
 from curate.verify import verify
 from curate.view import View
@@ -170,6 +173,29 @@ def test_images_of_other_formats_keep_their_bytes(make_store, tmp_path):
     found = [(info.name, d) for info, d in members(data) if not info.name.endswith(("txt", "json"))]
     assert [d for _, d in found] == files
     assert [name.rpartition(".")[2] for name, _ in found][:4] == ["jpg", "png", "webp", "jpg"]
+
+
+def test_other_members_of_a_sample_go_out_again(tmp_path):
+    """Byte by byte, behind the new key; also those that came in a compressed tar, which reading had to store."""
+    several = {"cls": b"7", "seg.png": picture(3, "PNG"), "syn.json": b'{"a": 1}', "npy": bytes(1000)}
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as tar:
+        for key in ("a", "b"):
+            for name, body in {"jpg": picture(1), "txt": b"caption", **several}.items():
+                info = tarfile.TarInfo(f"{key}.{name}")
+                info.size = len(body)
+                tar.addfile(info, io.BytesIO(body))
+    for name, body in (("x.tar", data.getvalue()), ("y.tar.gz", gzip.compress(data.getvalue()))):
+        (tmp_path / name).write_bytes(body)
+        store = Store(str(tmp_path / f"store-{name}"))
+        view = read(store, ReadOptions(input=str(tmp_path / name)), HERE)
+        done = contents(write(view, to(tmp_path, to=str(tmp_path / f"out-{name}")), HERE)["to"])
+        inside = {info.name: body for info, body in members(done["00000.tar"])}
+        assert {n.partition(".")[0] for n in inside} == {"000000", "000001"}
+        for key in ("000000", "000001"):
+            assert inside[f"{key}.jpg"] == picture(1)
+            assert {n: inside[f"{key}.{n}"] for n in several} == several
+        assert [json.loads(inside[f"{k}.json"])["key_input"] for k in ("000000", "000001")] == ["a", "b"]
 
 
 def test_nothing_to_write(make_store, tmp_path):

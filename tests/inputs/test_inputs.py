@@ -213,3 +213,12 @@ def test_memory_stays_flat(format_name, rows, tmp_path):
         )
         peaks.append(int(found.stdout))
     assert peaks[1] - peaks[0] < 40, peaks
+
+
+def test_several_tars_as_webdataset_writes_them(tmp_path):
+    _touch(tmp_path, "a.tar", "b.tar", "c/00.tar", "c/01.tar")
+    files = [str(tmp_path / name) for name in ("a.tar", "b.tar", "c/00.tar", "c/01.tar")]
+    assert find(f"{tmp_path}/a.tar::{tmp_path}/b.tar") == ("webdataset", files[:2])
+    assert find(f"{tmp_path}/a.tar::{tmp_path}/b.tar::{tmp_path}/c/{{00..01}}.tar") == ("webdataset", files)
+    with pytest.raises(CurateError, match=r"no input at '.*none.tar'"):
+        find(f"{tmp_path}/a.tar::{tmp_path}/none.tar")
