@@ -57,7 +57,12 @@ def orientation_of(image: Image.Image) -> int:
 
 
 def turned(image: Image.Image, orientation: int) -> Image.Image:
-    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+    """The image, or a turned copy that no longer says that it lies."""
+    if orientation not in _TURNS:
+        return image
+    made = image.transpose(_TURNS[orientation])
+    made.info.clear()
+    return made
 
 
 def _parted(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:

@@ -18,9 +18,11 @@ from curate.colour_profile import is_srgb
 from curate.decoded import decode
 from curate.demo.server import serve
 from curate.download import DownloadOptions, download
+from curate.near.evaluation_set import from_folder
 from curate.op import load
 from curate.picture import Resize, ResizeOptions
 from curate.scoring import annotate
+from curate.upright import upright
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -103,6 +105,16 @@ def test_the_same_scores_for_members_of_tars_and_downloads(make_store: MakeStore
     assert (tar[2] * lossy[2]).sum(1).min() > 0.99
 
 
+def test_evaluation_sets_are_decoded_as_the_pool_is(tmp_path: Path) -> None:
+    for number, (data, _, _) in enumerate(ALL.values()):
+        (tmp_path / f"{number:03}.jpg").write_bytes(data)
+    op = load("score.phash")
+    values, names = from_folder(str(tmp_path), False, "phash", op)
+    wanted = {f"{n:03}.jpg": op.prepare_image(decode(data))[0] for n, (data, _, _) in enumerate(ALL.values())}
+    assert dict(zip(names, values.tolist(), strict=True)) == {n: bits for n, bits in wanted.items() if bits is not None}
+    assert len(names) > 60
+
+
 def test_wide_colours() -> None:
     """Skin of a phone's picture; the numbers without the conversion are those of the file."""
     data = encoded(Image.new("RGB", (8, 8), (199, 150, 110)), "PNG", icc_profile=p3_profile())
@@ -144,6 +156,13 @@ def test_an_image_at_hand_is_taken_as_a_file_would_be() -> None:
         with Image.open(io.BytesIO(data)) as image:
             made = op.apply({}, [image])
         assert list(made["pixel_hash"]) == [op.prepare_image(decode(data))], name
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_is_upright_stays_so(name: str) -> None:
+    """Images that were decoded come through the same function again, in a notebook."""
+    once = decode(ALL[name][0])
+    np.testing.assert_array_equal(np.asarray(upright(once.image)), once.pixels)
 
 
 def test_the_identity_of_an_op_tells_how_images_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
