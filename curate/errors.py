@@ -44,14 +44,18 @@ def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> Cura
     >>> print(unknown("op", "score.wrds", ["score.words", "score.clip"]))
     no op 'score.wrds' (did you mean 'score.words'?); there are: score.clip, score.words
     """
+    prefix = f"{where}: " if where else ""
+    return CurateError(f"{prefix}no {kind} '{name}'{named(name, known)}")
+
+
+def named(name: str, known: Iterable[str]) -> str:
+    """The nearest name and those that there are; of many only the nearest."""
     names = sorted(set(known))
-    listing = ", ".join(names) if names else "none"
-    there = "there are"
+    listing = f"there are: {', '.join(names) if names else 'none'}"
     if len(names) > NAMES_SHOWN:
         close = sorted(difflib.get_close_matches(name, names, n=NAMES_NEAREST, cutoff=0.0))
-        there, listing = f"there are {len(names)}, the nearest", ", ".join(close)
-    prefix = f"{where}: " if where else ""
-    return CurateError(f"{prefix}no {kind} '{name}'{nearest(name, names)}; {there}: {listing}")
+        listing = f"there are {len(names)}, the nearest: {', '.join(close)}"
+    return f"{nearest(name, names)}; {listing}"
 
 
 def reworded(error: ValidationError, where: str, fields: Iterable[str]) -> CurateError:

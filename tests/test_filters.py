@@ -1,8 +1,11 @@
 """Every filter that ships proves itself on the examples in its own file."""
 
+import re
+
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 
 from curate.filter import Filter, decide, library, load_filter
 from curate.sql import condition
@@ -100,3 +103,12 @@ def test_a_reason_says_the_number_that_was_missed(rule):
             digits = f"{number:,.10g}"
             forms = (digits, digits.replace(",", ""), WORDS.get(int(number), digits), f"{number / 1000:g} KB")
             assert number == 0 or any(form in reason for form in forms), (reason, sql)
+
+
+def test_what_ships_is_written_in_the_form_that_cannot_be_read_backwards(capsys):
+    for path in library("filters").values():
+        load_filter(str(path))
+    for path in library("pipelines").values():
+        for step in yaml.safe_load(re.sub(r"\$\{\w+\}", "0.5", path.read_text()))["steps"]:
+            load_filter(step.get("filter", "no_filter"))
+    assert capsys.readouterr().err == ""
