@@ -39,9 +39,9 @@ def refuse_other_models(op: Op, model: str, weights: str, made_by: Specs) -> Non
     for column, spec in made_by.items():
         other = (spec.get("options") or {}).get("model")
         if other is not None and (other, spec["weights"]) != (model, weights):
-            told = f"model {other}" if other != model else f"other weights of {other} ({spec['weights']})"
+            maker = f"model {other}" if other != model else f"other weights of {other} ({spec['weights']})"
             raise CurateError(
-                f"{op_name(type(op))}: column '{column}' was made by {spec['op']} with {told}, this op has {model}: "
+                f"{op_name(type(op))}: column '{column}' was made by {spec['op']} with {maker}, this op has {model}: "
                 f"numbers of two models do not go together; run {spec['op']}: {{model: {model}}} first, or give this "
                 f"op `model: {other}`"
             )

@@ -104,8 +104,8 @@ def _lists(column: pa.Array | pa.ChunkedArray, name: str) -> Any:
 
 
 def _lengths(array: Any) -> np.ndarray:
-    found: np.ndarray = array.value_lengths().fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    return found
+    have: np.ndarray = array.value_lengths().fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return have
 
 
 def _other(length: int) -> str:

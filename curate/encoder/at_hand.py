@@ -66,8 +66,8 @@ def _check_architecture(model: str) -> None:
     elif Path(tag).suffix in WEIGHTS or "/" in tag or "\\" in tag:
         raise CurateError(f"model '{model}': {_no_file(Path(tag))}")
     elif tag != RANDOM:
-        told = f"no tag '{tag}' of {name}" if tag else f"name weights of {name}, too"
-        raise CurateError(f"model '{model}': {told}{_nearest(tag, tags)}; a checkpoint is {name}//path/to/file")
+        fault = f"no tag '{tag}' of {name}" if tag else f"name weights of {name}, too"
+        raise CurateError(f"model '{model}': {fault}{_nearest(tag, tags)}; a checkpoint is {name}//path/to/file")
     _check_texts(model, clip.get_model_config(name)["text_cfg"])
 
 
@@ -143,8 +143,8 @@ def _unreachable(repository: str, names: Sequence[str]) -> str:
 
     utils: Any = importlib.import_module("huggingface_hub.utils")
 
-    told = {os.environ.get(name, "").lower() for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")}
-    if constants.HF_HUB_OFFLINE or told & {"1", "true", "yes", "on"}:
+    settings = {os.environ.get(name, "").lower() for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")}
+    if constants.HF_HUB_OFFLINE or settings & {"1", "true", "yes", "on"}:
         return "HF_HUB_OFFLINE forbids to fetch it"
     status = 0
     for name in names:

@@ -59,9 +59,9 @@ def settings_of(model: str) -> Settings:
     own = bool((config_of(name) or {}).get("quick_gelu"))
     file = checkpoint_file(model)
     if file is not None:
-        told = _beside(file) or _as_tag(file, name)
-        if told is not None:
-            return Settings(own or told.quick_gelu, told.preprocess, told.source)
+        published = _beside(file) or _as_tag(file, name)
+        if published is not None:
+            return Settings(own or published.quick_gelu, published.preprocess, published.source)
         return Settings(own, agreed(name))
     if tag in open_clip().list_pretrained_tags_by_model(name):
         # An architecture whose config asks for QuickGELU was trained so: tags say only where they differ from GELU.
@@ -156,8 +156,8 @@ def _tag_of(file: Path, architecture: str) -> str | None:
         # OpenAI's URLs have the whole hash as their last folder, open_clip's own end in the first eight digits.
         url: list[str] = ["", *str(config.get("url", "")).split("/")]
         folder, name = url[-2:]
-        told = folder if len(folder) == 64 else name.partition(".")[0].rpartition("-")[2]
-        if len(told) >= 8 and sha256.startswith(told):
+        sign = folder if len(folder) == 64 else name.partition(".")[0].rpartition("-")[2]
+        if len(sign) >= 8 and sha256.startswith(sign):
             return str(tag)
         repository = config.get("hf_hub", "").rpartition("/")[0]
         if repository and f"models--{repository.replace('/', '--')}" in places:

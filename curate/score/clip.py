@@ -76,9 +76,9 @@ class Clip(EncoderScore):
         images = self._encoder.ready_images(rows.images)
         texts, cut = np.zeros_like(images), np.full(len(captions), None, object)
         if spoken.any():
-            given = np.flatnonzero(spoken).tolist()
-            whole = [captions[i] for i in given] if self.windows == "average" else None
-            texts[spoken], cut[spoken] = self._encoder.captions([rows.texts[i] for i in given], whole)
+            places = np.flatnonzero(spoken).tolist()
+            whole = [captions[i] for i in places] if self.windows == "average" else None
+            texts[spoken], cut[spoken] = self._encoder.captions([rows.texts[i] for i in places], whole)
         seen, read = (np.isfinite(vectors).all(axis=1) for vectors in (images, texts))
         with np.errstate(invalid="ignore"):
             cosine = np.einsum("nd,nd->n", images, texts, dtype=np.float32)
