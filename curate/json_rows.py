@@ -33,10 +33,18 @@ _TYPES: dict[pa.DataType, set[type]] = {
 }
 
 
-def parse(line: bytes, remarks: Remarks | None = None) -> dict[str, Any]:
-    """A JSON object, or {MALFORMED: the line} when it is none. A name that occurs twice has its last value."""
+def is_exact(text: bytes) -> bool:
+    """Whether orjson rounds no number of a text."""
+    return _LONG_NUMBER.search(text) is None
+
+
+def parse(line: bytes, remarks: Remarks | None = None, exact: bool | None = None) -> dict[str, Any]:
+    """A JSON object, or {MALFORMED: the line} when it is none. A name that occurs twice has its last value.
+
+    exact: what `is_exact` says of the line, where it is known for many lines at once.
+    """
     try:
-        value = None if _LONG_NUMBER.search(line) else orjson.loads(line)
+        value = orjson.loads(line) if exact or is_exact(line) else None
     except ValueError:
         value = None
     if value is None:

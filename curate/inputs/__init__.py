@@ -8,7 +8,10 @@ A module has
     count(file)         number of rows, as `read` gives them
     read(file, start, batch_rows)   record batches of at most `batch_rows`, from row `start` on, with `schema`'s columns
 and, where a file says too little of itself,
-    scan(file)          rows, columns and remarks (malformed rows, guesses) of a file that is read whole for it
+    scan(file)          rows, columns and remarks (malformed rows, guesses) of a file that is read whole for it; where
+                        files do not declare their columns, `read` takes these as `types`
+and, where it costs little,
+    column(file, name)  values of one column, for a look whether they fit another type
 """
 
 from __future__ import annotations

@@ -41,9 +41,10 @@ def _rows(file: str, remarks: Remarks) -> Iterator[Row]:
         yield from json_documents.values(itertools.chain([first], blocks), remarks)
     else:
         for number, block in itertools.chain([first], blocks):
+            exact = json_rows.is_exact(block)
             for place, line in enumerate(block.split(b"\n"), number):
                 if line.strip():
-                    yield place, json_rows.parse(line, remarks)
+                    yield place, json_rows.parse(line, remarks, exact)
 
 
 def _form(block: bytes) -> str:
