@@ -101,6 +101,7 @@ def run(
     """Run a pipeline, or what is left of it: the same command after a crash goes on where it stopped."""
     from curate.pipeline import load_pipeline
     from curate.pipeline import run as run_pipeline
+    from curate.place_check import unseen_fault
     from curate.show import print_funnel
     from curate.steps import on_all_nodes
 
@@ -113,6 +114,9 @@ def run(
         # Before the first step, and not after the download.
         loaded = on_all_nodes(loaded)
         cluster.start()
+        if fault := unseen_fault(loaded.root):
+            cluster.stop()
+            raise CurateError(fault)
     try:
         result = run_pipeline(loaded, cluster)
     finally:

@@ -34,6 +34,9 @@ CAREFUL_ATTEMPTS = 24
 #: Lost nodes that a shard survives: they are no fault of its rows, but a run must end.
 LOST_NODES = 20
 
+#: Seconds that a node may take to start a worker and look at a file.
+NODE_SECONDS = 60.0
+
 #: No shard can be written before a person has done something.
 DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -361,6 +364,26 @@ class Cluster:
 
             ray.shutdown()
             self._started = False
+
+
+def alive_nodes() -> dict[str, str]:
+    """The nodes of the cluster that was joined: id to address."""
+    import ray
+
+    return {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+
+
+def sees(node: str, path: str) -> bool:
+    """Whether a node has a file; one that does not answer in time is not blamed."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    there = ray.remote(num_cpus=0)(os.path.exists)
+    answer = there.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(path)
+    try:
+        return bool(ray.get(answer, timeout=NODE_SECONDS))
+    except ray.exceptions.RayError:
+        return True
 
 
 def feeding_threads() -> int:

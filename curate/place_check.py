@@ -11,7 +11,7 @@ import uuid
 from pathlib import Path
 
 from curate.causes import explained, install_hint
-from curate.cluster import Cluster
+from curate.cluster import Cluster, alive_nodes, sees
 from curate.errors import CurateError
 from curate.op import Op
 from curate.store import Folder
@@ -101,6 +101,31 @@ def cluster_fault(cluster: Cluster) -> str:
         with contextlib.suppress(Exception):
             cluster.stop()
     return ""
+
+
+def unseen_fault(root: str) -> str:
+    """Which nodes of the running cluster do not see a local root, found by trying; empty when all do.
+
+    Each would write to a disk of its own, and the next step would miss what the others wrote.
+    """
+    folder = Folder(root)
+    if not folder.local:
+        return ""
+    nodes = alive_nodes()
+    if len(nodes) < 2:
+        return ""
+    name = f".curate-check-{uuid.uuid4().hex}"
+    folder.write_bytes(name, b"")
+    try:
+        blind = [address for node, address in nodes.items() if not sees(node, folder.path(name))]
+    finally:
+        folder.remove(name)
+    if not blind:
+        return ""
+    return (
+        f"root '{root}' is not seen by {len(blind)} of {len(nodes)} nodes ({', '.join(sorted(set(blind))[:5])}): name "
+        "storage that every node sees, --set root=s3://BUCKET/..., or mount this folder on all of them"
+    )
 
 
 def _cause(error: Exception) -> str:

@@ -248,12 +248,29 @@ def test_faults_are_found_before_there_is_a_job(cluster: tuple[str, str], projec
     assert "'letterss', which is not there" in tried("--set", root)
 
 
-def test_run_joins_a_running_cluster_and_leaves_it_running(cluster: tuple[str, str], job: list[str]) -> None:
+def test_run_joins_a_running_cluster_and_leaves_it_running(
+    cluster: tuple[str, str], job: list[str], tmp_path: Path
+) -> None:
     command = [CURATE, "run", *job, "--address", cluster[1]]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=patience(200))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Ray: 2 CPUs" in done.stderr
     wait_for(cluster[1], 3)
+    # All nodes are this machine; in the last one's eyes the file is not there.
+    code = (
+        "import sys, ray; from curate import cli, place_check\n"
+        "sees, blind = place_check.sees, []\n"
+        "def last_is_blind(node, path):\n"
+        "    blind.append(node)\n"
+        "    assert sees(node, path)\n"
+        "    return len(blind) < 3\n"
+        "place_check.sees = last_is_blind\n"
+        "sys.argv[0] = 'curate'; cli.main()\n"
+    )
+    command = [sys.executable, "-c", code, "run", *job[:-1], f"root={tmp_path / 'other'}", "--address", cluster[1]]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=patience(200))
+    assert done.returncode == 1 and "is not seen by 1 of 3 nodes" in done.stderr, done.stderr
+    assert not any((tmp_path / "other").iterdir())
 
 
 def test_a_job_that_fails_says_so(cluster: tuple[str, str], job: list[str], tmp_path: Path) -> None:
