@@ -24,7 +24,7 @@ SUFFIX = "_input"
 
 POINTERS = "columns left out: they speak of other rows of the store"
 VECTORS = "columns left out: lists that curate made"
-RENAMED = "columns of the input under another name, since curate has one of that name"
+RENAMED = "columns of the input are called <name>_input, since curate has one of that name"
 LEFT_OUT = "columns left out by name"
 EQUAL = "columns of the input left out: equal to curate's of that name in every row"
 

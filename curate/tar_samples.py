@@ -22,6 +22,8 @@ from curate.tar_members import Member, data
 
 BY_CONTENT = "images told by their bytes, since their names do not say what they are"
 NOT_UTF8 = "captions with bytes that are no UTF-8, replaced"
+BAD_JSON = "samples whose json is no object of fields"
+DAMAGED = "samples that damage of their tar hit"
 SEVERAL = "samples with several images: the first is the pair's, the others go along as files"
 #: Names under which a member holds the url of its image.
 _URLS = ("url", "url.txt")
@@ -87,8 +89,8 @@ def samples(file: str, start: int = 0, fields_only: bool = False) -> Iterator[tu
             image: dict[str, Any] = {"status": "no_image"}
             if not fields_only:
                 image = _image_of(handle, sample, row, file, packed, remarks)
-            if sample.key is not None:
-                image["sample"] = sample.key + (f"#{sample.number}" if sample.number else "")
+            label = sample.key if sample.key is not None else sample.damage[0]
+            image["sample"] = label + (f"#{sample.number}" if sample.number else "")
             yield row | {"key": sample.key}, image | {"remark": remarks or None}
 
 
@@ -124,8 +126,11 @@ def _fields(handle: BinaryIO, sample: Sample, captioned: bool, remarks: list[str
     for extension in _URLS:
         if extension in sample.members and "url" not in row:
             row["url"] = data(handle, sample.members[extension]).decode("utf-8", "replace").strip()
+    if MALFORMED in row:
+        remarks.append(BAD_JSON)
     if sample.damage:
         row[MALFORMED] = "; ".join(sample.damage)
+        remarks.append(DAMAGED)
     return row
 
 

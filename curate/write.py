@@ -25,11 +25,7 @@ from curate.shard_columns import Column, columns_to_write, encoder, read
 from curate.store import Folder, identity, shard_name
 from curate.tar import TarFile
 from curate.view import View
-from curate.write_survey import LEARNT_FROM, Survey, settled, survey, writable
-
-NEEDED = f"samples needed to show every column, and loaders look at {LEARNT_FROM}: load_dataset(folder) knows them all"
-#: Extensions under which open_clip's loader looks for images.
-USUAL_EXTENSIONS = frozenset({"jpg", "jpeg", "png", "webp"})
+from curate.write_survey import say_what_loaders_miss, settled, survey, writable
 
 #: Files of one training shard; the last one written says that it is complete.
 _ENDS = (".tar", ".parquet", "_stats.json")
@@ -206,7 +202,7 @@ def write(view: View, options: WriteOptions, cluster: Cluster) -> dict[str, Any]
     out = Folder(options.to or f"{view.store.url}/shards-{selection}")
     found = survey(view, columns)
     columns = settled(columns, found, options.columns is None, remarks)
-    _say_what_loaders_miss(found, remarks)
+    say_what_loaders_miss(found, remarks)
     shards = plan(found.sizes.items(), options.samples_per_shard, options.bytes_per_shard, found.first)
     if not shards:
         lacking = ", ".join(f"{rows:,} {word}" for word, rows in found.without.items())
@@ -228,26 +224,6 @@ def write(view: View, options: WriteOptions, cluster: Cluster) -> dict[str, Any]
     write_card(out, sum(samples.values()), len(samples), columns, found)
     done = _finish(out, selection, {c.name: made_of[c.name] for c in columns}, samples)
     return done | {"without_image": dict(found.without), "remarks": remarks.to_json()}
-
-
-def _say_what_loaders_miss(found: Survey, remarks: Remarks) -> None:
-    unusual = {e: n for e, n in sorted(found.extensions.items()) if e not in USUAL_EXTENSIONS}
-    if unusual:
-        names = ", ".join(f"{extension}: {rows:,}" for extension, rows in unusual.items())
-        remarks.add(
-            "samples whose image is none of jpg, jpeg, png, webp: open_clip skips them", sum(unusual.values()), names
-        )
-    if len(found.extensions) > 1:
-        names = ", ".join(f"{extension}: {rows:,}" for extension, rows in sorted(found.extensions.items()))
-        remarks.add(
-            'kinds of images: load_dataset("webdataset") wants one, load_dataset(folder) takes all',
-            len(found.extensions),
-            names,
-        )
-    if found.first:
-        remarks.add("samples brought to the front: loaders learn the columns from the first ones", len(found.first))
-    if len(found.first) > LEARNT_FROM:
-        remarks.add(NEEDED, len(found.first))
 
 
 def _claim(out: Folder, selection: str) -> None:

@@ -17,6 +17,9 @@ from curate.view import View
 
 #: Hugging Face's loader learns the columns of a tar from so many samples.
 LEARNT_FROM = 5
+NEEDED = f"samples needed to show every column, and loaders look at {LEARNT_FROM}: load_dataset(folder) knows them all"
+#: Extensions under which open_clip's loader looks for images.
+USUAL_EXTENSIONS = frozenset({"jpg", "jpeg", "png", "webp"})
 LARGEST_INT64 = 2**63 - 1
 
 
@@ -137,7 +140,28 @@ def settled(columns: Sequence[Column], found: Survey, by_default: bool, remarks:
         remarks.add(EQUAL, len(equal), ", ".join(sorted(equal)))
     gone = equal | ({MALFORMED} & found.empty)
     stay = [replace(c, form="text") if c.name in found.too_large else c for c in columns if c.name not in gone]
-    renamed = [f"{column.name} <- {column.source}" for column in stay if column.shadowed]
+    renamed = [column.source for column in stay if column.shadowed]
     if renamed:
         remarks.add(RENAMED, len(renamed), ", ".join(renamed))
     return stay
+
+
+def say_what_loaders_miss(found: Survey, remarks: Remarks) -> None:
+    """What training loaders will not see of the shards, and what was done for them."""
+    unusual = {e: n for e, n in sorted(found.extensions.items()) if e not in USUAL_EXTENSIONS}
+    if unusual:
+        names = ", ".join(f"{extension}: {rows:,}" for extension, rows in unusual.items())
+        remarks.add(
+            "samples whose image is none of jpg, jpeg, png, webp: open_clip skips them", sum(unusual.values()), names
+        )
+    if len(found.extensions) > 1:
+        names = ", ".join(f"{extension}: {rows:,}" for extension, rows in sorted(found.extensions.items()))
+        remarks.add(
+            'kinds of images: load_dataset("webdataset") wants one, load_dataset(folder) takes all',
+            len(found.extensions),
+            names,
+        )
+    if found.first:
+        remarks.add("samples brought to the front: loaders learn the columns from the first ones", len(found.first))
+    if len(found.first) > LEARNT_FROM:
+        remarks.add(NEEDED, len(found.first))

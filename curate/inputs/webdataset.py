@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from curate import json_rows, tar_samples
 from curate.errors import CurateError
 from curate.image_columns import IMAGE, IMAGE_FIELDS, READ_FIELDS, is_image_column
-from curate.inputs import CODECS, MALFORMED, distinct
+from curate.inputs import CODECS, distinct
 
 EXTENSIONS = (".tar", *(f".tar{codec}" for codec in CODECS), ".tgz")
 
@@ -24,8 +24,6 @@ DECLARED = False
 
 #: Samples looked at to learn the columns of the json members.
 SAMPLE = 1000
-
-DAMAGED = "samples that damage of their tar hit"
 
 #: Bytes of images without a place of their own in one batch.
 MOST_BYTES = 1 << 26
@@ -96,11 +94,7 @@ def _with_images(batch: pa.RecordBatch, images: list[dict[str, Any]]) -> pa.Reco
 
 
 def _listed(file: str, beside: str, fields: pa.Schema, start: int, batch_rows: int) -> Iterator[pa.RecordBatch]:
-    images = {}
-    for row, image in tar_samples.samples(file):
-        if row["key"]:
-            damage = [DAMAGED] if MALFORMED in row else []
-            images[row["key"]] = image | {"remark": [*(image.get("remark") or []), *damage] or None}
+    images = {row["key"]: image for row, image in tar_samples.samples(file) if row["key"]}
     with fsspec.open(beside, "rb") as handle:
         table = pq.read_table(handle, partitioning=None)
     table = table.rename_columns(distinct(table.column_names))
