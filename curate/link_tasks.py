@@ -18,7 +18,7 @@ from curate.view import View
 from curate.whole import _as_rows, pool_rows
 
 if TYPE_CHECKING:
-    from curate.linked import Linked
+    from curate.op import Linked
 
 
 def work_file(folder: str, name: str) -> str:

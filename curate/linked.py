@@ -19,17 +19,11 @@ some 200 at the peak.
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar
-
-import numpy as np
-import polars as pl
-import pyarrow as pa
+from typing import Any
 
 from curate.cluster import Cluster
 from curate.link_tasks import Label, LinkPartition, MergeLinks, SpillBands, SpillLabels, work_file
-from curate.op import Op, Rows
+from curate.op import Linked
 from curate.partitions import forget, partitions_for, planned, rows_that_fit, runs_of, warn_of_skew
 from curate.spill import spilled, spilled_rows
 from curate.view import View
@@ -37,46 +31,6 @@ from curate.whole import _drain, fill_by_groups
 
 #: Files of links that one task puts together.
 MERGED = 64
-#: Places of two rows in a frame, and how close they are: 1 for rows that are the same to the rule, less for others.
-Links = tuple[np.ndarray, np.ndarray, np.ndarray]
-
-
-class Linked(Op):
-    """An op that links rows which are alike, and judges together all that are linked, directly or through others."""
-
-    #: As Grouped.copies, while groups are judged; and the same of key, node and compared columns while `links` runs.
-    copies: ClassVar[float] = 8
-    link_copies: ClassVar[float] = 8
-
-    #: Rows that a group has at most: a larger one falls apart at its weakest links, see curate.near.forest.
-    cap: int = 10_000
-
-    @abstractmethod
-    def bands(self) -> int:
-        """Number of keys that a row has."""
-
-    @abstractmethod
-    def keys(self, rows: Rows) -> Sequence[pa.Array]:
-        """One uint64 array per band, null for a row that has no key. Rows that share a band's key are compared, so
-        equality by chance costs time and changes nothing."""
-
-    @abstractmethod
-    def compares(self) -> tuple[str, ...]:
-        """Columns that `links` needs."""
-
-    @abstractmethod
-    def links(self, rows: pl.DataFrame) -> Links:
-        """Rows that are alike, of `key`, `node` and the columns of `compares`, sorted by key and node. Only rows of one
-        key are compared. Needs not give all pairs: a maximum spanning forest of them is enough. Which rows come out
-        linked, and how close, must not depend on the order of the rows or on other keys."""
-
-    def carries(self) -> tuple[str, ...]:
-        """Columns that `judge` needs beside the key."""
-        return ("uid",)
-
-    @abstractmethod
-    def judge(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """As Grouped.judge; a row without a link is a group of one."""
 
 
 def run_linked(view: View, op: Linked, folder: str, cluster: Cluster) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from typing import Any
 from curate.annotate import Pass, Planned, status_column, unfinished
 from curate.cluster import Cluster
 from curate.errors import CurateError
-from curate.linked import Linked, run_linked
-from curate.op import Counted, Grouped, Op, Score
+from curate.linked import run_linked
+from curate.op import Counted, Grouped, Linked, Op, Score
 from curate.progress import console
 from curate.remarks import Remarks, say
 from curate.store import identity

@@ -52,7 +52,7 @@ def example(name: str) -> Op:
 @pytest.mark.parametrize("name", names())
 class TestEveryOp:
     def test_is_one_of_the_kinds(self, name: str) -> None:
-        from curate.linked import Linked
+        from curate.op import Linked
 
         assert issubclass(find(name), (Score, Grouped, Counted, Linked))
 

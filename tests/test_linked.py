@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from curate import link_tasks, linked, partitions, whole
 from curate.errors import CurateError
 from curate.keeper import keepers
-from curate.linked import Linked, run_linked
+from curate.linked import run_linked
+from curate.op import Linked
 from curate.scoring import annotate
 from curate.store import Store
 from curate.view import View

@@ -21,9 +21,8 @@ from test_whole import Same, Share, rows_of
 from curate import linked, partitions, whole
 from curate.cluster import Cluster
 from curate.errors import CurateError
-from curate.linked import Linked
 from curate.memory import memory_size
-from curate.op import Grouped, Op, find, load, names
+from curate.op import Grouped, Linked, Op, find, load, names
 from curate.partitions import forget, planned, rows_that_fit, runs_of
 from curate.scoring import annotate
 from curate.spill import by_key, read_spilled, spill, spilled, spilled_rows

@@ -10,8 +10,9 @@ from rich.markup import escape
 
 from curate.encoder.at_hand import check_model
 from curate.encoder.model import Encoder
-from curate.encoder.names import EMBEDDED, model_weights
+from curate.encoder.names import EMBEDDED
 from curate.encoder.published import doubt
+from curate.encoder.weights import model_weights
 from curate.made_by import refuse_other_models
 from curate.op import Score
 from curate.progress import console

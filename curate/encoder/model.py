@@ -13,9 +13,9 @@ from curate.decoded import Decoded
 from curate.encoder.device import chosen
 from curate.encoder.fitting import fitting
 from curate.encoder.loading import load
-from curate.encoder.names import model_weights
 from curate.encoder.pixels import Pixels, pieces_of
 from curate.encoder.tokens import Tokens
+from curate.encoder.weights import model_weights
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Resize = Literal["auto", "pillow", "torch"]

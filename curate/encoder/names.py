@@ -1,11 +1,9 @@
-"""Names of image-text models: their parts, the column of their score, the identity of their weights."""
+"""Names of image-text models: their parts, and the column of their score."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-
-from curate.file_hash import file_sha256
 
 #: The encoder that needs no download; it is not CLIP.
 EMBEDDED = "lite0-minilm"
@@ -57,21 +55,3 @@ def checkpoint_file(model: str) -> Path | None:
 
     # A file that happens to be called as a tag is not what the tag means.
     return None if tag in open_clip().list_pretrained_tags_by_model(name) else Path(tag)
-
-
-def model_weights(model: str) -> str:
-    """Identity of the weights: a published tag's name; the sha256 of local files, and for one file how it is run."""
-    if model == EMBEDDED:
-        from curate.encoder import lite
-
-        return lite.weights()
-    if model.startswith(FOLDER):
-        folder = Path(model.removeprefix(FOLDER))
-        files = sorted(p for p in folder.glob("*") if p.suffix in DECIDING and p.is_file())
-        return ",".join(f"{p.name}@{file_sha256(str(p))[:12]}" for p in files) or model
-    file = checkpoint_file(model)
-    if file is None:
-        return model
-    from curate.encoder.published import settings_of
-
-    return f"{model}@{file_sha256(str(file))[:12]} ({settings_of(model).words()})"

@@ -19,9 +19,10 @@ from PIL import Image
 
 from curate.demo import scenes
 from curate.encoder.model import Encoder
-from curate.encoder.names import column_name, model_weights
+from curate.encoder.names import column_name
 from curate.encoder.open_clip_import import open_clip
 from curate.encoder.published import doubt, settings_of
+from curate.encoder.weights import model_weights
 from curate.errors import CurateError
 from curate.op import load
 from curate.scoring import annotate
