@@ -260,7 +260,7 @@ def test_a_fraction_counts_as_it_is_written():
 
 
 def test_words_cannot_be_ranked(make_store):
-    with pytest.raises(CurateError, match="filter top: top ranks numbers of up to 64 bits, and 's' holds String"):
+    with pytest.raises(CurateError, match="filter top: top ranks numbers, and 's' holds String"):
         top_of(make_store, ["a", "b"], rows=1)
 
 
