@@ -230,7 +230,7 @@ def _note_remarks(store: Store, group: dict[str, Any], shards: range) -> None:
     chosen = [f"{ours} <- {theirs}" for ours, theirs in group["mapping"].items()]
     if "text" not in group["mapping"]:
         chosen.append("no captions: text is null")
-    elif group.get("listed"):
+    elif group.get("listed") or group.get("choices", {}).get("caption") == "each":
         chosen[list(group["mapping"]).index("text")] += f" ({group['choices']['caption']} of a list)"
     line = [f"{group['rows']:,} rows", *chosen, *remarks.lines()]
     console.print(f"[yellow]read: {escape(', '.join(line))}" if remarks else f"[dim]read: {escape(', '.join(line))}")

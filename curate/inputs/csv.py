@@ -75,7 +75,9 @@ def _layout(file: str, data: bytes, remarks: Remarks) -> _Layout | None:
         dialect, urls=frozenset(c for c in columns if sum("://" in row[c] for row in rows) > len(rows) / 4)
     )
     if urls:
-        remarks.add("file(s) without a header line", 1, example=f"line {first + 1}: {lines[first]}", place=(first + 1,))
+        if not _TXT.search(file):
+            place = (first + 1,)
+            remarks.add("file(s) without a header line", 1, example=f"line {first + 1}: {lines[first]}", place=place)
         return _Layout(_unnamed(dialect), dialect, (0, 0))
     if _TXT.search(file) and dialect.width == 1:
         raise CurateError(f"'{file}' is no list of urls: its first line is {lines[first][:80]!r}")
