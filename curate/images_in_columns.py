@@ -17,6 +17,8 @@ from curate.tar_samples import facts
 
 #: Names of columns that hold the bytes of an image: the ones that img2dataset's parquet output has, and the usual ones.
 BYTES_NAMES = ("jpg", "jpeg", "png", "webp", "image", "img", "image_bytes")
+#: Names of columns that hold {bytes, path} of something else.
+OTHER_MEDIA = ("audio", "video", "pdf", "mesh")
 #: Column of a Hugging Face image folder's metadata file that names the image.
 FILE_NAME = "file_name"
 FIELDS = {name: kind for name, kind in (IMAGE_FIELDS | READ_FIELDS).items() if name != "members"}
@@ -39,6 +41,7 @@ def column(schema: pa.Schema, file: str, given: Mapping[str, str | None]) -> str
             raise unknown("column", named, schema.names, f"'{file}'")
         return named
     structs = [f.name for f in schema if pa.types.is_struct(f.type) and {"bytes", "path"} <= {c.name for c in f.type}]
+    structs = [name for name in structs if name not in OTHER_MEDIA]
     if structs:
         return next((name for name in BYTES_NAMES if name in structs), structs[0])
     held = {f.name for f in schema if _is_bytes(f.type)}

@@ -150,7 +150,7 @@ def _plan_group(
         "input": options.place,
         "format": source.format,
         "columns": types.names,
-        "mapping": source.mapping,
+        "mapping": source.mapping | ({"image": source.inline} if source.inline else {}),
         "choices": options.choices,
         "listed": source.listed,
         "files": [{"name": name, "size": size, "rows": rows, "ends": hashed} for name, size, rows, hashed in files],

@@ -35,7 +35,7 @@ class Source:
     columns: our name to the input's, as given; what is not given is found per file.
     ignored: endings of files beside these, and their number.
     complete: the schemas have what whole files hold.
-    inline: a column of some file holds or names images.
+    inline: the columns that hold or name images; empty without such.
     listed: captions come as lists, in one of the files at least: these are the column `texts`.
     """
 
@@ -52,7 +52,7 @@ class Source:
     ignored: dict[str, int] = field(default_factory=dict)
     complete: bool = False
     listed: bool = False
-    inline: bool = False
+    inline: str = ""
 
     @property
     def module(self) -> ModuleType:
@@ -169,8 +169,17 @@ class Source:
         """The same with the files' own schemas, and beside them the images and what folders name."""
         places = zip(schemas, self.files, self.names, strict=True)
         images = [(images_in_columns.with_images(schema, file, self.columns), name) for schema, file, name in places]
-        inline = any(len(new.names) > len(old.names) for (new, _), old in zip(images, schemas, strict=True))
-        return replace(self, schemas=[partition_columns.with_partitions(*pair) for pair in images], inline=inline)
+        held = zip(schemas, self.files, (new for new, _ in images), strict=True)
+        names = [
+            images_in_columns.column(old, file, self.columns) or "the files beside it"
+            for old, file, new in held
+            if len(new.names) > len(old.names)
+        ]
+        return replace(
+            self,
+            schemas=[partition_columns.with_partitions(*pair) for pair in images],
+            inline=", ".join(dict.fromkeys(names)),
+        )
 
     def for_workers(self) -> Source:
         """What reading needs: the schemas of formats that do not declare them; equal ones are one object, sent once."""

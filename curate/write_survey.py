@@ -135,10 +135,10 @@ def _fewest(view: View, columns: Sequence[Column], first: Sequence[tuple[int, in
 def settled(columns: Sequence[Column], found: Survey, by_default: bool, remarks: Remarks) -> list[Column]:
     """The columns without those that say nothing new."""
     names = {column.name for column in columns}
-    equal = {c.name for c in columns if by_default and c.shadowed in names and c.name not in found.unequal}
+    equal = {c.name: c.source for c in columns if by_default and c.shadowed in names and c.name not in found.unequal}
     if equal:
-        remarks.add(EQUAL, len(equal), ", ".join(sorted(equal)))
-    gone = equal | ({MALFORMED} & found.empty)
+        remarks.add(EQUAL, len(equal), ", ".join(sorted(equal.values())))
+    gone = equal.keys() | ({MALFORMED} & found.empty)
     stay = [replace(c, form="text") if c.name in found.too_large else c for c in columns if c.name not in gone]
     renamed = [column.source for column in stay if column.shadowed]
     if renamed:
