@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -56,9 +57,14 @@ HELD: dict[str, dict[str, Any] | None] = {}
 CHECKSUM = "checksum"
 
 
+def _place(name: str) -> str:
+    """A file's name below the store without identities, of which the bytes of a part are to say nothing."""
+    return re.sub(r"-[0-9a-f]{12}(?=/)", "", name)
+
+
 def _in_place(part: part_file.Part, name: str) -> part_file.Part:
     place = (part.schema.metadata or {}).get(part_file.PLACE, b"").decode()
-    if place != name:
+    if place != _place(name):
         raise part_file.Damaged(f"it is '{place}', under another name, and")
     return part
 
@@ -66,7 +72,7 @@ def _in_place(part: part_file.Part, name: str) -> part_file.Part:
 def _bytes_of(rows: pa.Table, name: str, **options: Any) -> bytes:
     """A checked parquet file that knows its name below the store."""
     ours = {key: value for key, value in (rows.schema.metadata or {}).items() if key.startswith(b"curate.")}
-    rows = rows.replace_schema_metadata({**ours, part_file.PLACE: name.encode()})
+    rows = rows.replace_schema_metadata({**ours, part_file.PLACE: _place(name).encode()})
     repeated = [column for column in rows.column_names if column not in _DISTINCT]
     return part_file.written(rows, use_dictionary=repeated, **{**_WRITE, **options})
 
