@@ -36,12 +36,12 @@ from img2dataset import resizer as their_resizer
 from PIL import Image
 from run import hardware, serving
 
-from curate.cluster import Cluster
+from curate.cluster.cluster import Cluster
 from curate.demo.server import stats
-from curate.download import DownloadOptions, DownloadShard, folder_of
-from curate.read import read
-from curate.source import ReadOptions
-from curate.store import Store
+from curate.download.step import DownloadOptions, DownloadShard, folder_of
+from curate.read.source import ReadOptions
+from curate.read.step import read
+from curate.store.store import Store
 
 THREADS = 64
 PICTURES = 64

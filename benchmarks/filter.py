@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from curate.store import FORMAT, Store
+from curate.store.store import FORMAT, Store
 
 WHERE = "lang = 'en' AND words > 2 AND characters > 5 AND clip_l14 >= {limit}"
 ALONE = """
@@ -108,7 +108,7 @@ def timed(*command: str) -> tuple[float, str]:
 def measure(folder: Path, rows: int, rounds: int) -> None:
     """Alternating rounds, so that a slow minute of the machine falls on all; medians."""
     python, store = sys.executable, str(folder / "store")
-    imports = "import curate.cli, curate.filter, curate.select, curate.show, curate.write"
+    imports = "import curate.cli, curate.filter.rule, curate.filter.step, curate.look.show, curate.write.step"
     seconds: dict[str, list[float]] = {name: [] for name in ("filter", "start", "alone", "polars")}
     for i in range(rounds):
         where = WHERE.format(limit=0.24 + i / 1000)

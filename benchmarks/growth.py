@@ -87,15 +87,15 @@ def build(path: Path, rows: int, words: np.ndarray) -> None:
 
 def step(root: str, source: str, what: dict[str, object]) -> None:
     """In a process of its own: do one step and print its seconds and peak memory."""
-    from curate.cluster import Cluster
-    from curate.filter import load_filter
+    from curate.annotate.step import annotate
+    from curate.cluster.cluster import Cluster
+    from curate.filter.rule import load_filter
+    from curate.filter.step import select
     from curate.op import load_all
-    from curate.read import read
-    from curate.scoring import annotate
-    from curate.select import select
-    from curate.source import ReadOptions
-    from curate.store import Store
-    from curate.view import View
+    from curate.read.source import ReadOptions
+    from curate.read.step import read
+    from curate.store.store import Store
+    from curate.store.view import View
 
     here = Cluster(workers=0)
     store = Store(root)

@@ -24,14 +24,14 @@ import polars as pl
 import pyarrow as pa
 from growth import build, vocabulary
 
-from curate.cluster import Cluster
+from curate.annotate.partitions import IMPORTS
+from curate.annotate.step import annotate
+from curate.cluster.cluster import Cluster
 from curate.op import load
-from curate.partitions import IMPORTS
-from curate.read import read
-from curate.scoring import annotate
-from curate.source import ReadOptions
-from curate.store import Store
-from curate.view import View
+from curate.read.source import ReadOptions
+from curate.read.step import read
+from curate.store.store import Store
+from curate.store.view import View
 
 DIMENSIONS, CLUSTERS = 512, 20
 OPS: dict[str, dict[str, Any]] = {

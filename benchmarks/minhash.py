@@ -23,7 +23,7 @@ import rensa
 import wordfreq
 from datasketch import MinHash
 
-from curate.near.minhash import plain, shingles, signatures
+from curate.alike.minhash import plain, shingles, signatures
 
 NUM_PERM, K = 128, 5
 #: The scheme that datasketch 1.x had; 2.x has it under this name.

@@ -24,8 +24,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from curate.alike.forest import components
 from curate.dedupe.perceptual import Perceptual
-from curate.near.forest import components
 from curate.op import Rows
 
 BITS = 64

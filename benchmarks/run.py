@@ -30,18 +30,19 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from curate import scoring
-from curate.annotate import Pass
-from curate.cluster import Cluster
-from curate.decoded import decode
+from curate.annotate import step as scoring
+from curate.annotate.one_shard import Pass
+from curate.cluster.cluster import Cluster
 from curate.demo.pool import build
 from curate.op import Op, Score, load
-from curate.pipeline import Pipeline, load_pipeline, run
-from curate.read import read
-from curate.source import ReadOptions
-from curate.store import Store
-from curate.tar import TarFile
-from curate.view import View
+from curate.pictures.decoded import decode
+from curate.pipeline.file import Pipeline, load_pipeline
+from curate.read.source import ReadOptions
+from curate.read.step import read
+from curate.run import run
+from curate.store.store import Store
+from curate.store.tar import TarFile
+from curate.store.view import View
 
 OPS: tuple[Any, ...] = ("score.phash", {"score.clip": {"model": "lite0-minilm", "name": "match"}})
 ROWS_PER_SHARD = 250
@@ -304,7 +305,7 @@ def memory(folder: Path, rows: list[int]) -> None:
     with serving(folder / "pool") as base_url:
         few, many = (peaks(folder / str(n), base_url, n) for n in rows)
     print(f"\nPeak memory (largest resident set) of each command without Ray, shards of {ROWS_PER_SHARD} rows")
-    floor = peak([sys.executable, "-c", "import curate.cli, curate.pipeline"])
+    floor = peak([sys.executable, "-c", "import curate.cli, curate.pipeline.file"])
     print(f"  {'the imports alone':10} {floor:22.0f} MB")
     for verb in few:
         grown = many[verb] - few[verb]

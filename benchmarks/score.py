@@ -37,20 +37,20 @@ import torch
 from PIL import Image
 from run import hardware
 
-from curate.ahead import Ahead
-from curate.cluster import Cluster, feeding_threads
+from curate.annotate.ahead import Ahead
+from curate.annotate.step import annotate
+from curate.cluster.cluster import Cluster, feeding_threads
 from curate.demo import scenes
-from curate.encoder.model import Encoder
-from curate.encoder.names import EMBEDDED
-from curate.encoder.open_clip_import import open_clip
-from curate.encoder.pixels import CPU_PIECE, CUDA_PIECE
-from curate.images import ImageReader
+from curate.models.encoder import Encoder
+from curate.models.names import EMBEDDED
+from curate.models.open_clip_import import open_clip
+from curate.models.pixels import CPU_PIECE, CUDA_PIECE
 from curate.op import Score, load
-from curate.read import ReadOptions, read
-from curate.scoring import annotate
-from curate.store import Store
-from curate.tar import TarFile
-from curate.view import View
+from curate.read.step import ReadOptions, read
+from curate.store.images import ImageReader
+from curate.store.store import Store
+from curate.store.tar import TarFile
+from curate.store.view import View
 
 PIXEL_OPS: tuple[Any, ...] = (
     *({"score.phash": {"kind": kind}} for kind in ("phash", "dhash", "ahash")),

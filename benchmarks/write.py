@@ -29,13 +29,13 @@ import webdataset
 from PIL import Image
 from run import hardware
 
-from curate.cluster import Cluster
-from curate.read import read
-from curate.source import ReadOptions
-from curate.store import Store
-from curate.tar import TarFile
-from curate.view import View
-from curate.write import Piece, WriteOptions, WriteShard, columns_to_write
+from curate.cluster.cluster import Cluster
+from curate.read.source import ReadOptions
+from curate.read.step import read
+from curate.store.store import Store
+from curate.store.tar import TarFile
+from curate.store.view import View
+from curate.write.step import Piece, WriteOptions, WriteShard, columns_to_write
 
 MEMBERS = ("jpg", "txt", "json")
 
@@ -125,7 +125,7 @@ def archives(samples: list[Sample]) -> list[Runner]:
 
     return [
         ("limit: plain writes", plain),
-        ("curate.tar", ours),
+        ("curate.store.tar", ours),
         ("TarWriter, mtime=0", theirs(mtime=0)),
         ("TarWriter, as it comes", theirs()),
     ]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
-    from curate.dataset import Dataset
+    from curate.look.dataset import Dataset
 
 
 def open(root: str) -> Dataset:
@@ -16,7 +16,7 @@ def open(root: str) -> Dataset:
     Raises:
         CurateError: when nothing was read into `root` yet.
     """
-    from curate.dataset import Dataset
+    from curate.look.dataset import Dataset
 
     return Dataset(root)
 

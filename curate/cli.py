@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from curate import __version__
-from curate.causes import explained
 from curate.errors import CurateError, Findings, findings_of
-from curate.terminal import console, out
-from curate.user_code import said, user_line
+from curate.library.user_code import said, user_line
+from curate.messages.causes import explained
+from curate.messages.terminal import console, out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from curate.cluster import Cluster
+    from curate.cluster.cluster import Cluster
     from curate.op import Op
 
 app = typer.Typer(
@@ -56,8 +56,8 @@ MemoryOption = Annotated[
 
 
 def _cluster(address: str | None, workers: int | None, memory: str | None = None) -> Cluster:
-    from curate.cluster import Cluster
-    from curate.memory import memory_size
+    from curate.cluster.cluster import Cluster
+    from curate.cluster.memory import memory_size
 
     return Cluster(address, workers, memory_size(memory, "--memory") if memory else None)
 
@@ -76,14 +76,14 @@ def _pairs(items: list[str]) -> dict[str, str]:
 
 def _ops(specs: list[str]) -> list[Any]:
     """Ops as they are written on the command line, each as YAML has it."""
-    from curate.yaml_text import parse
+    from curate.library.yaml_text import parse
 
     return [parse(spec, f"op '{spec}'") for spec in specs]
 
 
 def _check_ops(ops: Sequence[Op]) -> None:
     """Raise all that keeps ops from their work, as `run --check` finds it."""
-    from curate.place_check import op_faults
+    from curate.pipeline.place_check import op_faults
 
     if faults := [fault for op in ops for fault in op_faults(op)]:
         raise Findings(faults)
@@ -99,11 +99,11 @@ def run(
     check: Annotated[bool, typer.Option(help="Check everything, do nothing.")] = False,
 ) -> None:
     """Run a pipeline, or what is left of it: the same command after a crash goes on where it stopped."""
-    from curate.pipeline import load_pipeline
-    from curate.pipeline import run as run_pipeline
-    from curate.place_check import unseen_fault
-    from curate.show import print_funnel
-    from curate.steps import on_all_nodes
+    from curate.look.show import print_funnel
+    from curate.pipeline.file import load_pipeline
+    from curate.pipeline.place_check import unseen_fault
+    from curate.pipeline.steps import on_all_nodes
+    from curate.run import run as run_pipeline
 
     variables, cluster = _pairs(set_), _cluster(address, workers, memory)
     if check:
@@ -123,7 +123,7 @@ def run(
         cluster.stop()
     print_funnel(result["funnel"], result["written"], result["rows"])
     if result["written"]:
-        from curate.report import write_report
+        from curate.look.report import write_report
 
         out.say(f"report: {write_report(loaded.root)}")
     out.say(f"store: {loaded.root}   (curate show {loaded.root})")
@@ -131,9 +131,9 @@ def run(
 
 def _check(pipeline: str, variables: dict[str, str], cluster: Cluster) -> None:
     """Print what was checked, or raise all that is wrong."""
-    from curate.pipeline import load_pipeline
-    from curate.place_check import cluster_fault
-    from curate.steps import summary
+    from curate.pipeline.file import load_pipeline
+    from curate.pipeline.place_check import cluster_fault
+    from curate.pipeline.steps import summary
 
     faults: list[str] = []
     try:
@@ -159,8 +159,8 @@ def submit(
     follow: Annotated[bool, typer.Option(help="Stay and print the job's log until it ends.")] = True,
 ) -> None:
     """Run a pipeline as a Ray job on a cluster; a job of the same run that is still going is followed, not doubled."""
-    from curate.memory import memory_size
-    from curate.submit import submit as submit_job
+    from curate.cluster.memory import memory_size
+    from curate.submit.submit import submit as submit_job
 
     if memory:
         memory_size(memory, "--memory")
@@ -173,9 +173,9 @@ def _changes_store(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def leased_command(store: str, **options: Any) -> None:
-        from curate.lease import leased
-        from curate.store import Store
-        from curate.view import View
+        from curate.store.lease import leased
+        from curate.store.store import Store
+        from curate.store.view import View
 
         opened = Store(store)
         View.of(opened)
@@ -197,11 +197,11 @@ def score(
     memory: MemoryOption = None,
 ) -> None:
     """Compute columns of a store; rows and tables that are there already are not computed again."""
-    from curate.filter import load_filter
+    from curate.annotate.step import annotate
+    from curate.filter.rule import load_filter
     from curate.op import load_all
-    from curate.scoring import annotate
-    from curate.store import Store
-    from curate.view import View
+    from curate.store.store import Store
+    from curate.store.view import View
 
     loaded = load_all(_ops(ops) + [op for name in filter_ for op in load_filter(name).ops])
     if not loaded:
@@ -236,14 +236,14 @@ def filter_command(
     ] = None,
 ) -> None:
     """Keep rows by their columns: prints what stays and why the rest goes, writes a keep table. No Ray."""
-    from curate.filter import load_filter
-    from curate.remarks import say
-    from curate.select import funnel, nothing_left, read_remarks, select
-    from curate.show import print_funnel
-    from curate.store import Store
-    from curate.subset import check_ending, write_kept
-    from curate.view import View
-    from curate.weak_scores import in_store
+    from curate.filter.rule import load_filter
+    from curate.filter.step import funnel, nothing_left, read_remarks, select
+    from curate.look.show import print_funnel
+    from curate.messages.remarks import say
+    from curate.pipeline.weak_scores import in_store
+    from curate.store.store import Store
+    from curate.store.view import View
+    from curate.write.subset import check_ending, write_kept
 
     rule = load_filter(_with_options(recipe, where, top, name))
     if output:
@@ -272,7 +272,7 @@ def filter_command(
 def _with_options(recipe: str | None, where: str | None, top: str | None, name: str | None) -> Any:
     if recipe is None and where is None and top is None:
         raise CurateError("name a filter, or give --where or --top; `curate list` shows the filters")
-    from curate.filter import load_filter
+    from curate.filter.rule import load_filter
 
     spec: dict[str, Any] = {"name": name or "custom"}
     if recipe is not None:
@@ -298,12 +298,12 @@ def write(
     workers: WorkersOption = None,
 ) -> None:
     """Write kept records as WebDataset shards, image bytes untouched."""
-    from curate.select import funnel
-    from curate.show import print_funnel
-    from curate.store import Store
-    from curate.view import View
-    from curate.write import WriteOptions
-    from curate.write import write as write_shards
+    from curate.filter.step import funnel
+    from curate.look.show import print_funnel
+    from curate.store.store import Store
+    from curate.store.view import View
+    from curate.write.step import WriteOptions
+    from curate.write.step import write as write_shards
 
     view = View.of(Store(store), f"keep_{keep.removeprefix('keep_')}")
     options = WriteOptions(to=to, samples_per_shard=samples_per_shard, bytes_per_shard=bytes_per_shard)
@@ -318,7 +318,7 @@ def write(
 @app.command("list")
 def list_() -> None:
     """Ops, filters, pipelines and input formats, each with what it does and its paper."""
-    from curate.show import print_library
+    from curate.look.show import print_library
 
     print_library()
 
@@ -329,7 +329,7 @@ def show(
     step: Annotated[str, typer.Option(help="The funnel up to this filter; default: the last run's.")] = "",
 ) -> None:
     """What a store holds: funnel, failures by reason, tables and what made each."""
-    from curate.show import print_store
+    from curate.look.show import print_store
 
     print_store(store, step)
 
@@ -339,7 +339,7 @@ def report(
     store: StoreArg, to: Annotated[Optional[str], typer.Option(help="HTML file; default: in the store.")] = None
 ) -> None:
     """A page about a store: funnel, reasons, score histograms, images kept and dropped."""
-    from curate.report import write_report
+    from curate.look.report import write_report
 
     out.say(write_report(store, to))
 
@@ -352,11 +352,11 @@ def probe(
     workers: Annotated[int, typer.Option(min=1, help="Workers to forecast for.")] = 1,
 ) -> None:
     """What ops would cost: rows per second, share of the time, memory, hours for the whole store. Writes nothing."""
+    from curate.look.probe import probe as try_ops
+    from curate.look.show import print_costs
     from curate.op import load_all
-    from curate.probe import probe as try_ops
-    from curate.show import print_costs
-    from curate.store import Store
-    from curate.view import View
+    from curate.store.store import Store
+    from curate.store.view import View
 
     loaded = load_all(_ops(ops))
     _check_ops(loaded)
@@ -376,7 +376,7 @@ def probe_text(
 
     from wordfreq import top_n_list
 
-    from curate.probe_text import probe
+    from curate.text_in_images.probe_text import probe
 
     out.say(json.dumps(probe(model, top_n_list("en", 2000)[200:], words, seed, device, font).as_dict(), indent=1))
 
@@ -427,9 +427,9 @@ def metadata(
 @app.command()
 def upgrade(store: StoreArg) -> None:
     """Convert a store that an earlier version of curate wrote."""
-    from curate.lease import leased
-    from curate.store import Store
-    from curate.upgrade import upgrade as upgrade_store
+    from curate.store.lease import leased
+    from curate.store.store import Store
+    from curate.store.upgrade import upgrade as upgrade_store
 
     with leased(Store(store), f"curate upgrade {store}"):
         out.say(upgrade_store(store))
@@ -438,7 +438,7 @@ def upgrade(store: StoreArg) -> None:
 @app.command()
 def verify(shards: Annotated[str, typer.Argument(help="A store, or a folder of shards.")]) -> None:
     """Compare every byte of a store or of written shards with the checksums that were written with it."""
-    from curate.verify import verify as verify_folder
+    from curate.store.verify import verify as verify_folder
 
     out.say(verify_folder(shards))
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from curate.decoded import DECODING, Decoded
 from curate.errors import CurateError, reworded, unknown
-from curate.names import check_name
-from curate.op_source import code_of
-from curate.upright import upright
-from curate.user_code import check_contract, import_users, said
+from curate.library.names import check_name
+from curate.library.op_source import code_of
+from curate.library.user_code import check_contract, import_users, said
+from curate.pictures.decoded import DECODING, Decoded
+from curate.pictures.upright import upright
 
 if TYPE_CHECKING:
     import numpy as np
@@ -203,7 +203,7 @@ class Linked(Op):
     copies: ClassVar[float] = 8
     link_copies: ClassVar[float] = 8
 
-    #: Rows that a group has at most: a larger one falls apart at its weakest links, see curate.near.forest.
+    #: Rows that a group has at most: a larger one falls apart at its weakest links, see curate.alike.forest.
     cap: int = 10_000
 
     @abstractmethod

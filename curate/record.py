@@ -10,6 +10,10 @@ from uuid import UUID
 
 import pyarrow as pa
 
+#: Column that holds what of a line or sample is damaged or fits no column. Such a row is read like any other: what
+#: is whole of it is in its columns, the rest is null.
+MALFORMED = "malformed"
+
 #: Columns that every record has; an input's other columns follow unchanged.
 SCHEMA = pa.schema([("uid", pa.string()), ("url", pa.large_string()), ("text", pa.large_string())])
 

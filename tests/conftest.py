@@ -21,10 +21,10 @@ import pytest
 from model_hub import hub, small_models  # noqa: F401 - fixtures
 from PIL import Image
 
-from curate.cluster import Cluster
-from curate.read import ReadOptions, read
-from curate.store import Store
-from curate.view import View
+from curate.cluster.cluster import Cluster
+from curate.read.step import ReadOptions, read
+from curate.store.store import Store
+from curate.store.view import View
 
 Rows = Sequence[dict[str, Any]]
 MakeStore = Callable[..., View]
@@ -45,7 +45,7 @@ def slowness() -> float:
     if known:
         return float(known)
     began = time.monotonic()
-    subprocess.run([sys.executable, "-c", "import curate.cli, curate.pipeline"], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", "import curate.cli, curate.pipeline.file"], check=True, capture_output=True)
     measured = max(1.0, (time.monotonic() - began) / USUAL_SECONDS)
     # Processes that this one starts, and its sisters of pytest-xdist, need not measure again.
     os.environ["CURATE_TEST_SLOWNESS"] = f"{measured:.2f}"

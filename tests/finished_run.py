@@ -7,10 +7,11 @@ from pathlib import Path
 import polars as pl
 import yaml
 
-from curate.cluster import Cluster
+from curate.cluster.cluster import Cluster
 from curate.demo.pool import build
 from curate.demo.server import serve
-from curate.pipeline import load_pipeline, run
+from curate.pipeline.file import load_pipeline
+from curate.run import run
 
 #: Before every caption and in one url: a page that shows them must neither run nor load anything.
 HOSTILE = "<script>alert(1)</script><img src=http://example.invalid/x.png onerror=alert(1)>"

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from curate.cluster import Cluster
-from curate.store import Store
+from curate.cluster.cluster import Cluster
+from curate.store.store import Store
 
 
 def die() -> None:

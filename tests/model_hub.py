@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from curate.encoder import lite
-from curate.encoder.open_clip_import import open_clip
+from curate.models import lite
+from curate.models.open_clip_import import open_clip
 
 COMMIT = "0" * 40
 

@@ -12,8 +12,9 @@ import polars as pl
 import pytest
 from conftest import patience
 
-from curate.cluster import Cluster
-from curate.pipeline import load_pipeline, run
+from curate.cluster.cluster import Cluster
+from curate.pipeline.file import load_pipeline
+from curate.run import run
 
 STEPS = """
 name: words
@@ -123,7 +124,8 @@ def test_usage_errors_show_the_usage() -> None:
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
-    code = "import curate.cli, curate.show\ndef stop(*a): raise KeyboardInterrupt\ncurate.show.print_library = stop\n"
+    code = "import curate.cli\nfrom curate.look import show\ndef stop(*a): raise KeyboardInterrupt\n"
+    code += "show.print_library = stop\n"
     command = [sys.executable, "-c", code + "import sys; sys.argv = ['curate', 'list']; curate.cli.main()"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=patience(60))
     assert done.returncode == 130

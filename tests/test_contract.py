@@ -16,7 +16,7 @@ import pytest
 from model_hub import Hub
 
 from curate.errors import CurateError
-from curate.filter import library, read_yaml
+from curate.filter.rule import library, read_yaml
 from curate.op import Counted, Grouped, Op, Score, about, find, load, names
 
 #: An evaluation set of three hashes.
@@ -95,7 +95,7 @@ class TestEveryOp:
 
 @pytest.mark.parametrize("name", library("pipelines"))
 def test_every_pipeline_is_right_as_it_ships(name: str, tmp_path: Path, hub: Hub) -> None:
-    from curate.pipeline import load_pipeline
+    from curate.pipeline.file import load_pipeline
 
     hub.stub("ViT-L-14/openai")
 

@@ -74,39 +74,57 @@ def third_parties(module: str) -> set[str]:
     return {name.split(".")[0] for name in imports(module) if not name.startswith("curate")}
 
 
-#: From what a user calls down to what a record is: a module imports only what stands below it.
-LAYERS = (
-    {"curate.cli", "curate.__main__"},
-    {"curate.show", "curate.report", "curate.submit"},
-    {"curate.pipeline", "curate.dataset"},
-    {"curate.check"},
-    {"curate.steps"},
-    {"curate.scoring", "curate.select", "curate.download", "curate.write", "curate.read"},
-    {"curate.whole", "curate.threshold", "curate.annotate"},
-    {"curate.cluster", "curate.filter", "curate.images"},
-    {"curate.view"},
-    {"curate.op", "curate.store"},
-    {"curate.record", "curate.errors", "curate.names", "curate.terminal"},
+#: The rooms of the package, a floor a line, from what a user calls down to what a row is. A room is a folder, or a file
+#: beside them; its modules import their own room and what lies on lower floors.
+FLOORS = (
+    {"__main__"},
+    {"cli", "demo"},
+    {"look", "run", "submit"},
+    {"pipeline", "score", "dedupe", "balance"},
+    {"annotate", "download", "metadata", "text_in_images"},
+    {"read", "filter", "write", "alike", "models"},
+    {"cluster", "op", "metaclip"},
+    {"store", "library", "arrays"},
+    {"record", "errors", "messages", "pictures"},
 )
 
-
-def test_nothing_points_back():
-    for number, layer in enumerate(LAYERS):
-        above = set().union(*LAYERS[:number])
-        for module in layer:
-            assert not reached(module) & above, module
+VERBS = {"read", "download", "annotate", "filter", "write"}
 
 
-def test_neighbours_do_not_import_each_other():
-    """The verbs of a pipeline know nothing of one another."""
-    verbs = {"curate.scoring", "curate.select", "curate.download", "curate.write", "curate.read"}
-    for module in verbs:
-        assert not reached(module) & (verbs - {module}), module
+def room(module: str) -> str:
+    return module.split(".")[1]
 
 
-def test_there_are_no_circles():
+def rooms() -> set[str]:
+    return {room(module) for module in modules() if "." in module}
+
+
+def test_every_room_has_its_floor():
+    assert rooms() == set().union(*FLOORS)
+    assert sum(map(len, FLOORS)) == len(rooms())
+
+
+@pytest.mark.parametrize("module", [m for m in modules() if "." in m])
+def test_a_module_imports_its_own_room_and_what_lies_below(module):
+    """Late imports, too: no arrow runs back up, so no circle of rooms."""
+    height = {name: number for number, floor in enumerate(FLOORS) for name in floor}
+    others = {name for name in ours(module) if room(name) != room(module)}
+    assert not {name for name in others if height[room(name)] <= height[room(module)]}
+
+
+def test_there_are_no_circles_of_files():
     for module in modules():
-        assert module not in reached(module, at_load=True), module
+        assert module not in reached(module), module
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_a_verb_has_one_door(verb):
+    """Other verbs are not known to it, and whoever stands above it calls its step."""
+    assert f"curate.{verb}.step" in modules()
+    inside = {name for name in modules() if name.startswith(f"curate.{verb}.")}
+    beside = {room(name) for module in inside for name in reached(module)} & (VERBS - {verb})
+    allowed = {"download": {"filter"}, "annotate": {"filter"}}
+    assert beside <= allowed.get(verb, set())
 
 
 OPS = [m for m in modules() if m.startswith(("curate.score.", "curate.dedupe.", "curate.balance."))]
@@ -114,41 +132,51 @@ OPS = [m for m in modules() if m.startswith(("curate.score.", "curate.dedupe.", 
 
 @pytest.mark.parametrize("module", OPS)
 def test_an_op_is_one_file(module):
-    """It imports no other op and nothing of how rows are stored, scheduled or read."""
+    """It leads to no other op and to nothing that reads, schedules or stores rows, however far one follows."""
     kinds = ("curate.score", "curate.dedupe", "curate.balance")
-    assert not {name for name in ours(module) if name.startswith(kinds)}
-    insides = {
-        "store",
-        "view",
-        "images",
-        "annotate",
-        "whole",
-        "scoring",
-        "select",
-        "cluster",
-        "pipeline",
-        "dataset",
-        "cli",
-    }
-    assert not {name for name in ours(module) if name.removeprefix("curate.") in insides}
+    assert not {name for name in ours(module) if name.startswith(kinds) and not name.rpartition(".")[2].startswith("_")}
+    assert not {room(name) for name in reached(module)} & {*VERBS, "cluster", "pipeline", "run", "look", "submit"}
+
+
+def test_the_store_knows_no_op():
+    for module in (m for m in modules() if m.startswith("curate.store.")):
+        assert "curate.op" not in reached(module), module
+
+
+def test_a_face_holds_no_logic():
+    for module, path in modules().items():
+        if path.name == "__init__.py" and module not in ("curate", "curate.read.inputs"):
+            assert len(ast.parse(path.read_text()).body) == 1, module
+
+
+def test_the_tests_mirror_the_package():
+    folders = {path.name for path in Path(__file__).parent.iterdir() if path.is_dir() and not path.name.startswith("_")}
+    assert folders <= rooms() and {*VERBS, "store", "score", "dedupe", "balance"} <= folders
 
 
 def test_who_imports_the_heavy_ones():
     for module in modules():
         parties = third_parties(module)
         if "img2dataset" in parties:
-            assert module in {"curate.download", "curate.picture"}
+            assert module == "curate.pictures.resize", module
         if parties & {"open_clip", "open_clip_train"}:
-            assert module.startswith("curate.encoder."), module
+            assert module.startswith("curate.models."), module
         if "ray" in parties:
-            assert module in {"curate.cluster", "curate.submit"}, module
+            assert module in {"curate.cluster.cluster", "curate.submit.submit"}, module
 
 
 def test_what_is_loaded_late():
     """No module of ours loads these when it is imported, save those that nothing imports before it needs them."""
     late = {"torch", "ray", "open_clip", "img2dataset", "transformers", "timm"}
-    commands = reached("curate.cli", at_load=True) | {"curate.cli", "curate.pipeline", "curate.select", "curate.show"}
-    for module in commands | reached("curate.pipeline", at_load=True) | reached("curate.select", at_load=True):
+    commands = reached("curate.cli", at_load=True) | {
+        "curate.cli",
+        "curate.pipeline.file",
+        "curate.filter.step",
+        "curate.look.show",
+    }
+    for module in (
+        commands | reached("curate.pipeline.file", at_load=True) | reached("curate.filter.step", at_load=True)
+    ):
         assert not {name.split(".")[0] for name in imports(module, at_load=True)} & late, module
 
 

@@ -14,8 +14,8 @@ from typing import Any
 from aiohttp import web
 from multidict import CIMultiDict
 
-from curate.web.fetch import STATUS, Fetched, FetchOptions, fetch
-from curate.web.holds import Holds
+from curate.download.fetch import STATUS, Fetched, FetchOptions, fetch
+from curate.download.holds import Holds
 
 PICTURE = bytes(range(256)) * 40
 LOOPBACK = ("127.0.0.0/8", "::1/128")

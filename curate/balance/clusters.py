@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
+from curate.alike.vector_pairs import nearest
+from curate.arrays.string_hash import hash_strings
+from curate.arrays.vectors import lengths, read_vectors
 from curate.errors import CurateError
-from curate.made_by import refuse_older
-from curate.near.vector_pairs import nearest
+from curate.models.made_by import refuse_older
 from curate.op import Counted, Rows
-from curate.string_hash import hash_strings
-from curate.vectors import lengths, read_vectors
 
 
 class Clusters(Counted):

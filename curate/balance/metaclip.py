@@ -11,13 +11,13 @@ import pyarrow as pa
 from pydantic import Field, PrivateAttr, model_validator
 
 from curate.errors import CurateError, unknown
+from curate.messages.progress import console
 from curate.metaclip.balance import tail_share, threshold_for_tail_share, thresholds_for_tail_shares
 from curate.metaclip.entry_lists import lists_of
 from curate.metaclip.groups import ALL, Counts, Expected, Group, expected_sizes, hashes_of_ids, split
 from curate.metaclip.report import balance_remarks, balance_report
 from curate.metaclip.size import SizeSearch
 from curate.op import Counted, Rows
-from curate.progress import console
 
 #: The threshold of the published 400 M pairs.
 PUBLISHED_T = 20_000

@@ -9,9 +9,9 @@ import polars as pl
 import pyarrow as pa
 from pydantic import field_validator
 
+from curate.alike.row_key import comparable, row_keys
+from curate.arrays.string_hash import hash_pairs, hash_strings
 from curate.op import Grouped, Rows
-from curate.row_key import comparable, row_keys
-from curate.string_hash import hash_pairs, hash_strings
 
 
 class OneText(Grouped):

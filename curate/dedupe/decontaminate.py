@@ -12,15 +12,15 @@ import polars as pl
 import pyarrow as pa
 from pydantic import Field, PrivateAttr
 
+from curate.alike import evaluation_set
+from curate.alike.hamming import nearest_hash
+from curate.alike.vector_pairs import nearest
+from curate.alike.wide_hamming import BITS as WIDE
+from curate.alike.wide_hamming import nearest_wide
+from curate.arrays.vectors import read_vectors
 from curate.errors import CurateError, unknown
-from curate.made_by import refuse_older
-from curate.near import evaluation_set
-from curate.near.hamming import nearest_hash
-from curate.near.vector_pairs import nearest
-from curate.near.wide_hamming import BITS as WIDE
-from curate.near.wide_hamming import nearest_wide
+from curate.models.made_by import refuse_older
 from curate.op import Rows, Score, load, op_name
-from curate.vectors import read_vectors
 
 #: Evaluation images in the report, those with the most rows near them.
 MOST_MET = 1000

@@ -8,16 +8,16 @@ import polars as pl
 import pyarrow as pa
 from pydantic import field_validator
 
-from curate.keeper import keep_columns, keepers, known_keep
+from curate.alike.keeper import keep_columns, keepers, known_keep
+from curate.alike.row_key import comparable, row_keys
 from curate.op import Grouped, Rows
-from curate.row_key import comparable, row_keys
 
 
 class Exact(Grouped):
     """`<table>_of` is the uid of the row that stays where this one repeats it, null for rows that stay;
     `<table>_size` how many rows share the key. Both null for a row without a key. Table: `dup_<by>`.
 
-    by: a column, or several that must all be equal; `url_text` is url and text. URLs are compared as curate.url_key
+    by: a column, or several that must all be equal; `url_text` is url and text. URLs are compared as `alike.url_key`
         spells them, captions in NFC with blanks collapsed, everything else as it is. Null, an empty string and NaN
         equal nothing.
     keep: which row of a group stays: `smallest_uid`, the `first` of the input, the `largest_image` (original width

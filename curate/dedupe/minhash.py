@@ -10,8 +10,8 @@ import polars as pl
 import pyarrow as pa
 from pydantic import Field, field_validator
 
-from curate.keeper import keep_columns, keepers, known_keep
-from curate.near.minhash import band_keys, optimal_bands, plain, recalling_bands, shingles, signatures, similar_sets
+from curate.alike.keeper import keep_columns, keepers, known_keep
+from curate.alike.minhash import band_keys, optimal_bands, plain, recalling_bands, shingles, signatures, similar_sets
 from curate.op import Linked, Links, Rows
 
 #: Distinct captions of one key that are compared all with all; more are compared in runs of so many, in order of the

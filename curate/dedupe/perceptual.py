@@ -10,12 +10,12 @@ import polars as pl
 import pyarrow as pa
 from pydantic import Field, field_validator, model_validator
 
-from curate.keeper import in_order, keep_columns, keepers, known_keep
-from curate.near.colours import BYTES, kinds
-from curate.near.hamming import BITS, covering_masks, masks_needed, near_hashes
-from curate.near.hash_columns import hash_words, narrow_hashes
-from curate.near.wide_hamming import BITS as WIDE
-from curate.near.wide_hamming import FARTHEST, half_type, near_wide
+from curate.alike.colours import BYTES, kinds
+from curate.alike.hamming import BITS, covering_masks, masks_needed, near_hashes
+from curate.alike.hash_columns import hash_words, narrow_hashes
+from curate.alike.keeper import in_order, keep_columns, keepers, known_keep
+from curate.alike.wide_hamming import BITS as WIDE
+from curate.alike.wide_hamming import FARTHEST, half_type, near_wide
 from curate.op import Linked, Links, Rows
 
 #: Keys of one row, each stored once while the op runs.

@@ -10,14 +10,14 @@ import polars as pl
 import pyarrow as pa
 from pydantic import Field, model_validator
 
+from curate.alike.forest import components
+from curate.alike.row_key import row_keys
+from curate.alike.vector_pairs import close_pairs, earlier_max
+from curate.arrays.string_hash import hash_strings
+from curate.arrays.vectors import lengths, read_vectors, unit_rows
 from curate.errors import CurateError
-from curate.made_by import refuse_older
-from curate.near.forest import components
-from curate.near.vector_pairs import close_pairs, earlier_max
+from curate.models.made_by import refuse_older
 from curate.op import Grouped, Rows
-from curate.row_key import row_keys
-from curate.string_hash import hash_strings
-from curate.vectors import lengths, read_vectors, unit_rows
 
 
 class Semantic(Grouped):

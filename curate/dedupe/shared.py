@@ -7,8 +7,8 @@ from typing import ClassVar
 import polars as pl
 import pyarrow as pa
 
+from curate.alike.row_key import comparable, row_keys
 from curate.op import Grouped, Rows
-from curate.row_key import comparable, row_keys
 
 #: Columns that stand for one thing, and what the count of it is called.
 THINGS = {"text": "text", "url": "url"} | dict.fromkeys(("sha256", "pixel_hash", "phash", "dhash", "pdq"), "image")

@@ -12,15 +12,16 @@ import polars as pl
 import typer
 
 import curate
-from curate.cluster import Cluster
+from curate.cluster.cluster import Cluster
 from curate.demo.check import compare, print_table
 from curate.demo.pool import build
 from curate.demo.server import serve
-from curate.pipeline import load_pipeline, run
-from curate.progress import console
-from curate.report import write_report
-from curate.show import print_funnel
-from curate.terminal import out
+from curate.look.report import write_report
+from curate.look.show import print_funnel
+from curate.messages.progress import console
+from curate.messages.terminal import out
+from curate.pipeline.file import load_pipeline
+from curate.run import run
 
 #: The urls are part of the pool, and which copy of an image is kept hangs on them: same port, same result.
 USUAL_PORT = 8765

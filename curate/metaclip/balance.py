@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate.compiled import compiled
+from curate.arrays.compiled import compiled
 from curate.errors import CurateError
 
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate.compiled import compiled
+from curate.arrays.compiled import compiled
+from curate.arrays.string_hash import GOLDEN, finish, hash_strings
 from curate.errors import CurateError
 from curate.metaclip.balance import entry_probability, id_lists
-from curate.string_hash import GOLDEN, finish, hash_strings
 
 
 def draw(

@@ -18,12 +18,12 @@ from typing import Any
 import fsspec
 import numpy as np
 
+from curate.arrays.string_hash import hash_strings
 from curate.errors import CurateError
-from curate.file_hash import file_sha256
 from curate.metaclip.entry_list import build_small, load
 from curate.metaclip.matching import unmatchable_ids
-from curate.store import Folder
-from curate.string_hash import hash_strings
+from curate.store.file_hash import file_sha256
+from curate.store.store import Folder
 
 #: The list for languages without one of their own, and for captions of unknown language.
 OTHER = "other"

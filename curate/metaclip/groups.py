@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.arrays.string_hash import hash_strings
 from curate.metaclip.balance import entry_counts, expected_matches, expected_rows, keep_probability
 from curate.metaclip.draws import draw
-from curate.string_hash import hash_strings
 
 #: The group of all captions, where they are not told apart.
 ALL = ""

@@ -29,7 +29,7 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
 
-from curate.compiled import compiled, inlined, intrinsic, load64
+from curate.arrays.compiled import compiled, inlined, intrinsic, load64
 
 
 @intrinsic

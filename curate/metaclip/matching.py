@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from curate.arrays.string_buffers import string_array, string_buffers
 from curate.metaclip import kernels
-from curate.string_buffers import string_array, string_buffers
 
 SPARE_BYTES = 32  # the kernels load eight bytes at a time
 MOST_VALUES = 2**31 - 1  # a ListArray has int32 offsets

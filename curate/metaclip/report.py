@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from curate.messages.remarks import Remarks
 from curate.metaclip.balance import tail_share
 from curate.metaclip.entry_lists import EntryLists
 from curate.metaclip.groups import ALL, Counts, Expected
-from curate.remarks import Remarks
 
 HEAD = 20
 

@@ -17,8 +17,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from curate.arrays.string_buffers import string_array
 from curate.metaclip.matching import Matcher, unmatchable_ids
-from curate.string_buffers import string_array
 
 #: The seven marks that spacing sets between blanks.
 MARKS = ",.;:?!`"

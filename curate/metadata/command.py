@@ -19,14 +19,14 @@ from rich.table import Table
 
 from curate import __version__
 from curate.errors import CurateError, reworded
-from curate.input_files import content
+from curate.messages.terminal import out
 from curate.metaclip.entry_list import describe
 from curate.metaclip.matching import unmatchable_ids
 from curate.metadata.build import Built, build
 from curate.metadata.corpus_text import TextFile, expand, find, tokenizer
 from curate.metadata.rules import Rules
 from curate.metadata.wordnet import WORDNET, names
-from curate.terminal import out
+from curate.read.input_files import content
 
 LANGUAGE = "{language}"
 EXAMPLES = 3

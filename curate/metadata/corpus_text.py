@@ -20,11 +20,12 @@ import fsspec
 import polars as pl
 import pyarrow as pa
 
-from curate import inputs, record
+from curate import record
 from curate.errors import CurateError, unknown
+from curate.messages.progress import StepProgress
 from curate.metadata.wiki_dump import articles
 from curate.metadata.word_rules import joined
-from curate.progress import StepProgress
+from curate.read import inputs
 
 BLOCK_BYTES = 8 << 20
 

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.csv as pc
 
 from curate.errors import CurateError
+from curate.messages.progress import StepProgress
 from curate.metadata.corpus_text import TextFile, blocks
-from curate.progress import StepProgress
 
 #: Titles gathered before they are added up.
 HELD_TITLES = 4_000_000

@@ -11,11 +11,11 @@ import numpy as np
 import polars as pl
 
 from curate.errors import CurateError
+from curate.messages.progress import StepProgress
 from curate.metadata.corpus_text import TextFile, blocks, prepared
 from curate.metadata.rules import Candidates, Rules
 from curate.metadata.word_counts import Runs, count_pairs, count_words
 from curate.metadata.word_rules import kinds, tokenized_kinds
-from curate.progress import StepProgress
 
 _32, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 #: Below this many times, a word is too rare for its pairs to be of use; then a note says so.

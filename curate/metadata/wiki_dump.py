@@ -13,7 +13,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 
 from curate.errors import CurateError
-from curate.inputs import opened
+from curate.read.inputs import opened
 
 #: Namespaces whose links show no text in the article: media, files, categories; a dump states their local names.
 SILENT_KEYS = ("-2", "6", "14")

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field, PrivateAttr
 
-from curate.heads import check_file, checked, identity, linear, linear_shapes, open_weights, result
-from curate.made_by import refuse_older
+from curate.arrays.vectors import read_vectors
+from curate.models.heads import check_file, checked, identity, linear, linear_shapes, open_weights, result
+from curate.models.made_by import refuse_older
 from curate.op import Op, Rows, Score
-from curate.vectors import read_vectors
 
 #: Layers of v2 by their names in the file. Between them stood dropout (.2, .2, .1) and no activation: it is affine.
 V2: dict[str, tuple[int, int]] = {

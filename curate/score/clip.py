@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 
-from curate.decoded import Decoded
-from curate.encoder.encoder_score import EncoderScore
-from curate.encoder.model import Encoder, Precision, Resize
-from curate.encoder.names import column_name
+from curate.arrays.vectors import vectors_array
+from curate.models.encoder import Encoder, Precision, Resize
+from curate.models.names import column_name
 from curate.op import Rows
-from curate.vectors import vectors_array
+from curate.pictures.decoded import Decoded
+from curate.score._encoder_score import EncoderScore
 
 
 class Clip(EncoderScore):

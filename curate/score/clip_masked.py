@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from curate.encoder.encoder_score import EncoderScore
-from curate.encoder.names import column_name
-from curate.masking import Fill, masked_name, polygons_of, without_text
+from curate.arrays.vectors import read_vectors
+from curate.models.names import column_name
 from curate.op import Rows
-from curate.vectors import read_vectors
+from curate.score._encoder_score import EncoderScore
+from curate.text_in_images.masking import Fill, masked_name, polygons_of, without_text
 
 
 class ClipMasked(EncoderScore):
@@ -27,7 +27,7 @@ class ClipMasked(EncoderScore):
         crosses a line or a word; `inpaint`, Telea's inpainting, which the parrot-caption paper used and which leaves
         fewer edges. score.text_left says where words can still be read.
 
-    T-MARS publishes no masking code: the exact fill is ours (curate.masking).
+    T-MARS publishes no masking code: the exact fill is ours (curate.text_in_images.masking).
     """
 
     columns_by_name: ClassVar[bool] = True

@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 
-from curate.encoder.encoder_score import EncoderScore
-from curate.encoder.names import column_name
+from curate.arrays.vectors import read_vectors
+from curate.models.names import column_name
 from curate.op import Rows
-from curate.vectors import read_vectors
+from curate.score._encoder_score import EncoderScore
 
 Mode = Literal["tokens", "digits"]
 

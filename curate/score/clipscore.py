@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from curate.encoder.encoder_score import EncoderScore
-from curate.encoder.names import column_name
-from curate.heads import result
+from curate.arrays.vectors import read_vectors
+from curate.models.heads import result
+from curate.models.names import column_name
 from curate.op import Rows
-from curate.vectors import read_vectors
+from curate.score._encoder_score import EncoderScore
 
 PREFIX = "A photo depicts "
 W = 2.5

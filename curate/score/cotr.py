@@ -11,7 +11,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from curate.op import Rows, Score
-from curate.spotted_words import co_embedded_rate, normalised, readable
+from curate.text_in_images.spotted_words import co_embedded_rate, normalised, readable
 
 
 class Cotr(Score):

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import PrivateAttr, model_validator
 
+from curate.messages.progress import console
 from curate.metaclip.entry_lists import SMALL, EntryLists
 from curate.op import Rows, Score
-from curate.progress import console
 
 
 class Entries(Score):

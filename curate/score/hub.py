@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field, PrivateAttr
 
+from curate.arrays.vectors import normalised, read_vectors, unit_rows
 from curate.errors import CurateError, unknown
-from curate.heads import UNREADABLE, check_file, check_source, identity, read_checked, result
-from curate.made_by import refuse_older
+from curate.models.heads import UNREADABLE, check_file, check_source, identity, read_checked, result
+from curate.models.made_by import refuse_older
 from curate.op import Op, Rows, Score
-from curate.vectors import normalised, read_vectors, unit_rows
 
 FORMATS = (".npy", ".parquet")
 #: A bank is read whole by every worker.

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from curate.decoded import Decoded
 from curate.op import Rows, Score
+from curate.pictures.decoded import Decoded
 
 
 def laplacian_variance(grey: np.ndarray) -> float:

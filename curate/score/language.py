@@ -12,8 +12,8 @@ import pyarrow as pa
 from pydantic import PrivateAttr
 
 from curate.errors import CurateError
-from curate.file_hash import file_sha256
 from curate.op import Rows, Score
+from curate.store.file_hash import file_sha256
 
 
 class Language(Score):

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field, PrivateAttr
 
-from curate.heads import check_file, checked, identity, linear, linear_shapes, open_weights, result, sigmoid
-from curate.made_by import refuse_older
+from curate.arrays.vectors import read_vectors
+from curate.models.heads import check_file, checked, identity, linear, linear_shapes, open_weights, result, sigmoid
+from curate.models.made_by import refuse_older
 from curate.op import Op, Rows, Score
-from curate.vectors import read_vectors
 
 #: Linear layers by their names in the published files; ReLU between them, sigmoid after the last.
 LAYERS: dict[str, dict[str, tuple[int, int]]] = {

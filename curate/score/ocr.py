@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from curate.decoded import Decoded
-from curate.ocr_score import OcrScore, box_columns, box_values
 from curate.op import Rows
+from curate.pictures.decoded import Decoded
+from curate.score._ocr_score import OcrScore, box_columns, box_values
 
 
 class Ocr(OcrScore):

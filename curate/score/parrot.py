@@ -11,12 +11,12 @@ import pyarrow as pa
 from PIL import Image
 from pydantic import Field
 
-from curate.encoder.encoder_score import EncoderScore
-from curate.encoder.names import column_name
-from curate.masking import Fill, masked_name, polygons_of, without_text
+from curate.arrays.vectors import read_vectors
+from curate.models.names import column_name
 from curate.op import Rows
-from curate.spotted_words import normalised, readable, says_something
-from curate.vectors import read_vectors
+from curate.score._encoder_score import EncoderScore
+from curate.text_in_images.masking import Fill, masked_name, polygons_of, without_text
+from curate.text_in_images.spotted_words import normalised, readable, says_something
 
 
 class Parrot(EncoderScore):
@@ -32,7 +32,7 @@ class Parrot(EncoderScore):
 
     score.ocr, score.clip and score.clip_masked, with the same model and fill, come before it.
 
-    Painting over costs an encoder some cosine even if it cannot read: `curate.probe_text` says whether it can (the
+    Painting over costs an encoder some cosine even if it cannot read: `curate probe-text` says whether it can (the
     embedded one cannot), and only then do rsa and rsc say that it did.
 
     fill: how text is removed, `mean`, `median` or `inpaint`. The paper inpaints (Telea); `mean` shares T-MARS's column.

@@ -11,10 +11,10 @@ import pyarrow as pa
 from PIL import Image
 from pydantic import Field
 
-from curate.compiled import compiled
-from curate.decoded import Decoded
-from curate.near.colours import BYTES, cell_colours
+from curate.alike.colours import BYTES, cell_colours
+from curate.arrays.compiled import compiled
 from curate.op import Rows, Score
+from curate.pictures.decoded import Decoded
 
 #: Sides of the picture that is hashed, and of the block of its frequencies that makes the bits.
 SIDE, KEPT = 64, 16

@@ -10,9 +10,9 @@ import pyarrow as pa
 from PIL import Image, ImageStat
 from pydantic import Field
 
-from curate.decoded import Decoded
-from curate.near.colours import BYTES, cell_colours
+from curate.alike.colours import BYTES, cell_colours
 from curate.op import Rows, Score
+from curate.pictures.decoded import Decoded
 
 #: dhash: a picture is flat with fewer of its 64 differences that are `STEP` grey levels or more.
 LEAST_STEPS, STEP = 20, 2

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import xxhash
 
-from curate.decoded import Decoded
 from curate.op import Rows, Score
+from curate.pictures.decoded import Decoded
 
 
 class PixelHash(Score):

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import pyarrow as pa
 from pydantic import Field, PrivateAttr
 
+from curate.arrays.vectors import normalised, read_vectors
 from curate.errors import CurateError
-from curate.heads import check_file, checked, identity, open_weights, result
-from curate.made_by import refuse_older
+from curate.models.heads import check_file, checked, identity, open_weights, result
+from curate.models.made_by import refuse_older
 from curate.op import Op, Rows, Score
-from curate.vectors import normalised, read_vectors
 
 
 class Q16(Score):

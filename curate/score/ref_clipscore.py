@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from curate.encoder.encoder_score import EncoderScore
 from curate.op import Rows
+from curate.score._encoder_score import EncoderScore
 
 PREFIX = "A photo depicts "
 

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from curate.masking import Fill, polygons_of, without_text
-from curate.ocr_score import OcrScore
 from curate.op import Rows
+from curate.score._ocr_score import OcrScore
+from curate.text_in_images.masking import Fill, polygons_of, without_text
 
 
 class TextLeft(OcrScore):

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Literal
 import pyarrow as pa
 from pydantic import Field, PrivateAttr
 
-from curate.decoded import Decoded
-from curate.heads import check_file, identity, open_weights
+from curate.models.heads import check_file, identity, open_weights
 from curate.op import Op, Rows, Score
+from curate.pictures.decoded import Decoded
 
 
 class Watermark(Score):
@@ -46,7 +46,7 @@ class Watermark(Score):
         check_file(self.file, self.sha256, self.setup)
 
     def setup(self) -> None:
-        from curate.encoder.watermark_net import WatermarkNet
+        from curate.models.watermark_net import WatermarkNet
 
         self._net = WatermarkNet(open_weights(self.file, self.sha256), self.file, self.device)
 

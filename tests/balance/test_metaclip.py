@@ -15,23 +15,23 @@ from hypothesis import strategies as st
 from rich.console import Console
 from typer.testing import CliRunner
 
-from curate import show
+from curate.annotate.step import annotate
+from curate.arrays.string_hash import hash_strings
 from curate.balance import metaclip as module
 from curate.cli import app
-from curate.cluster import Cluster
+from curate.cluster.cluster import Cluster
 from curate.errors import CurateError
-from curate.filter import Filter
+from curate.filter.rule import Filter
+from curate.filter.step import read_remarks, select
+from curate.look import show
+from curate.look.report import write_report
 from curate.metaclip.entry_lists import EntryLists
 from curate.op import load_all
-from curate.read import read
-from curate.report import write_report
-from curate.scoring import annotate
-from curate.select import read_remarks, select
-from curate.source import ReadOptions
-from curate.store import Store
-from curate.string_hash import hash_strings
-from curate.view import View
-from curate.write import WriteOptions, write
+from curate.read.source import ReadOptions
+from curate.read.step import read
+from curate.store.store import Store
+from curate.store.view import View
+from curate.write.step import WriteOptions, write
 
 ENTRIES = ["a", "A", "photo", "dog", "cat", "2019", "of", "dog house"]
 TEXTS = ["A photo of a dog", "photo of cat, 2019", "a dog", "dog-house", "the photo", None, ""]
@@ -299,7 +299,7 @@ def test_ids_that_something_else_made_are_known_by_number(make_store: MakeStore)
 
 def test_that_nothing_is_thinned_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = io.StringIO()
-    monkeypatch.setattr("curate.remarks.console", Console(file=file, width=250))
+    monkeypatch.setattr("curate.messages.remarks.console", Console(file=file, width=250))
 
     def said() -> list[str]:
         return [line for line in file.getvalue().splitlines(keepends=True) if line.startswith("metaclip: ")]
@@ -322,7 +322,7 @@ def test_that_nothing_is_thinned_is_said(tmp_path: Path, monkeypatch: pytest.Mon
 def test_curate_filter_says_that_nothing_is_thinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     view = balanced(tmp_path, {"t": 3}, ENTRIES)
     file = io.StringIO()
-    monkeypatch.setattr("curate.remarks.console", Console(file=file, width=250))
+    monkeypatch.setattr("curate.messages.remarks.console", Console(file=file, width=250))
     assert CliRunner().invoke(app, ["filter", view.store.url, "--where", "metaclip_keep"]).exit_code == 0
     assert "none is thinned: no entry has more than t = 3" in file.getvalue()
 

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 from conftest import HERE, MakeStore
 
+from curate.annotate.step import annotate
 from curate.balance.one_text import OneText
 from curate.errors import CurateError
 from curate.op import Rows, load, load_all
-from curate.scoring import annotate
 
 Row = tuple[str | None, str | None, float | None]
 

@@ -5,11 +5,11 @@ import pytest
 from conftest import HERE, column
 from PIL import Image
 
-from curate.arrow_columns import as_array
+from curate.annotate.step import annotate
+from curate.arrays.arrow_columns import as_array
 from curate.dedupe.decontaminate import Decontaminate
 from curate.errors import CurateError
 from curate.op import Rows, Score, load
-from curate.scoring import annotate
 
 
 def run(op, name, values):

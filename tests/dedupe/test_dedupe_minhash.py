@@ -6,16 +6,17 @@ from conftest import HERE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curate import partitions
+from curate.annotate import partitions
+from curate.annotate.linked import run_linked
+from curate.annotate.tables import folder_for
 from curate.dedupe import minhash
 from curate.dedupe.minhash import MinHash
 from curate.errors import CurateError
-from curate.linked import run_linked
 from curate.op import Rows, load
 
 
 def verdicts(view, op):
-    folder = view.folder_for(op, whole=True)
+    folder = folder_for(view, op, whole=True)
     run_linked(view, op, folder, HERE)
     table = view.store.scan(folder).collect()
     return {uid: tuple(rest) for uid, *rest in table.select("uid", *op.makes()).rows()}

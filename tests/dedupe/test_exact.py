@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.cluster import Cluster
+from curate.annotate.step import annotate
+from curate.cluster.cluster import Cluster
 from curate.dedupe.exact import Exact
 from curate.errors import CurateError
 from curate.op import Rows, load
-from curate.read import ReadOptions, read
-from curate.scoring import annotate
-from curate.store import Store
+from curate.read.step import ReadOptions, read
+from curate.store.store import Store
 
 TYPES = {
     "uid": pa.string(),

@@ -6,13 +6,13 @@ from conftest import HERE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curate import partitions
+from curate.annotate import partitions
+from curate.annotate.linked import run_linked
 from curate.dedupe.perceptual import Perceptual
 from curate.errors import CurateError
-from curate.linked import run_linked
 from curate.op import Rows, load
-from curate.read import ReadOptions, read
-from curate.store import Store
+from curate.read.step import ReadOptions, read
+from curate.store.store import Store
 
 
 def verdicts(folder, op, hashes, rows_per_shard=100, order=None, colours=None):

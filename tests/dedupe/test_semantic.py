@@ -7,13 +7,13 @@ from conftest import HERE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curate.annotate.step import annotate
 from curate.balance.clusters import Clusters
 from curate.dedupe.semantic import Semantic
 from curate.errors import CurateError
 from curate.op import Rows, load
-from curate.read import ReadOptions, read
-from curate.scoring import annotate
-from curate.store import Store
+from curate.read.step import ReadOptions, read
+from curate.store.store import Store
 
 ANGLES = {"A": 0, "B": 14, "C": 28}
 

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.cluster import Cluster
+from curate.annotate.step import annotate
+from curate.cluster.cluster import Cluster
 from curate.dedupe.shared import Shared
 from curate.op import Rows, load
-from curate.read import ReadOptions, read
-from curate.scoring import annotate
-from curate.store import Store
+from curate.read.step import ReadOptions, read
+from curate.store.store import Store
 
 
 def counts(op, rows, shard_of=lambda i: 0):

@@ -17,12 +17,12 @@ import pytest
 from conftest import HERE, picture
 from PIL import Image
 
+from curate.annotate.step import annotate
 from curate.demo import scenes
-from curate.encoder.open_clip_import import open_clip
 from curate.errors import CurateError
+from curate.models.open_clip_import import open_clip
 from curate.op import load
-from curate.scoring import annotate
-from curate.view import View
+from curate.store.view import View
 
 torch = importlib.import_module("torch")
 
@@ -53,7 +53,7 @@ def plain(model: str, files: Sequence[bytes], texts: Sequence[str], tmp_path: Pa
     """What anybody would write: open_clip's preprocess, model and tokenizer, one row after the other."""
     name = model.partition("/")[0]
     if model == "lite0-minilm":
-        from curate.encoder import lite
+        from curate.models import lite
 
         lite.write_folder(tmp_path / "lite")
         name = f"local-dir:{tmp_path / 'lite'}"

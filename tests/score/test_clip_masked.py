@@ -3,8 +3,8 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from curate.masking import without_text
 from curate.op import Rows, load
+from curate.text_in_images.masking import without_text
 
 MODEL = "lite0-minilm"
 BOX = [4.0, 4.0, 27.0, 4.0, 27.0, 13.0, 4.0, 13.0]

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curate.annotate.step import annotate
 from curate.op import Rows, load
-from curate.scoring import annotate
 from tests.conftest import HERE, column
 
 

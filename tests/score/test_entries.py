@@ -11,10 +11,10 @@ import pytest
 from conftest import HERE, MakeStore
 from rich.console import Console
 
+from curate.annotate.step import annotate
 from curate.errors import CurateError
 from curate.op import Rows, load, load_all
 from curate.score import entries as module
-from curate.scoring import annotate
 
 ENTRIES = ["a", "A", "photo", "dog", "cat", "2019", "of", "dog house"]
 

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curate.cluster import Cluster
+from curate.annotate.step import annotate
+from curate.cluster.cluster import Cluster
 from curate.op import load
-from curate.read import ReadOptions, read
+from curate.read.step import ReadOptions, read
 from curate.score.image_quality import entropy, laplacian_variance
-from curate.scoring import annotate
-from curate.store import Store
+from curate.store.store import Store
 
 
 def scores(*images):

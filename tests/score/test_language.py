@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from curate.errors import CurateError
-from curate.filter import decide, library, load_filter
+from curate.filter.rule import decide, library, load_filter
 from curate.op import load
 
 TEXTS = [

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from curate.annotate.step import annotate
 from curate.op import load
-from curate.scoring import annotate
 from tests.conftest import HERE, column, picture
 
 

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from curate.errors import CurateError
-from curate.filter import decide, load_filter
+from curate.filter.rule import decide, load_filter
 from curate.op import Rows, load
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from curate.cluster import Cluster
+from curate.annotate.step import annotate
+from curate.cluster.cluster import Cluster
 from curate.errors import CurateError
 from curate.op import load
-from curate.read import ReadOptions, read
-from curate.scoring import annotate
-from curate.store import Store
+from curate.read.step import ReadOptions, read
+from curate.store.store import Store
 
 SOURCES = {"phash": imagehash.phash, "dhash": imagehash.dhash, "ahash": imagehash.average_hash}
 

@@ -7,11 +7,11 @@ import pyarrow as pa
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from curate.annotate.step import annotate
 from curate.errors import CurateError
-from curate.masking import boxes_of, polygons_of
-from curate.ocr_engine import Line, check_ocr, is_read, ocr_weights
 from curate.op import load
-from curate.scoring import annotate
+from curate.text_in_images.masking import boxes_of, polygons_of
+from curate.text_in_images.ocr_engine import Line, check_ocr, is_read, ocr_weights
 from tests.conftest import HERE, column, picture
 
 rapidocr = importlib.import_module("rapidocr")

@@ -3,8 +3,8 @@ import pyarrow as pa
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from curate.annotate.step import annotate
 from curate.op import load
-from curate.scoring import annotate
 from tests.conftest import HERE, column, picture
 
 LINES = ["hello there", "good night"]

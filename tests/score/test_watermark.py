@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from curate.cluster import Cluster
+from curate.annotate.step import annotate
+from curate.cluster.cluster import Cluster
 from curate.demo import scenes
-from curate.encoder.open_clip_import import open_clip
-from curate.encoder.watermark_net import network
 from curate.errors import CurateError
+from curate.models.open_clip_import import open_clip
+from curate.models.watermark_net import network
 from curate.op import load
-from curate.scoring import annotate
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from curate.demo import captions, scenes, shapes
-from curate.encoder import lite
+from curate.models import lite
 
 # Licences under which what is learned from a pair may be shipped under Apache-2.0, with credit.
 LICENCES = ("public-domain", "CC-PDDC", "CC0", "CC0-1.0", "CC-BY", "CC-BY-3.0", "CC-BY-4.0", "Apache-2.0", "MIT")

@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from curate.demo import captions, scenes, shapes
 from curate.demo.scenes import Scene
-from curate.encoder import lite
+from curate.models import lite
 
 _BATCH = 512
 _EPOCH_STEPS = 20

@@ -1,0 +1,110 @@
+"""All pairs of 64-bit hashes within a few bits of each other, exactly: keys that every such pair shares, and the links.
+
+Split 64 bits into m pieces. Two hashes that differ in at most r bits differ in at most r pieces, so they are equal in
+some m - r of them: the hash masked to those pieces is a key that they share, for one of the C(m, r) choices. This is
+the pigeonhole rule of multi-index hashing (Norouzi et al., 2012) taken over sets of pieces: with radius 6 and 8 pieces
+it makes 28 keys of 16 bits, where single pieces of 16 bits, each tried with one flipped bit, need 68.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from math import comb
+from typing import Any
+
+import numpy as np
+
+from curate.arrays.compiled import compiled, inlined
+
+BITS = 64
+
+
+def covering_masks(radius: int, pieces: int) -> np.ndarray:
+    """uint64 masks such that any two hashes within `radius` bits are equal under at least one of them.
+
+    >>> len(covering_masks(6, 8)), hex(covering_masks(6, 8)[0])
+    (28, '0xffff')
+    """
+    bounds = [round(i * BITS / pieces) for i in range(pieces + 1)]
+    bits = [((1 << bounds[i + 1]) - 1) ^ ((1 << bounds[i]) - 1) for i in range(pieces)]
+    return np.array(
+        [sum(bits[i] for i in chosen) for chosen in combinations(range(pieces), pieces - radius)], np.uint64
+    )
+
+
+def masks_needed(radius: int, pieces: int) -> int:
+    """Keys per hash."""
+    return comb(pieces, radius)
+
+
+def near_hashes(hashes: np.ndarray, groups: np.ndarray, radius: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(a, b, bits between them) of links between hashes of one group, as places in `hashes`: a minimum spanning forest
+    of all pairs within `radius` bits, so it has their connected components at that radius and every smaller one.
+
+    groups: int64 bounds of the runs of hashes that are compared, all with all.
+
+    >>> links = near_hashes(np.array([0, 7, 1, 255], np.uint64), np.array([0, 4]), 2)
+    >>> [part.tolist() for part in links]
+    [[0, 2], [2, 1], [1, 2]]
+    """
+    return _forest(hashes, groups, radius)  # type: ignore[no-any-return]
+
+
+def nearest_hash(hashes: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(bits to the nearest of `others`, which one it is) of each hash; the first where several are.
+
+    >>> [part.tolist() for part in nearest_hash(np.array([7, 0], np.uint64), np.array([255, 3, 4], np.uint64))]
+    [[1, 1], [1, 2]]
+    """
+    return _nearest(hashes, others)  # type: ignore[no-any-return]
+
+
+@inlined
+def count_bits(x: Any) -> Any:
+    """Number of set bits; the compiler knows this idiom as one instruction."""
+    x = x - ((x >> np.uint64(1)) & np.uint64(0x5555555555555555))
+    x = (x & np.uint64(0x3333333333333333)) + ((x >> np.uint64(2)) & np.uint64(0x3333333333333333))
+    x = (x + (x >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return np.int64((x * np.uint64(0x0101010101010101)) >> np.uint64(56))
+
+
+@compiled
+def _forest(hashes: Any, groups: Any, radius: Any) -> Any:
+    """Prim's way: whatever is closest to the tree comes next, so no list of pairs is held."""
+    a, b = np.empty(len(hashes), np.int64), np.empty(len(hashes), np.int64)
+    bits = np.empty(len(hashes), np.int64)
+    found = 0
+    far = BITS + 1
+    for group in range(len(groups) - 1):
+        start, stop = groups[group], groups[group + 1]
+        count, current = stop - start - 1, start
+        left, values = np.arange(start + 1, stop), hashes[start + 1 : stop].copy()
+        best, link = np.full(count, far, np.int64), np.zeros(count, np.int64)
+        while count > 0:
+            value = hashes[current]
+            closest, place = far + 1, 0
+            for i in range(count):
+                distance = count_bits(values[i] ^ value)
+                if distance <= radius and distance < best[i]:
+                    best[i], link[i] = distance, current
+                if best[i] < closest:
+                    closest, place = best[i], i
+            if closest <= radius:
+                a[found], b[found], bits[found] = link[place], left[place], closest
+                found += 1
+            current = left[place]
+            count -= 1
+            left[place], values[place] = left[count], values[count]
+            best[place], link[place] = best[count], link[count]
+    return a[:found].copy(), b[:found].copy(), bits[:found].copy()
+
+
+@compiled
+def _nearest(hashes: Any, others: Any) -> Any:
+    bits, place = np.full(len(hashes), BITS + 1, np.int64), np.zeros(len(hashes), np.int64)
+    for i in range(len(hashes)):
+        for j in range(len(others)):
+            distance = count_bits(hashes[i] ^ others[j])
+            if distance < bits[i]:
+                bits[i], place[i] = distance, j
+    return bits, place

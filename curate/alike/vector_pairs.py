@@ -1,0 +1,66 @@
+"""Pairs of unit vectors by their cosine, in tiles: the nearest, the nearest before, all that are close."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from curate.alike.forest import spanning_forest
+
+#: Rows and columns of a tile of similarities: 4 MB of float32.
+TILE = 1024
+
+
+def earlier_max(unit: np.ndarray, tile: int = TILE) -> tuple[np.ndarray, np.ndarray]:
+    """(m, i): the greatest cosine of each row with any row before it, and the first row that has it; 0 and -1 where
+    there is none before. Memory is two tiles.
+
+    >>> a, b, c = (np.exp(1j * np.radians(d)) for d in (0, 14, 28))
+    >>> m, i = earlier_max(np.array([[z.real, z.imag] for z in (a, b, c)], np.float32))
+    >>> [f"{value:.4f}" for value in m], i.tolist()
+    (['0.0000', '0.9703', '0.9703'], [-1, 0, 1])
+    """
+    rows = len(unit)
+    best, place = np.full(rows, -np.inf, np.float32), np.full(rows, -1, np.int64)
+    for left in range(0, rows, tile):
+        for right in range(left, rows, tile):
+            tile_cos = unit[left : left + tile] @ unit[right : right + tile].T
+            if left == right:
+                tile_cos[np.tril_indices_from(tile_cos)] = -np.inf
+            first = tile_cos.argmax(axis=0)
+            most = np.take_along_axis(tile_cos, first[None], axis=0)[0]
+            span = slice(right, right + tile)
+            better = most > best[span]
+            best[span] = np.where(better, most, best[span])
+            place[span] = np.where(better, left + first, place[span])
+    return np.where(place < 0, np.float32(0), best), place
+
+
+def close_pairs(unit: np.ndarray, over: float, tile: int = TILE) -> tuple[np.ndarray, np.ndarray]:
+    """Places (a, b), a < b, of rows with a cosine over `over`: a spanning forest of them, so never more than rows."""
+    found: list[Any] = [np.empty((2, 0), np.int64)]
+    for left in range(0, len(unit), tile):
+        row = []
+        for right in range(left, len(unit), tile):
+            a, b = np.nonzero(unit[left : left + tile] @ unit[right : right + tile].T > over)
+            pairs = np.stack([a + left, b + right])
+            row.append(pairs[:, pairs[0] < pairs[1]])
+        links = np.concatenate([*found, *row], axis=1)
+        found = [links[:, spanning_forest(links[0], links[1], np.ones(links.shape[1]))]]
+    return found[0][0], found[0][1]
+
+
+def nearest(unit: np.ndarray, others: np.ndarray, tile: int = TILE) -> tuple[np.ndarray, np.ndarray]:
+    """(greatest cosine, which of `others` has it) of each row; the first where several do."""
+    best, place = np.full(len(unit), -np.inf, np.float32), np.zeros(len(unit), np.int64)
+    for left in range(0, len(unit), tile):
+        mine = slice(left, left + tile)
+        for right in range(0, len(others), tile):
+            tile_cos = unit[mine] @ others[right : right + tile].T
+            first = tile_cos.argmax(axis=1)
+            most = np.take_along_axis(tile_cos, first[:, None], axis=1)[:, 0]
+            better = most > best[mine]
+            best[mine] = np.where(better, most, best[mine])
+            place[mine] = np.where(better, right + first, place[mine])
+    return best, place

@@ -1,0 +1,93 @@
+"""How a whole-dataset step is cut, so that one worker stays within its memory; results do not depend on the cut.
+
+Keys are cut into partitions and shards into runs. How many rows each may have follows from the memory of a worker and
+from what a row costs there: the bytes of its columns, as a few shards of the store show them, times the copies that
+the op makes of them at its peak (Grouped.copies, Linked.copies and link_copies).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from curate.cluster.cluster import Cluster
+from curate.messages.progress import console
+from curate.store.store import Store
+from curate.store.view import View
+
+#: Rows per partition at most, where nobody set a limit.
+ROWS_PER_PARTITION = 4_000_000
+#: Shards of a run at most, that is of one task.
+SHARDS_PER_RUN = 64
+#: Bytes that a worker takes before it has any rows: Python, Arrow, polars, kernels and their compiler.
+IMPORTS = 400_000_000
+#: Bytes of a row beside its columns: key 16, shard 4, row 4.
+PLACE = 24
+#: Shards looked at to see what a row's columns take.
+LOOKED_AT = 8
+#: Partitions differ by chance; over this many times the rows that fit, some keys have very many rows.
+SKEWED = 1.5
+
+
+def rows_that_fit(view: View, columns: Sequence[str], copies: float, cluster: Cluster, cpus: float) -> int:
+    """Rows that one worker can hold while an op makes `copies` of these columns."""
+    shards = sorted(view.store.shard_rows())
+    tables = [view.read(shard, columns) for shard in shards[:: -(-len(shards) // LOOKED_AT)]]
+    mean = sum(table.nbytes for table in tables) / max(1, sum(table.num_rows for table in tables))
+    limit = cluster.worker_memory(cpus)
+    fit = max(1, int(max(limit - IMPORTS, limit // 4) / (copies * (PLACE + mean))))
+    return fit if cluster.memory else min(fit, ROWS_PER_PARTITION)
+
+
+def planned(store: Store, folder: str, wanted: Mapping[str, int]) -> dict[str, int]:
+    """The rows per partition to work with, by phase. Work that was begun with as few or fewer is gone on with; with
+    more it may be what did not fit: it is removed. `wanted` is what fits now."""
+    plan = f"{folder}/.work/plan.json"
+    if "plan.json" in store.names(f"{folder}/.work"):
+        known: dict[str, int] = store.read_json(plan)
+        if known.keys() == wanted.keys() and all(known[phase] <= rows for phase, rows in wanted.items()):
+            return known
+    forget(store, folder)
+    store.write_json(plan, wanted)
+    return dict(wanted)
+
+
+def forget(store: Store, folder: str) -> None:
+    """Remove a table's work; its plan goes first, so that what a kill leaves of the rest is never gone on with."""
+    store.remove(f"{folder}/.work/plan.json")
+    store.remove(f"{folder}/.work")
+
+
+def partitions_for(rows: int, fit: int) -> int:
+    return max(1, -(-rows // fit))
+
+
+def runs_of(shards: Sequence[int], rows: Mapping[int, int] | None = None, fit: int = 0) -> list[list[int]]:
+    """Shards in runs of SHARDS_PER_RUN or fewer; where their `rows` are given, also of `fit` rows or fewer, or one
+    shard.
+
+    >>> runs_of([0, 1, 2, 3, 4], {0: 5, 1: 5, 2: 5, 3: 30, 4: 1}, 10)
+    [[0, 1], [2], [3], [4]]
+    """
+    runs: list[list[int]] = []
+    held = 0
+    for shard in shards:
+        more = rows[shard] if rows else 0
+        if not runs or len(runs[-1]) == SHARDS_PER_RUN or held + more > fit:
+            runs.append([])
+            held = 0
+        runs[-1].append(shard)
+        held += more
+    return runs
+
+
+def warn_of_skew(rows: np.ndarray, fit: int, label: str) -> None:
+    """Say that partitions have many more rows than fit: keys are never parted."""
+    over = np.flatnonzero(rows > SKEWED * fit)
+    if len(over):
+        console.print(
+            f"[yellow]{label}: partition {rows.argmax()} has {rows.max():,} rows where a worker's memory fits {fit:,} "
+            f"({len(over)} of {len(rows)} partitions have too many): rows that share a key stay together. A worker may "
+            f"need {rows.max() / fit:.1f} times its memory there; if it dies, give it more (--memory)"
+        )

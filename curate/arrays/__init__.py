@@ -1,0 +1,1 @@
+"""Arrow columns, strings and vectors as numpy, and compiled loops over them."""

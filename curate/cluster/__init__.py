@@ -1,0 +1,1 @@
+"""Shards over workers: in this process, on Ray, as a submitted job."""

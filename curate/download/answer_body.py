@@ -1,0 +1,107 @@
+"""The body of an HTTP/1 answer: where it ends, how large it may be, and whether it is whole."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+from curate.download.answer import BadAnswer, Head
+from curate.download.coding import TooLarge, decoded
+from curate.download.reader import Reader
+from curate.download.spooled import Spooled
+
+#: Bytes that a line before or after a chunk may have.
+LINE_BYTES = 8 * 1024
+#: Seconds that further bytes are waited for where the server declared several lengths and one of them has arrived.
+DOUBTFUL_SECONDS = 1.0
+_BLOCK = 256 * 1024
+
+
+class Truncated(Exception):
+    """The connection ended before the body did."""
+
+
+class Body:
+    """`is_whole` once `read` has seen its exact end, so that another answer may follow on the connection."""
+
+    def __init__(self, head: Head, reader: Reader) -> None:
+        self._head, self._reader = head, reader
+        self._bytes = Spooled()
+        self.is_whole = False
+
+    async def read(self, most: int) -> Spooled:
+        """All bytes, content codings undone.
+
+        Chunks come before a length, a length before the end of the connection. Of several lengths none is believed but
+        the least, which must be there.
+
+        Raises:
+            TooLarge: as soon as more than `most` bytes are declared, received or unpacked.
+            Truncated: when the connection ends too early.
+        """
+        lengths = self._head.lengths()
+        try:
+            if self._head.is_chunked():
+                await self._chunks(most)
+                self.is_whole = not lengths
+            elif len(lengths) == 1:
+                await self._exactly(lengths[0], most)
+                self.is_whole = True
+            else:
+                await self._to_the_end(lengths, most)
+        except (OSError, asyncio.IncompleteReadError, BadAnswer) as problem:
+            raise Truncated(f"ended after {self._bytes.size} bytes: {problem}") from problem
+        codings = [*self._head.words("content-encoding"), *self._head.words("transfer-encoding")]
+        return Spooled(decoded(self._bytes.all(), codings, most)) if codings else self._bytes
+
+    async def _exactly(self, size: int, most: int) -> None:
+        if self._bytes.size + size > most:
+            raise TooLarge(f"{self._bytes.size + size} bytes declared, at most {most} taken")
+        while size:
+            block = await self._reader.read(min(size, _BLOCK))
+            if not block:
+                raise asyncio.IncompleteReadError(b"", size)
+            self._take(block)
+            size -= len(block)
+
+    async def _to_the_end(self, lengths: list[int], most: int) -> None:
+        if min(lengths, default=0) > most:
+            raise TooLarge(f"{min(lengths)} bytes declared, at most {most} taken")
+        while not lengths or self._bytes.size < max(lengths):
+            patience = DOUBTFUL_SECONDS if self._bytes.size in lengths else None
+            room = max(lengths) - self._bytes.size if lengths else _BLOCK
+            try:
+                block = await asyncio.wait_for(self._reader.read(min(room, _BLOCK)), patience)
+            except asyncio.TimeoutError:
+                return
+            if not block:
+                self._reader.check()
+                break
+            self._take(block)
+            if self._bytes.size > most:
+                raise TooLarge(f"more than {most} bytes received")
+        if self._bytes.size < min(lengths, default=0):
+            raise asyncio.IncompleteReadError(b"", min(lengths) - self._bytes.size)
+
+    async def _chunks(self, most: int) -> None:
+        while size := _chunk_size(await self._reader.line(LINE_BYTES)):
+            await self._exactly(size, most)
+            if (await self._reader.line(LINE_BYTES)).strip():
+                raise BadAnswer("a chunk is longer than it said")
+        try:
+            for _ in range(100):
+                if not (await self._reader.line(LINE_BYTES)).strip():
+                    return
+        except asyncio.IncompleteReadError:
+            return  # closed after the last chunk: nothing is missing
+        raise BadAnswer("trailers without end")
+
+    def _take(self, block: bytes) -> None:
+        self._bytes.add(block)
+
+
+def _chunk_size(line: bytes) -> int:
+    match = re.match(rb"[ \t]*([0-9a-fA-F]{1,15})[ \t\r\n;]", line)
+    if match is None:
+        raise BadAnswer(f"no chunk: {line[:40]!r}")
+    return int(match[1], 16)

@@ -1,0 +1,58 @@
+"""Images that came with the input, in a store whose `download` fetches those that are lacking."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from curate.messages.remarks import Remarks
+from curate.store.image_columns import IMAGE_FIELDS, MEMBER
+from curate.store.store import shard_name
+from curate.store.view import View
+
+KEPT = "images that came with the input and stay as they are: the download's options do not apply to them"
+FETCHED = "rows whose image was lacking in the input, to be fetched by their url"
+
+
+def place(folder: str, shard: int, tar: str | None) -> str:
+    """A tar as another table of the store names it.
+
+    >>> place("images-1", 3, None), place("images-1", 3, "/data/a.tar")
+    ('../images-1/00003.tar', '/data/a.tar')
+    """
+    return tar if tar and "/" in tar else f"../{folder}/{tar or f'{shard_name(shard)}.tar'}"
+
+
+def columns(view: View, folder: str, shard: int, skipped: str) -> tuple[dict[str, list[Any]], pa.Array | None]:
+    """A shard's image columns as reading left them, rows to be fetched as `skipped`; and other files of its samples."""
+    part = view.store.read_part(folder, shard)
+    found = {name: part[name].to_pylist() for name in IMAGE_FIELDS}
+    urls = view.read(shard, ["url"])["url"].to_pylist()
+    for row, status in enumerate(found["status"]):
+        if status == "success":
+            found["tar"][row] = place(folder, shard, found["tar"][row])
+        elif urls[row] is not None:
+            for name in IMAGE_FIELDS:
+                found[name][row] = skipped if name == "status" else None
+    if "members" not in part.column_names:
+        return found, None
+    members = part["members"].to_pylist()
+    for several in members:
+        for member in several or ():
+            member["tar"] = place(folder, shard, member["tar"])
+    return found, pa.array(members, pa.list_(MEMBER))
+
+
+def looked_at(view: View, folder: str) -> Remarks:
+    """How many images came, and how many rows that are in lack one and have a url."""
+    remarks = Remarks()
+    for shard in sorted(view.store.shard_rows()):
+        status = np.asarray(view.store.read_part(folder, shard, ["status"])["status"].to_pylist(), object)
+        remarks.add(KEPT, int((status == "success").sum()))
+        kept = view.kept(shard)
+        lacking = (status != "success") & (True if kept is None else kept)
+        if lacking.any():
+            remarks.add(FETCHED, int((lacking & view.read(shard, ["url"])["url"].is_valid().to_numpy()).sum()))
+    return remarks

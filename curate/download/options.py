@@ -1,0 +1,65 @@
+"""How URLs are fetched: limits, manners, and what may be connected to."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, field_validator
+
+from curate.download.robots_tag import TDM
+
+
+class FetchOptions(BaseModel):
+    """How a shard is fetched. Names and defaults are img2dataset's where it has the option.
+
+    timeout_seconds: one attempt as a whole: connect, redirects, body. Looking up the host before may take as long.
+    retries: further attempts after timeout, connect, http_429 and http_5xx; nothing else is asked for twice.
+    backoff_seconds: before the first retry; doubles each time.
+    max_backoff_seconds: a longer Retry-After is not waited for: the row keeps its status.
+    per_host: requests at once to one host, and to one address: names that lead to one machine share its turns. In each
+        worker by itself. A host that answers 429 or 503 with Retry-After is left alone for that time; its URLs wait
+        while the shard has others, and at most max_backoff_seconds longer: then they get that status without being
+        asked, as they do after the fourth such answer.
+    user_agent: the User-Agent header.
+    user_agent_token: who runs the crawl: sent with the user agent, matched in X-Robots-Tag.
+    user_agent_contact: where its people are reached (a page or an address): sent with the user agent.
+    disallowed_header_directives: what forbids the use in X-Robots-Tag, to all robots, to `user_agent_token` or to
+        `curate` by name; `tdm-reservation` is the header TDM-Reservation: 1.
+    allow_private_addresses: networks that may be connected to although they are loopback, private or reserved.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    timeout_seconds: float = Field(default=10, gt=0)
+    retries: int = Field(default=0, ge=0)
+    backoff_seconds: float = Field(default=1, ge=0)
+    max_backoff_seconds: float = Field(default=30, ge=0)
+    max_bytes: int = Field(default=50_000_000, gt=0)
+    concurrency: int = Field(default=64, gt=0)
+    per_host: int = Field(default=16, gt=0)
+    user_agent: Annotated[str, Field(min_length=1)] = "Mozilla/5.0 (compatible; curate; image-text dataset builder)"
+    user_agent_token: str | None = None
+    user_agent_contact: str | None = None
+    disallowed_header_directives: tuple[str, ...] = ("noai", "noimageai", "noindex", "noimageindex", TDM)
+    allow_private_addresses: tuple[IPvAnyNetwork, ...] = ()
+    max_redirects: int = Field(default=5, ge=0)
+    verify_tls: bool = True
+
+    @field_validator("user_agent", "user_agent_token", "user_agent_contact")
+    @classmethod
+    def _fits_a_header(cls, value: str | None) -> str | None:
+        if value is not None and not (value.isascii() and value.isprintable()):
+            raise ValueError(f"only printable ASCII can be sent in a header, got {value!r}")
+        return value
+
+    @field_validator("disallowed_header_directives")
+    @classmethod
+    def _lower_case(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(directive.strip().lower() for directive in value)
+
+    @property
+    def sent_user_agent(self) -> str:
+        """The User-Agent header: who asks, for whom, and where they are reached."""
+        token = f" ({self.user_agent_token})" if self.user_agent_token else ""
+        contact = f" (+{self.user_agent_contact})" if self.user_agent_contact else ""
+        return self.user_agent + token + contact

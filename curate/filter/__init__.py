@@ -1,0 +1,1 @@
+"""Rules that keep or drop rows: conditions, the best rows by a column, the keep table."""

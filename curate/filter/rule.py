@@ -1,0 +1,388 @@
+"""Filter: a named rule that keeps or drops rows by their columns, read from YAML and checked in full."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import polars as pl
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from rich.markup import escape
+
+from curate.errors import CurateError, nearest, reworded, unknown
+from curate.filter.sql import condition, conjuncts, decided
+from curate.filter.sql_values import ConditionError
+from curate.library.names import check_name
+from curate.library.yaml_text import parse
+from curate.messages.progress import console
+from curate.op import Op, load
+
+
+def _conditions(value: Any) -> Any:
+    """`where` in each of its forms as {reason: SQL}."""
+    if value is None:
+        return {}
+    if isinstance(value, str):
+        return {f"fails: {part}": part for part in conjuncts(value)}
+    if isinstance(value, list) and all(isinstance(item, (str, Mapping)) for item in value):
+        joined: dict[str, str] = {}
+        for item in value:
+            for reason, sql in _conditions(item).items():
+                joined[reason] = f"({joined[reason]}) AND ({sql})" if joined.get(reason, sql) != sql else sql
+        return joined
+    return value
+
+
+#: Raised when the same rule gives other verdicts: 2 computes whole numbers without bounds, and ranks in 64 bits.
+VERSION = 2
+
+#: YAML cuts `{if: n IN (1, 2), else: few}` at its first comma.
+COMMAS = "a condition that holds a comma stands in double quotes"
+
+
+def _rules(value: Any) -> dict[str, str]:
+    """`keep` as {reason: SQL}: a SQL string, or a list of those and of {if: SQL, else: reason}.
+
+    >>> _rules([{"if": "lang = 'en'", "else": "not English"}, "words > 2"])
+    {'not English': "lang = 'en'", 'fails: words > 2': 'words > 2'}
+    """
+    items = value if isinstance(value, list) else [value]
+    return {} if value is None else _conditions([_one_rule(item) for item in items])
+
+
+def _one_rule(item: Any) -> str | dict[str, str]:
+    if isinstance(item, str):
+        return item
+    if not isinstance(item, Mapping) or not {"if", "else"} >= set(item) or not isinstance(item.get("if"), str):
+        odd = [str(key) for key in item if key not in ("if", "else")] if isinstance(item, Mapping) else []
+        hint = f"; {odd[0]!r} is neither: {COMMAS}" if odd else ""
+        raise ValueError(f"a rule is written {{if: words > 2, else: two words or fewer}}, got {item!r}{hint}")
+    reason = item.get("else") or f"fails: {item['if']}"
+    if not isinstance(reason, str):
+        raise ValueError(f"`else` is the reason of a dropped row, in words, got {reason!r}")
+    return {reason: item["if"]}
+
+
+def old_form(where: Any) -> str:
+    """How `where: {reason: condition}` is written today, or nothing where `where` has another form.
+
+    >>> old_form({"not English": "lang = 'en'"})
+    "keep: [{if: lang = 'en', else: not English}]"
+    """
+    pairs = [
+        pair
+        for item in (where if isinstance(where, list) else [where])
+        if isinstance(item, Mapping)
+        for pair in item.items()
+    ]
+    rules = [{"if": sql, "else": reason} for reason, sql in pairs]
+    lines = [
+        yaml.safe_dump(rule, default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True).strip()
+        for rule in rules
+    ]
+    return f"keep: [{', '.join(lines)}]" if rules else ""
+
+
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?|\.\d+) ?%")
+_FRACTION = re.compile(r"0?\.\d+")
+_ROWS = re.compile(r"(\d+) rows?")
+
+
+def _share(value: Any) -> Any:
+    """A fraction: 0.3, or "30%"."""
+    percent = _PERCENT.fullmatch(value.strip()) if isinstance(value, str) else None
+    if percent:
+        return float(Decimal(percent[1]) / 100)
+    if isinstance(value, bool) or (isinstance(value, str) and not _FRACTION.fullmatch(value.strip())):
+        raise ValueError("write a fraction as 0.3 or 30%")
+    return value
+
+
+def _number_of_rows(value: Any) -> Any:
+    rows = _ROWS.fullmatch(value.strip()) if isinstance(value, str) else None
+    if rows:
+        return int(rows[1])
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise ValueError("write rows as a whole number, 1000")
+    return value
+
+
+def _size(text: str) -> dict[str, Any]:
+    """`30%`, `0.3` or `1000 rows`, the only forms: `1` may be one row or all of them."""
+    size = text.strip()
+    if _PERCENT.fullmatch(size) or _FRACTION.fullmatch(size):
+        return {"fraction": size}
+    if _ROWS.fullmatch(size):
+        return {"rows": size}
+    rows, percent = (f"{size} row{'s' * (size != '1')}", f"{size}%") if size.isdigit() else ("1000 rows", "30%")
+    meant = f"'{rows}' or '{percent}'" if size.isdigit() else f"'{percent}', '0.3' or '{rows}'"
+    raise ValueError(f"{size!r} says neither a fraction nor a number of rows: write {meant}")
+
+
+class Top(BaseModel):
+    """Keep the best rows by one column: a fraction (0.3, "30%"), or a number of rows; in short "column=30%".
+
+    Scores are ranked in the precision of their column, up to 64 bits. The threshold is resolved once, over `among`, and
+    kept in the manifest. `ties: exact` keeps exactly N times the fraction, rounded down, equal scores by ascending uid,
+    equal uids in the order of the input; `ties: datacomp` keeps every row with a score of at least the element at index
+    `int(N * fraction)`, computed in doubles as DataComp does. Rows without a score (null, NaN, infinite) are not
+    counted and not kept.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    by: str
+    fraction: Annotated[float | None, BeforeValidator(_share)] = Field(None, gt=0, le=1)
+    rows: Annotated[int | None, BeforeValidator(_number_of_rows)] = Field(None, ge=1)
+    among: Literal["entering", "passing"] = "entering"
+    ties: Literal["exact", "datacomp"] = "exact"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_short(cls, spec: Any) -> Any:
+        if not isinstance(spec, str):
+            return spec
+        by, equals, size = spec.rpartition("=")
+        if not equals or not by.strip():
+            raise ValueError("write it as column=30%, column=0.3 or column=1000 rows")
+        return {"by": by.strip(), **_size(size)}
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Top:
+        if (self.fraction is None) == (self.rows is None):
+            raise ValueError("give either `fraction` or `rows`")
+        return self
+
+    def wanted(self, scored: int) -> int:
+        """How many of `scored` rows to keep."""
+        if self.fraction is None:
+            return min(self.rows or 0, scored)
+        if self.ties == "datacomp":
+            return int(scored * self.fraction)
+        # 0.29 of 100 are 29 rows, and 28 in doubles.
+        return int(scored * Fraction(str(self.fraction)))
+
+    def reason(self) -> str:
+        size = f"{self.rows} rows" if self.rows is not None else f"{self.fraction:.4g} of the rows"
+        return f"not in the top {size} by {self.by}"
+
+
+class Example(BaseModel):
+    """A literal row and whether the filter keeps it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    row: dict[str, Any]
+    keep: bool
+    why: str = ""
+
+
+class Filter(BaseModel):
+    """Keeps the rows for which every condition is true and that are in `top`; null drops.
+
+    keep: a list of {if: SQL condition, else: reason}; of a dropped row the ledger names the first one that it fails.
+    where: SQL conditions without words of their own, one string (split at its ANDs) or a list. It holds those of `keep`
+        too, as {reason: condition}; written so in a file it still loads, and a line shows the form with `keep`.
+    columns: {column: op}: what makes each column that the conditions use and the input does not have.
+    reason: a column whose text is the reason, instead of the condition.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_into_where(cls, spec: Any) -> Any:
+        if not isinstance(spec, Mapping) or "keep" not in spec:
+            return spec
+        try:
+            rules = _rules(spec["keep"])
+        except ValueError as error:
+            raise ValueError(f"option 'keep': {error}") from error
+        where = spec.get("where")
+        first = [] if where is None else where if isinstance(where, list) else [where]
+        rest = {name: value for name, value in spec.items() if name != "keep"}
+        return rest | {"where": [*first, *({reason: sql} for reason, sql in rules.items())] if first else rules}
+
+    name: str
+    about: str = ""
+    cite: str = ""
+    columns: dict[str, Any] = {}
+    where: Annotated[dict[str, str], BeforeValidator(_conditions)] = {}
+    top: Top | None = None
+    reason: str = ""
+    examples: tuple[Example, ...] = ()
+
+    @field_validator("where")
+    @classmethod
+    def _is_sql(cls, conditions: dict[str, str]) -> dict[str, str]:
+        for sql in conditions.values():
+            condition(sql)
+        return conditions
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Filter:
+        if not self.where and self.top is None and self.name != "no_filter":
+            raise ValueError("give `keep`, `where` or `top`")
+        return self
+
+    @cached_property
+    def ops(self) -> tuple[Op, ...]:
+        """The ops that make its columns, each once.
+
+        Raises:
+            CurateError: when a column is not one that its op makes.
+        """
+        found: dict[str, Op] = {}
+        for column, spec in self.columns.items():
+            op = load(spec)
+            if column not in op.makes():
+                raise unknown(f"column made by {op.spec()['op']}", column, op.makes(), f"filter {self.name}")
+            found.setdefault(f"{op.table()} {op.spec()}", op)
+        return tuple(found.values())
+
+    def needs(self) -> tuple[str, ...]:
+        """Columns that the decision reads."""
+        names = [name for sql in self.where.values() for name in condition(sql).columns]
+        names += [self.top.by] if self.top else []
+        names += [self.reason] if self.reason else []
+        return tuple(dict.fromkeys(names))
+
+    def spec(self) -> dict[str, Any]:
+        """What decides its result."""
+        return {"version": VERSION} | self.model_dump(mode="json", include={"where", "top", "reason"})
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Where `top` cuts: scores above `score` are kept; of equal ones those up to and including `uid` (None: all).
+
+    place: (shard, row) of the last row that is kept among those of that score and uid, where several share both.
+    """
+
+    score: float | int | None
+    uid: str | None = None
+    rows: int = 0
+    place: tuple[int, int] | None = None
+
+    def keeps(self, by: str, shard: int = 0) -> pl.Expr:
+        """Which rows of a shard are kept; null where there is no score, false where it is infinite."""
+        if self.score is None:
+            return pl.lit(False)
+        if isinstance(self.score, int):
+            # No two types of whole numbers share one of 64 bits.
+            value, cut = pl.col(by).cast(pl.Int128), pl.lit(self.score, pl.Int128)
+            above = value > cut
+        else:
+            value, cut = pl.col(by).cast(pl.Float64).fill_nan(None), pl.lit(self.score, pl.Float64)
+            above = (value > cut) & value.is_finite()
+        if self.uid is None:
+            return above | (value == cut)
+        if self.place is None:
+            return above | ((value == cut) & (pl.col("uid") <= self.uid))
+        last_shard, last_row = self.place
+        rows = pl.int_range(pl.len()) <= last_row if shard == last_shard else pl.lit(shard < last_shard)
+        first = (pl.col("uid") < self.uid) | ((pl.col("uid") == self.uid) & rows)
+        return above | ((value == cut) & first)
+
+
+def decide(rows: pl.DataFrame, rule: Filter, threshold: Threshold | None = None, shard: int = 0) -> pl.DataFrame:
+    """`kept` (bool) and `reason` (str, null where kept) for every row of a shard, by the first condition that fails.
+
+    A condition that is null drops too, with "(no value)" after its reason.
+    """
+    verdict = pl.repeat(None, pl.len(), dtype=pl.String)
+    types = dict(rows.schema)
+    for name in rule.needs():
+        if name not in types:
+            raise CurateError(f"filter {rule.name}: column '{name}' is not there{nearest(name, types)}")
+    try:
+        checks = [
+            (reason, decided(sql, tuple((name, types[name]) for name in condition(sql).columns)))
+            for reason, sql in rule.where.items()
+        ]
+    except ConditionError as error:
+        raise CurateError(f"filter {rule.name}: {error}") from error
+    if rule.top is not None and threshold is not None:
+        checks.append((rule.top.reason(), threshold.keeps(rule.top.by, shard)))
+    for reason, check in reversed(checks):
+        words = pl.coalesce(pl.col(rule.reason).cast(pl.String), pl.lit(reason)) if rule.reason else pl.lit(reason)
+        words = pl.when(check.is_null()).then(pl.format("{} (no value)", words)).otherwise(words)
+        verdict = pl.when(check.fill_null(False)).then(verdict).otherwise(words)
+    try:
+        return rows.select(reason=verdict).with_columns(kept=pl.col("reason").is_null()).select("kept", "reason")
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, TypeError) as error:
+        raise CurateError(f"filter {rule.name}: {error}") from error
+
+
+def library(kind: str) -> dict[str, Path]:
+    """YAML files that ship: {name: path} for `filters` or `pipelines`."""
+    installed = Path(str(resources.files("curate"))) / "_library" / kind
+    folder = installed if installed.is_dir() else Path(__file__).parent.parent.parent / kind
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file that holds a mapping.
+
+    Raises:
+        CurateError: when it is missing, not YAML, or not a mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise CurateError(f"no file '{path}'") from error
+    except (UnicodeDecodeError, IsADirectoryError) as error:
+        raise CurateError(f"{path} is not YAML: {error}") from error
+    except ValueError as error:
+        raise CurateError(f"{str(path)!r} cannot be the path of a file: {error}") from error
+    try:
+        data = parse(text, str(path))
+    except CurateError as error:
+        if "{if:" in text and "is not YAML" in str(error):
+            raise CurateError(f"{error}; {COMMAS}") from error
+        raise
+    if not isinstance(data, dict):
+        raise CurateError(f"{path} must hold a mapping (name: ..., ...), got {type(data).__name__}")
+    return data
+
+
+def load_filter(spec: str | Mapping[str, Any] | Filter, name: str = "filter") -> Filter:
+    """A filter by its name, by a YAML file's path, or from a mapping.
+
+    Raises:
+        CurateError: for an unknown name, option, op, column or a condition that is not SQL.
+    """
+    if isinstance(spec, Filter):
+        return spec
+    where = name
+    if isinstance(spec, str):
+        known = library("filters")
+        path = known.get(spec) or Path(spec)
+        if spec not in known and path.suffix not in (".yaml", ".yml"):
+            raise unknown("filter", spec, known)
+        spec, where = {"name": path.stem, **read_yaml(path)}, str(path.name)
+    if not isinstance(spec, Mapping):
+        raise CurateError(f"a filter is its name, its YAML file or a mapping (keep: ..., top: ...), got {spec!r}")
+    try:
+        rule = Filter(**{"name": name, **spec})
+        check_name(rule.name, "filter")
+    except ValidationError as error:
+        if where == "filter" and isinstance(spec.get("name"), str):
+            where = spec["name"]
+        raise reworded(error, f"filter {where}", ["keep", *Filter.model_fields]) from error
+    except ValueError as error:
+        raise CurateError(f"filter {where}: {error}") from error
+    if today := old_form(spec.get("where")):
+        console.print(
+            f"[yellow]filter {escape(rule.name)}: a condition says what stays; write [/]{escape(today)}", soft_wrap=True
+        )
+    assert rule.ops is not None
+    return rule

@@ -1,0 +1,175 @@
+"""Modules that a user brings: imported with errors that show the user's own line, and checked as ops."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import linecache
+import re
+import sysconfig
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from curate.errors import CurateError
+from curate.messages.causes import install_hint
+
+_OURS = Path(__file__).parent.parent
+_INSTALLED = tuple(
+    Path(path).resolve()
+    for path in {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    if path
+)
+
+
+def is_users(file: str | Path) -> bool:
+    """Whether a source file is neither curate's nor an installed package's."""
+    path = Path(file)
+    if str(file).startswith("<") or not path.is_file():
+        return False
+    path = path.resolve()
+    return not any(path.is_relative_to(folder) for folder in (_OURS, *_INSTALLED))
+
+
+def user_line(error: BaseException) -> str:
+    """The innermost line of the user's that an error came through: `colour.py, line 12, in setup: self.x = y`.
+
+    Empty when none of the traceback's lines is the user's.
+    """
+    if isinstance(error, SyntaxError) and error.filename and is_users(error.filename):
+        return _place(error.filename, error.lineno or 0, "", error.text or "")
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if is_users(frame.filename):
+            return _place(frame.filename, frame.lineno or 0, frame.name, frame.line or "")
+    return ""
+
+
+def said(error: BaseException) -> str:
+    """An error of a user's code in one line: what it is, and where in the user's code."""
+    text = " ".join(str(error).split())[:500]
+    kind = type(error).__name__
+    line = user_line(error)
+    if isinstance(error, SyntaxError):
+        text = error.msg
+    return f"{kind}{': ' if text else ''}{text}{f' ({line})' if line else ''}"
+
+
+def _place(file: str, number: int, name: str, text: str) -> str:
+    where = f", in {name}" if name and name != "<module>" else ""
+    # The name alone: an error may become a row's status, which is the same in whatever folder a run is done.
+    return f"{Path(file).name}, line {number}{where}{': ' if text.strip() else ''}{text.strip()[:200]}"
+
+
+def import_users(module: str, what: str) -> ModuleType:
+    """A module by its name.
+
+    Raises:
+        CurateError: when it is not there, or an error stops its import; the message has the user's line.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and (module == error.name or module.startswith(f"{error.name}.")):
+            raise CurateError(
+                f"{what}: cannot import '{module}': no module named '{error.name}'. It is looked for in the folder "
+                "that the command runs in, in PYTHONPATH and among the installed packages"
+            ) from error
+        hint = f": {install_hint(error.name)}" if error.name else ""
+        raise CurateError(f"{what}: cannot import '{module}': {said(error)}{hint}") from error
+    except Exception as error:
+        raise CurateError(f"{what}: cannot import '{module}': {_reworded(error)}") from error
+
+
+def _reworded(error: Exception) -> str:
+    """An error at a class's definition, with the line of the option that it speaks of."""
+    untyped = re.search(r"non-annotated attribute was detected: `(\w+) = (.*?)`\.", str(error), re.S)
+    if not untyped:
+        return said(error)
+    name, value = untyped[1], untyped[2]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if is_users(f.filename)]
+    if not frames:
+        return said(error)
+    file, number = frames[-1].filename, frames[-1].lineno or 0
+    for line in range(number, number + 500):
+        if re.match(rf"\s+{name}\s*=", text := linecache.getline(file, line)):
+            kind = _kind(text.partition("=")[2].strip())
+            return f"{_place(file, line, '', text)}: an option needs its type: `{name}: {kind} = {value}`"
+    return said(error)
+
+
+def _kind(value: str) -> str:
+    try:
+        return type(ast.literal_eval(value)).__name__
+    except (ValueError, SyntaxError):
+        return "..."
+
+
+def missing_imports(module: ModuleType) -> list[str]:
+    """Modules that a module's functions import and that are not installed; those inside `try` may be missing."""
+    file = getattr(module, "__file__", None)
+    if not file or not file.endswith(".py"):
+        return []
+    tree = ast.parse(Path(file).read_text(encoding="utf-8"))
+    return [name for name in dict.fromkeys(_imported(tree)) if not _there(name)]
+
+
+def _imported(node: ast.AST) -> list[str]:
+    found = []
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            found += [alias.name.partition(".")[0] for alias in child.names]
+        elif isinstance(child, ast.ImportFrom) and child.module and not child.level:
+            found.append(child.module.partition(".")[0])
+        elif not isinstance(child, ast.Try) and not (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child)):
+            found += _imported(child)
+    return found
+
+
+def _there(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def check_contract(op: Any, name: str) -> None:
+    """What every op must answer before any work, asked of a user's op.
+
+    Raises:
+        CurateError: naming the answer that does not fit, or with the user's line where asking raises.
+    """
+    reads = _ask(op, name, "needs")
+    if isinstance(reads, str):
+        raise CurateError(f"op '{name}': `reads` is the text {reads!r}, expected a tuple: reads = (\"{reads}\",)")
+    if not isinstance(reads, (tuple, list)) or not all(isinstance(column, str) for column in reads):
+        raise CurateError(f"op '{name}': `reads` is {reads!r}, expected a tuple of columns: reads = (\"text\",)")
+    makes = _ask(op, name, "makes")
+    _check_makes(makes, name)
+    for method in ("gpus", "weights", "spec"):
+        _ask(op, name, method)
+    if not isinstance(op.version, int) or not isinstance(op.cpus, (int, float)):
+        raise CurateError(f"op '{name}': `version` and `cpus` are numbers, got {op.version!r} and {op.cpus!r}")
+
+
+def _check_makes(makes: Any, name: str) -> None:
+    import pyarrow as pa
+
+    wanted = f"op '{name}': `makes` returns {makes!r}, expected columns and their types: {{\"loud\": pa.float32()}}"
+    if not isinstance(makes, dict) or not makes:
+        raise CurateError(wanted)
+    for column, kind in makes.items():
+        if not isinstance(column, str) or not isinstance(kind, pa.DataType):
+            raise CurateError(wanted)
+        if column == "uid" or not column.isprintable() or not column.strip():
+            raise CurateError(f"op '{name}': {column!a} cannot be a column that an op makes: choose another name")
+
+
+def _ask(op: Any, name: str, method: str) -> Any:
+    try:
+        return getattr(op, method)()
+    except CurateError:
+        raise
+    except Exception as error:
+        raise CurateError(f"op '{name}': `{method}` fails: {said(error)}") from error

@@ -1,0 +1,1 @@
+"""Looking at a store: in Python, on the command line, as a page."""

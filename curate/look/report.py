@@ -1,0 +1,278 @@
+"""The report of a run: one HTML page with the funnel, histograms, and images kept and dropped with the reason."""
+
+from __future__ import annotations
+
+import base64
+import io
+from importlib import resources
+from typing import Any
+
+import jinja2
+import numpy as np
+import polars as pl
+from PIL import Image
+
+from curate import __version__
+from curate.filter.sql import condition
+from curate.look.dataset import Dataset
+from curate.look.op_report import sentence
+from curate.look.op_report import tables as op_tables
+from curate.look.samples import filled, verdicts
+from curate.messages.remarks import Remarks
+from curate.pictures.decoded import decode
+from curate.pipeline.weak_scores import in_store
+from curate.store.images import ImageReader
+from curate.store.store import Folder
+from curate.store.verify import signed
+
+BINS = 40
+#: Twice what is shown, for fine screens.
+THUMBNAIL_PX = 288
+KEPT_ROWS = 24
+ROWS_PER_REASON = 6
+TEXTS_PER_REASON = 3
+#: Reasons with examples per step; the funnel lists all of them.
+REASONS_PER_STEP = 6
+CHARACTERS = 200
+#: Shards that samples and histograms are drawn from, spread over the store: a page must not read all of 10^5 shards.
+SHARDS_LOOKED_AT = 20
+SEED = 0
+
+_SIGNS = {">=": "≥", "<=": "≤"}
+
+
+def write_report(root: str, to: str | None = None) -> str:
+    """Write the page, one file that loads nothing; returns where it lies (default: report.html in the store).
+
+    Raises:
+        CurateError: when the store was not filtered yet.
+    """
+    dataset = Dataset(root)
+    page = _environment().get_template("report.html").render(**_facts(dataset))
+    target = to or f"{dataset.store.url.rstrip('/')}/report.html"
+    folder, _, name = target.rpartition("/")
+    Folder(folder or ".").write_bytes(name, signed(page))
+    return target
+
+
+def _environment() -> jinja2.Environment:
+    template = resources.files("curate.look").joinpath("report.html.jinja").read_text(encoding="utf-8")
+    loader = jinja2.DictLoader({"report.html": template})
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["count"] = lambda number: f"{number:,}"
+    environment.filters["share"] = lambda part, whole: f"{part / whole:.1%}" if whole else ""
+    return environment
+
+
+def _facts(dataset: Dataset) -> dict[str, Any]:
+    manifest = dataset.store.manifest()
+    keep = dataset.keep_folder()
+    runs = [(name, run) for name, run in manifest["runs"].items() if run["keep"] == keep]
+    name, run = runs[-1] if runs else ("", dict[str, Any]())
+    steps = _steps(dataset)
+    return {
+        "version": __version__,
+        "root": dataset.store.url,
+        "pipeline": name,
+        "rows": dataset.rows,
+        "kept": steps[-1]["left"],
+        "steps": steps,
+        "written": run.get("written") or {},
+        "seconds": run.get("seconds") or {},
+        "tables": [_made(table, manifest["tables"][folder]) for table, folder in manifest["current"].items()],
+        "remarks": _remarks(manifest),
+        "histograms": _histograms(dataset, keep),
+        "groups": _samples(dataset, keep, steps),
+        "looked_at": len(_spread(dataset)),
+        "shards": len(dataset.store.shard_rows()),
+    }
+
+
+def _remarks(manifest: dict[str, Any]) -> list[tuple[str, str]]:
+    """(step, what it changed, left out, cut, guessed or skipped), in the order of the tables."""
+    entries = [("read", group) for group in manifest["inputs"]]
+    entries += [(name, manifest["tables"][folder]) for name, folder in manifest["current"].items()]
+    entries += [("write", run["written"]) for run in list(manifest["runs"].values())[-1:] if run["written"]]
+    lines = [(name, line) for name, e in entries for line in Remarks.from_json(e.get("remarks") or {}).lines()]
+    return lines + in_store(manifest)
+
+
+def _steps(dataset: Dataset) -> list[dict[str, Any]]:
+    """The funnel by step, with the condition that each reason stands for."""
+    steps: list[dict[str, Any]] = []
+    rules = dataset.rules()
+    for row in dataset.funnel().iter_rows(named=True):
+        rule = rules[row["step"]]
+        if row["reason"] is None:
+            steps.append({**row, "reasons": [], "columns": _used(rule)})
+            continue
+        words = row["reason"].removesuffix(" (no value)")
+        condition = rule["where"].get(words, "")
+        about = {"condition": condition if condition != words else "", "columns": _used(rule, words)}
+        steps[-1]["reasons"].append({"reason": row["reason"], "rows": row["rows"], **about})
+    return steps
+
+
+def _used(rule: dict[str, Any], reason: str = "") -> list[str]:
+    """Columns that a filter, or the condition of one of its reasons, looks at."""
+    conditions = [rule["where"][reason]] if reason in rule["where"] else [] if reason else rule["where"].values()
+    names = [name for sql in conditions for name in condition(sql).columns]
+    if rule["top"] and reason not in rule["where"]:
+        names.append(rule["top"]["by"])
+    return list(dict.fromkeys(names))
+
+
+def _made(name: str, entry: dict[str, Any]) -> dict[str, Any]:
+    if entry.get("kind") == "keep":
+        options = entry["filter"]["where"] | ({"top": entry["filter"]["top"]} if entry["filter"]["top"] else {})
+    else:
+        # Those of a download would fill the page; the manifest has them.
+        given = {} if name == "images" else entry.get("options") or {}
+        options = {option: value for option, value in given.items() if value not in ("", None)}
+    return {
+        "name": name,
+        "op": entry.get("op") or "filter",
+        "options": "; ".join(k if k == v else f"{k}: {v}" for k, v in options.items()),
+        "weights": entry.get("weights", ""),
+        "seconds": entry.get("seconds", 0),
+        "said": sentence(entry.get("report") or {}),
+        "about_rows": op_tables(entry.get("report") or {}),
+    }
+
+
+def _spread(dataset: Dataset) -> list[int]:
+    shards = sorted(dataset.store.shard_rows())
+    picked = np.linspace(0, len(shards) - 1, min(SHARDS_LOOKED_AT, len(shards))).round().astype(int)
+    return [shards[i] for i in dict.fromkeys(picked.tolist())]
+
+
+def _histograms(dataset: Dataset, keep: str) -> list[dict[str, Any]]:
+    """Counts of kept and dropped rows per bin, for every score; those that a filter uses first, with their limits."""
+    shards = _spread(dataset)
+    kept = verdicts(dataset.view, shards, keep)["kept"]
+    limits = _limits(dataset)
+    charts = []
+    for column in dataset.scores():
+        values = pl.concat([dataset.view.frame(shard, [column])[column].cast(pl.Float64) for shard in shards])
+        whole = bool((values.drop_nulls() == values.drop_nulls().round()).all())
+        frame = pl.DataFrame({"value": values, "kept": kept}).filter(pl.col("value").is_finite())
+        if frame["value"].n_unique() > 1:
+            bars = _bars(frame["value"].to_numpy(), frame["kept"].to_numpy(), limits.get(column, []), whole)
+            charts.append({"column": column, **bars})
+    return charts
+
+
+def _limits(dataset: Dataset) -> dict[str, list[tuple[str, float]]]:
+    found: dict[str, list[tuple[str, float]]] = {}
+    for _, column, relation, value in dataset.thresholds().iter_rows():
+        found.setdefault(column, []).append((relation, value))
+    return found
+
+
+def _edges(values: np.ndarray, limits: list[tuple[str, float]], whole: bool) -> np.ndarray:
+    """Bins over all but the outermost values and over the limits; whole numbers never share a bin unevenly."""
+    low, high = np.quantile(values, [0.002, 0.998])
+    for _, limit in limits:
+        if values.min() <= limit <= values.max():
+            low, high = min(low, limit), max(high, limit)
+    if not whole:
+        return np.linspace(low, high if high > low else low + 1, BINS + 1)
+    low, high = int(np.floor(low)), int(np.ceil(high))
+    width = -(-(high - low + 1) // BINS)
+    return low - 0.5 + width * np.arange((high - low) // width + 2)
+
+
+def _bars(values: np.ndarray, kept: np.ndarray, limits: list[tuple[str, float]], whole: bool) -> dict[str, Any]:
+    edges = _edges(values, limits, whole)
+    first, last = edges[0], edges[-1]
+    inside, _ = np.histogram(np.clip(values[kept], first, last), edges)
+    outside, _ = np.histogram(np.clip(values[~kept], first, last), edges)
+    top = max(int((inside + outside).max()), 1)
+    bars = [{"kept": 100 * k / top, "dropped": 100 * d / top} for k, d in zip(inside, outside, strict=True)]
+    marks = []
+    for relation, limit in limits:
+        # Between whole numbers: what is kept stands on one side of the line.
+        at = limit + {">": 0.5, ">=": -0.5, "<": -0.5, "<=": 0.5, "=": 0}[relation] if whole else limit
+        if first <= at <= last:
+            label = f"{_SIGNS.get(relation, relation)} {limit:g}"
+            marks.append({"at": 100 * (at - first) / (last - first), "label": label})
+    shift = 0.5 if whole else 0
+    ends = {"low": f"{first + shift:.4g}", "high": f"{last - shift:.4g}"}
+    return {"bars": bars, "marks": marks, **ends, "rows": len(values)}
+
+
+def _samples(dataset: Dataset, keep: str, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Kept rows, then the rows that each step dropped, by reason, the most frequent first; pictures where stored."""
+    rows = verdicts(dataset.view, _spread(dataset), keep)
+    rows = rows.sample(fraction=1, shuffle=True, seed=SEED)
+    wide = "url" in dataset.view.columns
+    scores = set(dataset.scores())
+    # Under a kept row stands what the last filter on scores judged it by.
+    judged = next((found for step in reversed(steps) if (found := [c for c in step["columns"] if c in scores])), [])
+    groups = [{"step": "", "reason": "", "rows": steps[-1]["left"], "columns": judged, "room": KEPT_ROWS}]
+    for step in steps:
+        for reason in step["reasons"][:REASONS_PER_STEP]:
+            groups.append({**reason, "step": step["step"], "room": ROWS_PER_REASON})
+    order = {step["step"]: number for number, step in enumerate(steps, 1)}
+    for group in groups:
+        group["number"] = order.get(group["step"], 0)
+        wanted = pl.col("kept")
+        if group["step"]:
+            wanted = (pl.col("dropped_by") == group["step"]) & (pl.col("reason") == group["reason"])
+        picked = rows.filter(wanted).head(group["room"])
+        names = ["text", *(["url"] if wide else []), *group["columns"]]
+        cards = _cards(dataset, filled(dataset.view, picked, list(dict.fromkeys(names))), group)
+        group["cards"] = [card for card in cards if card["image"]]
+        group["texts"] = [] if group["cards"] else cards[:TEXTS_PER_REASON]
+    return [group for group in groups if group["cards"] or group["texts"]]
+
+
+def _cards(dataset: Dataset, rows: pl.DataFrame, group: dict[str, Any]) -> list[dict[str, Any]]:
+    cards = []
+    readers: dict[int, ImageReader] = {}
+    wide = "url" in rows.columns
+    for row in rows.iter_rows(named=True):
+        shard = row["shard"]
+        if dataset.view.images and shard not in readers:
+            readers[shard] = ImageReader(dataset.store, dataset.view.images, shard)
+        image = _thumbnail(readers[shard], row["row"]) if readers else None
+        cards.append(
+            {
+                "image": image,
+                "text": _cut(row["text"]) or "(no caption)",
+                "url": (_cut(row["url"]) or "(no url)") if wide and group["step"] == "download" else "",
+                "values": [f"{name} {_shown(row[name])}" for name in group["columns"] if _short(row[name])],
+            }
+        )
+    for reader in readers.values():
+        reader.close()
+    return cards
+
+
+def _cut(text: str | None) -> str:
+    return text[:CHARACTERS] + "…" if text and len(text) > CHARACTERS else text or ""
+
+
+def _short(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) <= 12
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _thumbnail(reader: ImageReader, row: int) -> dict[str, Any] | None:
+    try:
+        data = reader.bytes(row)
+        if data is None:
+            return None
+        image = decode(data).image
+    except Exception:  # noqa: BLE001 - a damaged image is not shown
+        return None
+    width, height = image.size
+    image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=80)
+    return {"data": base64.b64encode(buffer.getvalue()).decode(), "width": width, "height": height}

@@ -1,0 +1,170 @@
+"""What the command line prints: the funnel, a store's tables and failures, the library."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from curate.errors import CurateError
+from curate.filter.rule import library, load_filter, read_yaml
+from curate.look.op_report import sentence, tables
+from curate.messages.remarks import Remarks
+from curate.messages.terminal import out
+from curate.op import about, find, names
+from curate.read import inputs
+
+if TYPE_CHECKING:
+    from curate.look.probe import Forecast
+
+#: Reasons shown per step; the report and `Dataset.funnel` have all.
+REASONS = 12
+
+
+def print_funnel(steps: list[dict[str, Any]], written: dict[str, Any], rows: int = 0) -> None:
+    """How many rows came in, how many each step dropped and why, what was written, and that the sum is exact.
+
+    rows: that came in, where no step dropped any.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("step")
+    table.add_column("rows", justify="right")
+    table.add_column("why", overflow="fold")
+    total = steps[0]["entered"] if steps else rows
+    table.add_row("in", f"{total:,}", "")
+    dropped = 0
+    for step in steps:
+        lost = step["entered"] - step["kept"]
+        dropped += lost
+        table.add_row(escape(step["step"]), f"-{lost:,}" if lost else "0", "")
+        reasons = list(step["dropped"].items())
+        for reason, count in reasons[:REASONS]:
+            table.add_row("", f"[dim]{count:,}[/]", f"[dim]{escape(reason)}[/]")
+        if reasons[REASONS:]:
+            rest = sum(count for _, count in reasons[REASONS:])
+            table.add_row("", f"[dim]{rest:,}[/]", f"[dim]{len(reasons) - REASONS} other reasons[/]")
+    kept = steps[-1]["kept"] if steps else rows
+    table.add_row("[bold]kept[/]", f"[bold]{kept:,}[/]", f"{kept / total:.1%}" if total else "")
+    out.print(table)
+    check = "exact" if kept + dropped == total else "NOT EXACT, please report this"
+    out.print(f"{kept:,} kept + {dropped:,} dropped = {total:,} in: {check}")
+    if written:
+        without = sum(written["without_image"].values())
+        text = f"{written['samples']:,} samples in {written['shards']:,} shards, {written['bytes'] / 1e6:,.1f} MB"
+        out.print(
+            f"written: {text}{f'; {without:,} kept rows have no image' if without else ''}: {escape(written['to'])}"
+        )
+
+
+def print_store(root: str, step: str = "") -> None:
+    """Funnel, image statuses, and every table with what made it."""
+    from curate.look.dataset import Dataset
+
+    dataset = Dataset(root)
+    manifest = dataset.store.manifest()
+    out.print(f"[bold]{escape(root)}[/]: {dataset.rows:,} rows in {len(dataset.store.shard_rows()):,} shards")
+    for group in manifest["inputs"]:
+        files = f"{group['format']}, {len(group['files']):,} files, {group['rows']:,} rows"
+        out.print(f"  read from {escape(group['input'])} ({files})")
+        _print_remarks("  read", group)
+    try:
+        from curate.filter.step import funnel
+
+        folder = dataset.keep_folder(step)
+        runs = [r for r in manifest["runs"].values() if r["keep"] == folder]
+        written = runs[-1]["written"] if runs and not step else {}
+        print_funnel(funnel(manifest, folder), written)
+        _print_remarks("write", written)
+    except CurateError as error:
+        if step:
+            raise
+        out.print(f"[dim]{escape(str(error))}[/]")
+    title = "tables; the folder of each is name-identity"
+    table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
+    for heading in ("name", "identity", "made by", "columns"):
+        table.add_column(heading, overflow="fold")
+    table.add_column("seconds", justify="right")
+    for name, folder in manifest["current"].items():
+        entry = manifest["tables"][folder]
+        columns = ", ".join(c for c in entry["columns"] if c not in ("uid", f"{name}_status"))
+        seconds = f"{entry['seconds']:,.1f}" if entry.get("seconds") else ""
+        table.add_row(name, folder.removeprefix(f"{name}-"), escape(_made(name, entry)), escape(columns), seconds)
+    out.print(table)
+    for name, folder in manifest["current"].items():
+        _print_remarks(name, manifest["tables"][folder])
+        if report := manifest["tables"][folder].get("report"):
+            _print_report(name, report)
+
+
+def _print_remarks(name: str, entry: dict[str, Any]) -> None:
+    """What a step changed, left out, cut, guessed or skipped."""
+    if lines := Remarks.from_json(entry.get("remarks") or {}).lines():
+        out.print(f"[yellow]{escape(name)}: {escape('; '.join(lines))}")
+
+
+def _print_report(name: str, report: dict[str, Any]) -> None:
+    out.print(f"[bold]{escape(name)}[/]: {escape(sentence(report))}")
+    for lines in tables(report):
+        table = Table(
+            box=None, pad_edge=False, header_style="bold", title=f"{name}: {lines.title}", title_justify="left"
+        )
+        for heading, numeric in zip(lines.headings, lines.numeric, strict=True):
+            table.add_column(heading, justify="right" if numeric else "left")
+        for row in lines.rows:
+            table.add_row(*map(escape, row))
+        out.print(table)
+
+
+def _made(name: str, entry: dict[str, Any]) -> str:
+    if entry.get("kind") == "keep":
+        top = f", threshold {entry['threshold']['score']}" if entry.get("threshold") else ""
+        return f"filter: {' AND '.join(entry['filter']['where'].values())}{top}"
+    # A download has thirty options: the manifest has them.
+    given = {} if name == "images" else entry.get("options") or {}
+    options = ", ".join(f"{option}: {value}" for option, value in given.items() if value not in ("", None))
+    made = f"{entry['op']} v{entry.get('version', 1)}" + (f" {{{options}}}" if options else "")
+    return made + (f", weights {entry['weights']}" if entry.get("weights") else "")
+
+
+def print_costs(found: Forecast, workers: int) -> None:
+    """A line per op of `curate probe`, and the hours that follow."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("op", "device", "rows/s", "share", "setup s", "memory MB"):
+        table.add_column(heading, justify="left" if heading in ("op", "device") else "right")
+    for cost in found.costs:
+        numbers = f"{cost.rows_per_second:,.0f}", f"{cost.share:.0%}", f"{cost.setup_seconds:.1f}"
+        table.add_row(cost.op, cost.device, *numbers, f"{cost.memory_mb:,.0f}")
+    out.print(table)
+    device = next((cost.device for cost in found.costs if cost.device != "cpu"), "a core")
+    each = f"{device}, fed by {found.cores} cores" if found.cores > 1 else device
+    out.print(
+        f"{found.rows:,} rows tried; all of the store in one pass: {found.hours / workers:,.2f} hours "
+        f"on {workers} workers, each {each}"
+    )
+
+
+def print_library() -> None:
+    """Everything that ships, by its first docstring line and its paper."""
+    sections: dict[str, list[tuple[str, str, str]]] = {
+        "ops (annotate; curate score)": [(n, about(n), find(n).cite) for n in names()],
+        "filters (filter; curate filter)": [
+            (n, rule.about, rule.cite) for n, rule in ((n, load_filter(n)) for n in library("filters"))
+        ],
+        "pipelines (curate run)": [
+            (n, str(read_yaml(path).get("about", "")), "") for n, path in library("pipelines").items()
+        ],
+        "inputs (read)": [
+            (n, (importlib.import_module(m.__name__).__doc__ or "").partition("\n")[0], "")
+            for n, m in inputs.formats().items()
+        ],
+    }
+    for title, rows in sections.items():
+        table = Table(box=None, pad_edge=False, show_header=False, title=f"[bold]{title}[/]", title_justify="left")
+        for column in range(3):
+            table.add_column(no_wrap=column == 0, overflow="fold", style="dim" if column == 2 else "")
+        for row in rows:
+            table.add_row(*(escape(cell.strip()) for cell in row))
+        out.print(table)
+        out.print()

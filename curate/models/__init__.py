@@ -1,0 +1,1 @@
+"""Models: image-text encoders, heads and detectors, run as they were published."""

@@ -1,1 +1,0 @@
-"""Finding rows that are near each other: hashes, signatures, and the groups that links make."""

@@ -1,0 +1,1 @@
+"""A pipeline file: its steps, and every check before any work."""

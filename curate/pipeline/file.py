@@ -1,0 +1,174 @@
+"""A pipeline's file: YAML with variables, as checked steps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from curate.cluster.memory import memory_size
+from curate.download.step import DownloadOptions
+from curate.errors import CurateError, Findings, findings_of, reworded, unknown
+from curate.filter.rule import library, load_filter, read_yaml
+from curate.library.names import check_name
+from curate.library.yaml_text import parse
+from curate.op import load_all
+from curate.pipeline.check import check
+from curate.pipeline.steps import VERBS, Pipeline, Step
+from curate.read.options import ReadOptions
+from curate.write.step import WriteOptions
+
+#: What a pipeline file may hold.
+KEYS = ("name", "about", "set", "memory", "steps")
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A pipeline's file, its content, its variables' values, and its steps with these filled in, not yet checked."""
+
+    path: Path
+    data: dict[str, Any]
+    values: dict[str, Any]
+    steps: list[Any]
+
+
+def open_pipeline(source: str | Path, variables: Mapping[str, str]) -> Opened:
+    """
+    Raises:
+        CurateError: for a file that is no pipeline, an unknown variable, or one without a value.
+    """
+    path = Path(source)
+    known = library("pipelines")
+    if path.suffix not in (".yaml", ".yml"):
+        if str(source) not in known:
+            raise unknown("pipeline", str(source), known)
+        path = known[str(source)]
+    data = read_yaml(path)
+    where = path.name
+    for key in data:
+        if key not in KEYS:
+            raise unknown("key", str(key), KEYS, where)
+    values = _variables(data.get("set") or {}, variables, where)
+    steps = _filled(data.get("steps"), values, where)
+    if not isinstance(steps, list) or not steps:
+        raise CurateError(f"{where}: `steps` must be a list of `- verb: ...`")
+    return Opened(path, data, values, steps)
+
+
+def load_pipeline(source: str | Path, variables: Mapping[str, str] | None = None, elsewhere: bool = False) -> Pipeline:
+    """A pipeline by name or by its file, with `--set` variables filled in and every step checked.
+
+    elsewhere: it will run on other machines: whether its input can be read and its root written is for them to see.
+
+    Raises:
+        CurateError: for all that can be seen to be wrong before work starts, one line each.
+    """
+    opened = open_pipeline(source, variables or {})
+    where, data = opened.path.name, opened.data
+    try:
+        name = check_name(str(data.get("name", opened.path.stem)), "pipeline")
+    except ValueError as error:
+        raise CurateError(f"{where}: {error}") from error
+    faults: list[str] = []
+    checked = [_step_or_fault(step, f"{where}, step {number}", faults) for number, step in enumerate(opened.steps, 1)]
+    pipeline = Pipeline(
+        name=name,
+        about=str(data.get("about", "")),
+        root=str(opened.values["root"]),
+        memory=memory_size(data["memory"], f"{where}: memory") if data.get("memory") else None,
+        steps=tuple(_named([step for step in checked if step is not None])),
+    )
+    # What follows a step that cannot be read may lack only that step's columns.
+    faults += check(pipeline, where, known_steps=checked.index(None) if None in checked else None, elsewhere=elsewhere)
+    if faults:
+        raise Findings(list(dict.fromkeys(faults)))
+    return pipeline
+
+
+def _variables(defaults: Any, given: Mapping[str, str], where: str) -> dict[str, Any]:
+    if not isinstance(defaults, Mapping):
+        raise CurateError(f"{where}: `set` must map variables to their defaults (empty for required)")
+    for name in given:
+        if name not in defaults and name != "root":
+            raise unknown("variable", name, {*defaults, "root"}, f"{where}, --set")
+    values = {**defaults, **{name: parse(text, f"--set {name}={text}") for name, text in given.items()}}
+    lacking = [name for name, value in values.items() if value is None]
+    lacking += ["root"] if "root" not in values else []
+    if lacking:
+        root = " (root: the folder of the store)" if "root" in lacking else ""
+        raise CurateError(f"{where} needs {' '.join(f'--set {name}=...' for name in lacking)}{root}")
+    if isinstance(values["root"], (list, dict)):
+        raise CurateError(f"{where}: root is a folder or a URL, got {values['root']!r}")
+    # As it was typed: YAML makes a number of 1e5 and False of `no`.
+    text = given.get("root", "") if not isinstance(values["root"], str) else values["root"]
+    return values | {"root": text or str(values["root"])}
+
+
+def _filled(node: Any, values: Mapping[str, Any], where: str) -> Any:
+    """The tree with `${variable}` replaced; one that is a whole value keeps its type."""
+    if isinstance(node, Mapping):
+        return {key: _filled(value, values, where) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_filled(item, values, where) for item in node]
+    if not isinstance(node, str):
+        return node
+    for name in _VARIABLE.findall(node):
+        if name not in values:
+            raise unknown("variable", name, values, where)
+    whole = _VARIABLE.fullmatch(node)
+    if whole:
+        return values[whole[1]]
+    return _VARIABLE.sub(lambda match: str(values[match[1]]), node)
+
+
+def _step_or_fault(step: Any, where: str, faults: list[str]) -> Step | None:
+    try:
+        return _step(step, where)
+    except CurateError as error:
+        faults.extend(findings_of(error))
+        return None
+
+
+def _step(step: Any, where: str) -> Step:
+    if not isinstance(step, Mapping) or len(step) != 1:
+        raise CurateError(f"{where}: a step is one `verb: what`, got {step!r}")
+    ((verb, what),) = step.items()
+    if verb not in VERBS:
+        raise unknown("step", str(verb), VERBS, where)
+    try:
+        if verb == "annotate":
+            ops = load_all(what if isinstance(what, list) else [what], f"{where}: ")
+            return Step(verb=verb, name=", ".join(op.table() for op in ops), do=tuple(ops))
+        if verb == "filter":
+            rule = load_filter(what, "filter")
+            return Step(verb=verb, name=rule.name, do=rule)
+    except CurateError as error:
+        raise CurateError(f"{where}: {error}") from error
+    kinds: dict[str, type[ReadOptions | DownloadOptions | WriteOptions]]
+    kinds = {"read": ReadOptions, "download": DownloadOptions, "write": WriteOptions}
+    options = kinds[verb]
+    try:
+        return Step(verb=verb, name=str(verb), do=options(**(what or {})))
+    except ValidationError as error:
+        raise reworded(error, f"{where}: {verb}", options.model_fields) from error
+    except TypeError as error:
+        raise CurateError(f"{where}: {verb} takes options (name: value), got {what!r}") from error
+
+
+def _named(steps: list[Step]) -> list[Step]:
+    """Filter steps with names of their own: the ledger names the step that dropped a row."""
+    seen: dict[str, int] = {"download": 1}
+    named = []
+    for step in steps:
+        if step.verb == "filter":
+            seen[step.name] = number = seen.get(step.name, 0) + 1
+            named.append(step.model_copy(update={"name": f"{step.name}_{number}"}) if number > 1 else step)
+        else:
+            named.append(step)
+    return named

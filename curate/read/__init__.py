@@ -1,0 +1,1 @@
+"""Any input as records in shards."""

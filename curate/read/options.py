@@ -1,0 +1,46 @@
+"""What the step `read` can be told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from curate.read.captions import Choice
+
+
+class ReadOptions(BaseModel):
+    """How to read an input.
+
+    input: a file, folder or glob, local or any fsspec URL, with {000..999} or {a,b} in it, or a list of such.
+    format: auto (by extension), or the name of an input format.
+    columns: our name to the input's, e.g. {url: image_link}; found by the usual names where not given. `text:
+        en.caption` is a field of a struct; `text: null` says that there are no captions, `uid: null` that uids are to
+        be made. `image: photo` names the column that holds images, as bytes or {bytes, path}, or the paths of image
+        files, which may then lie anywhere; `image: null` takes none.
+    caption: of a list of captions the first, a random one, or each in a row of its own.
+    seed: of the random caption.
+    as_text: columns that are kept as text, where files differ in their types.
+    append: add this input to a store that was read from another one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: str | tuple[str, ...]
+    format: str = "auto"
+    columns: dict[str, str | None] = {}
+    caption: Choice = "first"
+    seed: int = 0
+    as_text: tuple[str, ...] = ()
+    append: bool = False
+    rows_per_shard: int = Field(10_000, ge=1, le=1_000_000)
+
+    @property
+    def place(self) -> str:
+        """The input in one string."""
+        return self.input if isinstance(self.input, str) else ", ".join(self.input)
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """What decides the records of a file besides the file."""
+        return self.model_dump(mode="json", include={"columns", "caption", "seed", "as_text"})

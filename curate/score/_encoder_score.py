@@ -1,0 +1,58 @@
+"""EncoderScore: what all scores that run an image-text model have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, PrivateAttr
+from rich.markup import escape
+
+from curate.messages.progress import console
+from curate.models.at_hand import check_model
+from curate.models.encoder import Encoder
+from curate.models.made_by import refuse_other_models
+from curate.models.names import EMBEDDED
+from curate.models.published import doubt
+from curate.models.weights import model_weights
+from curate.op import Score
+
+
+class EncoderScore(Score):
+    """A Score with an Encoder: loaded once per worker, on a GPU where there is one; its weights are in the identity."""
+
+    #: 2: models run as published; until then those of 27 tags ran with GELU in the place of QuickGELU.
+    version: ClassVar[int] = 2
+    #: True where the columns are named after the table: the name is then part of what is made.
+    columns_by_name: ClassVar[bool] = False
+
+    model: str = EMBEDDED
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    #: 0: as many as fit, found when the model is loaded.
+    batch_size: int = Field(0, ge=0)
+
+    _encoder: Any = PrivateAttr(None)
+
+    def spec(self) -> dict[str, Any]:
+        made = super().spec()
+        return {**made, "options": {**made["options"], "name": self.table()}} if self.columns_by_name else made
+
+    def gpus(self) -> float:
+        return 0 if self.device == "cpu" else 1
+
+    def weights(self) -> str:
+        return model_weights(self.model)
+
+    def check(self) -> None:
+        check_model(self.model)
+        if line := doubt(self.model):
+            console.print(f"[yellow]{escape(line)}")
+
+    def check_reads(self, made_by: Mapping[str, Mapping[str, Any]]) -> None:
+        refuse_other_models(self, self.model, self.weights(), made_by)
+
+    def setup(self) -> None:
+        self._encoder = Encoder.shared(self.model, self.device)
+
+    def rows_at_a_time(self) -> int:
+        return self.batch_size or int(self._encoder.batch_size)

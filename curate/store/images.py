@@ -1,0 +1,84 @@
+"""Stored images of a shard: bytes by tar, offset and size."""
+
+from __future__ import annotations
+
+import builtins
+from typing import BinaryIO
+
+import fsspec
+
+from curate.errors import CurateError
+from curate.store.part_file import hashed
+from curate.store.store import Store, shard_name
+
+#: Where an image lies; `tar` null means the shard's own tar, a bare name one beside it.
+LOCATION = ("status", "tar", "offset", "size", "checksum")
+
+#: Where a part's metadata holds the digests of the tars that belong to it: a JSON object by the tar's name.
+TARS = b"curate.tars"
+
+
+class ImageReader:
+    """Bytes of a shard's images, read in the order of the rows: one sequential pass over each tar."""
+
+    def __init__(self, store: Store, folder: str, shard: int):
+        self.store, self.folder, self.shard = store, folder, shard
+        self.where = store.read_part(folder, shard, LOCATION).to_pydict()
+        self._open: tuple[str | None, BinaryIO] | None = None
+
+    def __len__(self) -> int:
+        return len(self.where["status"])
+
+    def bytes(self, row: int) -> bytes | None:
+        """The stored file of a row, untouched; None when it has none.
+
+        Raises:
+            CurateError: when it is not as it was stored.
+        """
+        if self.where["status"][row] != "success":
+            return None
+        where = {name: self.where[name][row] for name in LOCATION if name != "status"}
+        return self.read(f"the image of row {row}", **where)
+
+    def read(self, what: str, tar: str | None, offset: int, size: int, checksum: int | None) -> builtins.bytes:
+        """Bytes at a place that the images table names: an image, or another file of its sample.
+
+        Raises:
+            CurateError: when they are not as they were stored.
+        """
+        file = self._file(tar)
+        file.seek(offset)
+        data = file.read(size)
+        if len(data) != size:
+            raise self._damaged(what, tar, "is cut off")
+        if hashed(data) != checksum:
+            raise self._damaged(what, tar, "is not as it was stored (its checksum differs)")
+        return data
+
+    def _damaged(self, what: str, tar: str | None, how: str) -> CurateError:
+        if tar and "/" in tar and not tar.startswith("../"):
+            mend = f"'{tar}' is not as it was read: put the old file back, or read the new one into a new root"
+        else:
+            part = f"{self.store.url}/{self.store.part(self.folder, self.shard)}"
+            mend = f"`curate verify {self.store.url}` lists all; delete {part} and run again: they are fetched anew"
+        return CurateError(f"{self.store.url}: {what} of shard {self.shard} {how}; {mend}")
+
+    def _file(self, tar: str | None) -> BinaryIO:
+        if self._open is None or self._open[0] != tar:
+            self.close()
+            if tar is None:
+                file = self.store.open(f"{self.folder}/{shard_name(self.shard)}.tar")
+            elif tar.startswith("../"):  # another table's
+                file = self.store.open(tar.removeprefix("../"))
+            elif "/" not in tar:
+                file = self.store.open(f"{self.folder}/{tar}")
+            else:
+                fs, path = fsspec.core.url_to_fs(tar)
+                file = fs.open(path, "rb")
+            self._open = (tar, file)
+        return self._open[1]
+
+    def close(self) -> None:
+        if self._open:
+            self._open[1].close()
+            self._open = None

@@ -1,0 +1,441 @@
+"""A dataset on disk: tables by shard, one tar per shard, a manifest.
+
+    <root>/records/00042.parquet            uid, url, text, the input's other columns
+    <root>/<name>-<identity>/00042.parquet  the columns of one op, same rows in the same order
+    <root>/images-<identity>/00042.tar      the downloaded images of a shard, beside their status rows
+    <root>/manifest.json                    what made each table
+
+A part is written to a temporary name and renamed, or put in one request: if it exists, it is complete. Every file
+carries checksums: a part in itself (curate.store.part_file), with the identity of the records that its rows belong to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, BinaryIO, cast
+
+import fsspec
+import polars as pl
+import pyarrow as pa
+import xxhash
+
+from curate.errors import CurateError, unknown
+from curate.messages.causes import explained
+from curate.messages.remarks import Remarks
+from curate.store import part_file
+
+FORMAT = 2
+#: Columns of values that hardly repeat: with a dictionary they take a third longer to write and three times to read.
+_DISTINCT = {"uid", "url", "text", "sha256", "key"}
+_WRITE: dict[str, Any] = {"compression": "zstd", "write_statistics": True, "store_schema": True}
+
+
+def identity(**parts: Any) -> str:
+    """Twelve hex characters that name what made a table; any difference in `parts` changes them."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def shard_name(shard: int) -> str:
+    return f"{shard:05d}"
+
+
+#: Stores whose lease this process held and another took over: it must not change their manifest.
+LOST: set[str] = set()
+
+#: Stores whose lease this process holds, each with its manifest once read: nobody else changes it.
+HELD: dict[str, dict[str, Any] | None] = {}
+
+#: Key of the checksum in a JSON file.
+CHECKSUM = "checksum"
+
+
+def _place(name: str) -> str:
+    """A file's name below the store without identities, of which the bytes of a part are to say nothing."""
+    return re.sub(r"-[0-9a-f]{12}(?=/)", "", name)
+
+
+def _in_place(part: part_file.Part, name: str) -> part_file.Part:
+    place = (part.schema.metadata or {}).get(part_file.PLACE, b"").decode()
+    if place != _place(name):
+        raise part_file.Damaged(f"it is '{place}', under another name, and")
+    return part
+
+
+def _bytes_of(rows: pa.Table, name: str, **options: Any) -> bytes:
+    """A checked parquet file that knows its name below the store."""
+    ours = {key: value for key, value in (rows.schema.metadata or {}).items() if key.startswith(b"curate.")}
+    rows = rows.replace_schema_metadata({**ours, part_file.PLACE: _place(name).encode()})
+    repeated = [column for column in rows.column_names if column not in _DISTINCT]
+    return part_file.written(rows, use_dictionary=repeated, **{**_WRITE, **options})
+
+
+def json_file(data: Mapping[str, Any]) -> bytes:
+    """The bytes of a JSON file with its checksum."""
+    return json.dumps({**data, CHECKSUM: _json_checksum(data)}, indent=1).encode()
+
+
+def _json_checksum(data: Mapping[str, Any]) -> str:
+    return xxhash.xxh3_128_hexdigest(json.dumps(data, sort_keys=True).encode())
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder on any fsspec file system, with whole-file writes."""
+
+    url: str
+
+    @cached_property
+    def _located(self) -> tuple[fsspec.AbstractFileSystem, str]:
+        try:
+            # Cached listings would hide, or give the old size of, what another process has written since.
+            fs, path = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
+        except (ValueError, ImportError) as error:
+            raise CurateError(f"cannot open '{self.url}': {explained(error) or error}") from error
+        return fs, path.rstrip("/")
+
+    @property
+    def fs(self) -> fsspec.AbstractFileSystem:
+        return self._located[0]
+
+    @cached_property
+    def local(self) -> bool:
+        protocol = self.fs.protocol
+        return "file" in ([protocol] if isinstance(protocol, str) else protocol)
+
+    def path(self, name: str) -> str:
+        return f"{self._located[1]}/{name}" if name else self._located[1]
+
+    def exists(self, name: str) -> bool:
+        return bool(self.fs.exists(self.path(name)))
+
+    def open(self, name: str) -> BinaryIO:
+        return cast(BinaryIO, self.fs.open(self.path(name), "rb"))
+
+    def read_bytes(self, name: str) -> bytes:
+        return cast(bytes, self.fs.cat_file(self.path(name)))
+
+    def names(self, folder: str = "") -> set[str]:
+        """Names in a folder, one listing; empty when the folder is not there. Never cached."""
+        self.fs.invalidate_cache()
+        try:
+            found = self.fs.ls(self.path(folder), detail=False)
+        except FileNotFoundError:
+            return set()
+        return {entry.rstrip("/").rsplit("/", 1)[-1] for entry in found}
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """All of it or nothing: temporary name and rename here, one request on an object store."""
+        with self.writing(name) as file:
+            file.write(data)
+
+    @contextlib.contextmanager
+    def writing(self, name: str) -> Iterator[BinaryIO]:
+        """A file that appears under `name` when the block ends without an error, and not before."""
+        target = self.path(name)
+        if self.local:
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+        folder = os.path.dirname(target) if self.local else None
+        # The pid in the name: two attempts at one shard never write into each other's file.
+        handle = tempfile.NamedTemporaryFile(  # noqa: SIM115 - renamed while it is known, not deleted
+            dir=folder, prefix=f".{os.path.basename(target)}.", suffix=f".{os.getpid()}.tmp", delete=False
+        )
+        try:
+            with handle:
+                yield cast(BinaryIO, handle)
+                handle.flush()
+                if self.local:
+                    os.fsync(handle.fileno())
+            if self.local:
+                os.chmod(handle.name, 0o644)
+                os.replace(handle.name, target)
+            else:
+                self.fs.put_file(handle.name, target)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(handle.name)
+
+    def write_json(self, name: str, data: Mapping[str, Any]) -> None:
+        """An object with its own checksum in it, indented for people."""
+        self.write_bytes(name, json_file(data))
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """What `write_json` wrote.
+
+        Raises:
+            FileNotFoundError: when there is no such file.
+            CurateError: when it is not as it was written.
+        """
+        data = self.read_bytes(name)
+        try:
+            found = json.loads(data)
+            if found.pop(CHECKSUM) != _json_checksum(found):
+                raise ValueError("its checksum is another")
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+            raise CurateError(f"{self.url}/{name} is damaged: {type(error).__name__}: {error}") from error
+        return cast(dict[str, Any], found)
+
+    def remove(self, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self.fs.rm(self.path(name), recursive=True)
+
+
+@dataclass(frozen=True)
+class Store(Folder):
+    """A dataset under `url`: see the module's docstring for the layout."""
+
+    _shared: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"url": self.url, "_shared": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    # ---- the manifest: written by the driver only ----
+
+    def manifest(self) -> dict[str, Any]:
+        """What the store holds; an empty one when nothing was read yet.
+
+        Raises:
+            CurateError: when the file is damaged or of a newer format.
+        """
+        manifest = HELD.get(self.url) or self._read_manifest()
+        if self.url in HELD:
+            HELD[self.url] = manifest
+        return manifest
+
+    def _read_manifest(self) -> dict[str, Any]:
+        try:
+            data = self.read_json("manifest.json")
+        except FileNotFoundError:
+            return {"format": FORMAT, "inputs": [], "tables": {}, "current": {}, "runs": {}}
+        except NotADirectoryError as error:
+            raise CurateError(f"'{self.url}' is a file, not the folder of a store") from error
+        except CurateError:
+            self._refuse_other_format()
+            raise
+        if data.get("format") != FORMAT:
+            self._refuse_other_format()
+        return data
+
+    def _refuse_other_format(self) -> None:
+        """
+        Raises:
+            CurateError: when the manifest is that of a store of another format.
+        """
+        with contextlib.suppress(ValueError):
+            data = json.loads(self.read_bytes("manifest.json"))
+            if isinstance(data, dict) and isinstance(data.get("format"), int) and data["format"] != FORMAT:
+                step = f"`curate upgrade {self.url}` converts it" if data["format"] < FORMAT else "upgrade curate"
+                raise CurateError(f"{self.url} has format {data['format']}; this curate reads {FORMAT}: {step}")
+
+    def save(self, manifest: dict[str, Any]) -> None:
+        """
+        Raises:
+            CurateError: when another command took over this one's lease.
+        """
+        if self.url in LOST:
+            raise CurateError(f"{self.url}: another command has taken the lease of this one, which was not heard of")
+        self.write_json("manifest.json", manifest)
+        if self.url in HELD:
+            HELD[self.url] = manifest
+
+    def note_table(self, table: str, **about: Any) -> None:
+        """Record what made a table and make it the one that its name means from now on."""
+        manifest = self.manifest()
+        entry = manifest["tables"].setdefault(table, {})
+        seconds = entry.get("seconds", 0.0) + about.pop("seconds", 0.0)
+        entry.update(about, seconds=round(seconds, 3))
+        # Last used is last in the dict: a column that two tables hold means the later one.
+        manifest["current"].pop(entry["name"], None)
+        manifest["current"][entry["name"]] = table
+        self.save(manifest)
+
+    def note_change(self, table: str) -> None:
+        """Record, before it happens, that final values of a table change: what was made from them is made anew."""
+        manifest = self.manifest()
+        entry = manifest["tables"].get(table)
+        if entry is not None:
+            entry["changes"] = entry.get("changes", 0) + 1
+            if "complete" in entry:
+                entry["complete"] = {}
+            self.save(manifest)
+
+    # ---- shards ----
+
+    def shard_rows(self) -> dict[int, int]:
+        """Shard number to row count, in order."""
+        rows: dict[int, int] = {}
+        for group in self.manifest()["inputs"]:
+            size, left = group["rows_per_shard"], group["rows"]
+            for shard in range(group["first_shard"], group["first_shard"] + group["shards"]):
+                rows[shard] = min(size, left)
+                left -= rows[shard]
+        return rows
+
+    def parts(self, table: str) -> set[int]:
+        """Shards for which `table` has a complete part."""
+        names = (n.removesuffix(".parquet") for n in self.names(table) if n.endswith(".parquet"))
+        return {int(name) for name in names if name.isdecimal()}
+
+    def part(self, table: str, shard: int) -> str:
+        return f"{table}/{shard_name(shard)}.parquet"
+
+    def read_part(self, table: str, shard: int, columns: Iterable[str] | None = None) -> pa.Table:
+        """Columns of a part, their checksums compared.
+
+        Raises:
+            FileNotFoundError: when the part is not there.
+            CurateError: for a column that the part does not have, or bytes that are not as they were written.
+        """
+        return self.read_file(self.part(table, shard), columns)
+
+    def read_file(self, name: str, columns: Iterable[str] | None = None, filters: Any = None) -> pa.Table:
+        """As `read_part`, of any file that `write_file` wrote."""
+        wanted = None if columns is None else list(columns)
+        with self.opened(name) as part:
+            for column in wanted or ():
+                if column not in part.schema.names:
+                    raise unknown("column", column, part.schema.names, f"{self.url}/{name}")
+            return part.read(wanted, filters)
+
+    @contextlib.contextmanager
+    def opened(self, name: str) -> Iterator[part_file.Part]:
+        """A part to read columns of; what is damaged in it is an error that says how to mend it."""
+        try:
+            if self.local:
+                with pa.memory_map(self.path(name)) as mapped:
+                    size = mapped.size()
+                    data = memoryview(mapped.read_buffer(size)) if size else memoryview(b"")
+                    yield _in_place(part_file.Part(size, lambda start, end: data[start:end]), name)
+            else:
+                place = self.path(name)
+                size = int(self.fs.size(place))
+                part = part_file.Part(size, lambda start, end: self.fs.cat_file(place, start=start, end=end))
+                yield _in_place(part, name)
+        except part_file.Damaged as error:
+            raise CurateError(
+                f"{self.url}/{name} is damaged: {error} is not as it was written. `curate verify {self.url}` lists all "
+                "such files; delete them and run the same command again: what they held is made anew"
+            ) from error
+
+    def try_part(self, table: str, shard: int) -> pa.Table | None:
+        try:
+            return self.read_part(table, shard)
+        except FileNotFoundError:
+            return None
+
+    def write_part(
+        self,
+        table: str,
+        shard: int,
+        rows: pa.Table,
+        about: Mapping[bytes, bytes] | None = None,
+        records: pa.Table | None = None,
+    ) -> None:
+        """about: more to be kept in the part's metadata. records: those of the shard, where they are written later.
+
+        The rows are those of the records, in their order: a table holds no uid, but the identity of its records.
+        """
+        more = dict(about or {})
+        if table != "records":
+            rows = rows.drop_columns("uid") if "uid" in rows.column_names else rows
+            owner = (
+                self.rows_digest(shard)
+                if records is None
+                else part_file.digest(_bytes_of(records, self.part("records", shard)))
+            )
+            if owner:
+                more[part_file.ROWS_OF] = owner.encode()
+        self.write_file(self.part(table, shard), rows.replace_schema_metadata(more))
+
+    def write_file(self, name: str, rows: pa.Table, **options: Any) -> None:
+        """A parquet file with checksums."""
+        self.write_bytes(name, _bytes_of(rows, name, **options))
+
+    def rows_digest(self, shard: int) -> str:
+        """The identity of a shard's records; "" when they are not there."""
+        try:
+            with self.opened(self.part("records", shard)) as part:
+                return part.digest
+        except FileNotFoundError:
+            return ""
+
+    # ---- remarks: beside the part that they are about, so that a restarted run has those of every shard ----
+
+    def write_remarks(self, table: str, shard: int, remarks: Remarks) -> None:
+        """Keep what a worker has to say of a shard; called before its part is written, which makes it final."""
+        name = f"{table}/{shard_name(shard)}.remarks.json"
+        if remarks:
+            self.write_json(name, remarks.to_json())
+        else:
+            self.remove(name)
+
+    def remarks(self, table: str, shards: range | None = None) -> Remarks:
+        """The sum over all shards of a table, or over some."""
+        total = Remarks()
+        for name in sorted(n for n in self.names(table) if n.endswith(".remarks.json")):
+            if shards is not None and int(name.partition(".")[0]) not in shards:
+                continue
+            total.merge(Remarks.from_json(self.read_json(f"{table}/{name}")))
+        return total
+
+    # ---- for people: tables by name ----
+
+    def tables(self) -> dict[str, str]:
+        """Table names to the folders they stand for, `records` first."""
+        manifest = self.manifest()
+        found = {"records": "records"} if manifest["inputs"] else {}
+        found.update(manifest["current"])
+        return found
+
+    def __getitem__(self, name: str) -> pl.LazyFrame:
+        """A table as a polars lazy frame, all shards in order.
+
+        Raises:
+            CurateError: for a name that is not there; the message lists the tables.
+        """
+        tables = self.tables()
+        if name not in tables:
+            raise unknown("table", name, tables, self.url)
+        return self.scan(tables[name])
+
+    def scan(self, folder: str) -> pl.LazyFrame:
+        """A table by its folder's name, with the uid of its rows."""
+        shards = sorted(self.parts(folder))
+        if not shards:
+            raise CurateError(f"{self.url}/{folder} holds no parts yet")
+        table = self._scan(folder, shards)
+        if folder == "records":
+            return table
+        return pl.concat([self._scan("records", shards).select("uid"), table], how="horizontal")
+
+    def _scan(self, folder: str, shards: Iterable[int]) -> pl.LazyFrame:
+        parts = [self.path(self.part(folder, shard)) for shard in shards]
+        if self.local:
+            return pl.scan_parquet(parts, hive_partitioning=False)
+        # Imported here: it brings pandas along, a third of a second for every command.
+        import pyarrow.dataset as ds
+
+        return pl.scan_pyarrow_dataset(ds.dataset(parts, format="parquet", filesystem=self.fs))
+
+    def columns(self) -> dict[str, str]:
+        """Column names to the folder of the table they come from (the latest, when several have one)."""
+        manifest = self.manifest()
+        found: dict[str, str] = {}
+        for group in manifest["inputs"]:
+            found.update(dict.fromkeys(group["columns"], "records"))
+        for folder in manifest["current"].values():
+            entry = manifest["tables"][folder]
+            if entry.get("kind") != "keep":
+                # Every table has uid; that of the records is the one that identities are made of.
+                found.update({name: folder for name in entry["columns"] if name != "uid"})
+        return found

@@ -1,0 +1,94 @@
+"""Converting a store of format 1 to format 2: checksums in every file, no uid in the tables."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from curate.errors import CurateError
+from curate.store.image_columns import IMAGE_FIELDS
+from curate.store.images import TARS
+from curate.store.part_file import MAGIC, hashed
+from curate.store.store import FORMAT, Store, shard_name
+
+_BLOCK_BYTES = 1 << 20
+
+
+def upgrade(root: str) -> str:
+    """Convert every file where it lies, the manifest last: a stopped upgrade goes on when it is called again.
+
+    Scores keep their values. Ops whose version was raised since make their tables anew when they are next asked for.
+
+    Raises:
+        CurateError: when there is no store, or one of a format that this version does not convert.
+    """
+    store = Store(root)
+    try:
+        manifest = json.loads(store.read_bytes("manifest.json"))
+    except (FileNotFoundError, ValueError) as error:
+        raise CurateError(f"'{root}' holds no manifest.json that can be read: it is no store") from error
+    if manifest.get("format") == FORMAT:
+        return f"{root} has format {FORMAT} already"
+    if manifest.get("format") != 1:
+        raise CurateError(f"{root} has format {manifest.get('format')!r}; this curate converts format 1")
+    tables = ["records", *(name for name in manifest["tables"] if store.parts(name))]
+    images = {g["images"] for g in manifest["inputs"] if g.get("images")}
+    images |= {folder for folder, about in manifest["tables"].items() if about["name"] == "images"}
+    parts = 0
+    for table in dict.fromkeys([*tables, *sorted(images)]):
+        store.remove(f"{table}/.work")
+        with ThreadPoolExecutor(4) as pool:
+            convert = partial(_convert, store, table, images=table in images)
+            parts += sum(pool.map(convert, sorted(store.parts(table))))
+    for about in manifest["tables"].values():
+        about["columns"] = [name for name in about["columns"] if name != "uid"]
+    store.save({**manifest, "format": FORMAT})
+    return f"{root} has format {FORMAT} now: {parts:,} parts of {len(tables)} tables converted"
+
+
+def _convert(store: Store, table: str, shard: int, images: bool) -> int:
+    data = store.read_bytes(store.part(table, shard))
+    footer = int.from_bytes(data[-8:-4], "little")
+    if data[-8 - footer - len(MAGIC) : -8 - footer] == MAGIC:
+        return 0
+    rows = pq.read_table(pa.BufferReader(data))
+    about: dict[bytes, bytes] = {}
+    if images:
+        rows, digests = _with_checksums(store, table, shard, rows)
+        about[TARS] = json.dumps(digests).encode()
+    store.write_part(table, shard, rows, about)
+    return 1
+
+
+def _with_checksums(store: Store, table: str, shard: int, rows: pa.Table) -> tuple[pa.Table, dict[str, str]]:
+    """The status rows of images with the checksum of each image, and the digests of the shard's own tars."""
+    own = f"{shard_name(shard)}.tar"
+    checksums: list[int | None] = []
+    opened: dict[str, Any] = {own: store.open(f"{table}/{own}")} if store.exists(f"{table}/{own}") else {}
+    columns = (rows[name].to_pylist() for name in ("status", "tar", "offset", "size"))
+    for status, tar, offset, size in zip(*columns, strict=True):
+        if status != "success":
+            checksums.append(None)
+            continue
+        name = tar or own
+        if name not in opened:
+            opened[name] = fsspec.open(name, "rb").open() if "/" in name else store.open(f"{table}/{name}")
+        opened[name].seek(offset)
+        checksums.append(hashed(opened[name].read(size)))
+    digests = {}
+    for name, file in opened.items():
+        if "/" not in name:
+            file.seek(0)
+            digest = xxhash.xxh3_128()
+            while block := file.read(_BLOCK_BYTES):
+                digest.update(block)
+            digests[name] = digest.hexdigest()
+        file.close()
+    return rows.append_column("checksum", pa.array(checksums, IMAGE_FIELDS["checksum"])), digests

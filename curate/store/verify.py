@@ -1,0 +1,245 @@
+"""Verifying a store or written shards: every byte of every file against the checksums that were written with it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+
+from curate.errors import CurateError
+from curate.store import part_file
+from curate.store.images import TARS
+from curate.store.lease import NAME as LEASE
+from curate.store.lease import leased
+from curate.store.spill import ENTRY_BYTES
+from curate.store.store import Folder, Store, json_file, shard_name
+
+#: Faults listed in full; all are counted.
+LISTED = 20
+_BLOCK_BYTES = 1 << 20
+_SHARDS = re.compile(r"shards-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True)
+class File:
+    """A file to look at. fault: says what is wrong with its bytes, or None."""
+
+    name: str
+    fault: Callable[[], str | None]
+
+
+def verify(url: str) -> str:
+    """One line that says all is well, of a store or of a folder of shards.
+
+    Raises:
+        CurateError: naming the files that are missing, differ, or belong to nothing.
+    """
+    folder = Folder(url)
+    names = folder.names()
+    if "manifest.json" not in names:
+        raise CurateError(
+            f"'{url}' has no manifest.json: it is no store, and no folder of shards that were written to their end"
+        )
+    try:
+        about = folder.read_json("manifest.json")
+    except CurateError as error:
+        raise CurateError(f"{error}; the files that it lists cannot be looked at") from error
+    if "format" not in about:
+        return _verdict(url, *_of_shards(folder, about, names))
+    with contextlib.ExitStack() as held:
+        # A command that changes the store would look like damage; a store that cannot be written has none.
+        if os.access(folder.path(""), os.W_OK) or not folder.local:
+            held.enter_context(leased(folder, f"curate verify {url}"))
+        return _verdict(url, *_of_store(Store(url)))
+
+
+def _verdict(url: str, files: list[File], faults: list[str]) -> str:
+    with ThreadPoolExecutor(4) as pool:
+        faults += [
+            f"{file.name}: {fault}" for file, fault in zip(files, pool.map(_looked, files), strict=True) if fault
+        ]
+    if faults:
+        more = f", and {len(faults) - LISTED} more" if len(faults) > LISTED else ""
+        raise CurateError(f"'{url}': {len(faults)} faults in {len(files)} files: {'; '.join(faults[:LISTED])}{more}")
+    return f"{len(files)} files: all as written"
+
+
+def _looked(file: File) -> str | None:
+    try:
+        return file.fault()
+    except FileNotFoundError:
+        return "is missing"
+    except part_file.Damaged as error:
+        return f"differs: {error}"
+    except (CurateError, OSError, ValueError, pa.ArrowException) as error:
+        return f"differs: {error}"
+
+
+# ---- shards ----
+
+
+def _of_shards(folder: Folder, about: Mapping[str, Any], names: set[str]) -> tuple[list[File], list[str]]:
+    listed: dict[str, Any] = about["files"]
+
+    def differs(name: str) -> Callable[[], str | None]:
+        return lambda: None if _sha256(folder, name) == listed[name]["sha256"] else "differs"
+
+    # The card may be one of the user's.
+    extra = sorted(names - set(listed) - {"manifest.json", "README.md"})
+    files = [File("manifest.json", lambda: _json_fault(folder, "manifest.json"))]
+    files += [File(name, differs(name)) for name in sorted(listed)]
+    return files, [f"{name}: is not of these shards" for name in extra if not name.startswith(".")]
+
+
+def _sha256(folder: Folder, name: str) -> str:
+    digest = hashlib.sha256()
+    with folder.open(name) as file:
+        for block in iter(lambda: file.read(_BLOCK_BYTES), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+# ---- a store ----
+
+
+def _of_store(store: Store) -> tuple[list[File], list[str]]:
+    manifest = store.manifest()
+    shards = set(store.shard_rows())
+    faults: list[str] = []
+    files = [File("manifest.json", lambda: _json_fault(store, "manifest.json"))]
+    known = {"records", *manifest["tables"], *(g["images"] for g in manifest["inputs"] if g.get("images"))}
+    for name in sorted(store.names()):
+        if name in ("manifest.json", LEASE) or name.startswith("."):
+            continue
+        if name == "report.html":
+            files.append(File(name, lambda: _report_fault(store)))
+        elif _SHARDS.fullmatch(name):
+            folder = Folder(f"{store.url}/{name}")
+            inside, wrong = _of_shards(folder, folder.read_json("manifest.json"), folder.names())
+            files += [File(f"{name}/{file.name}", file.fault) for file in inside]
+            faults += [f"{name}/{fault}" for fault in wrong]
+        elif not store.fs.isdir(store.path(name)):
+            faults.append(f"{name}: is not of this store")
+        else:
+            files += _of_table(store, name)
+            known.discard(name)
+            if name in {"records", *manifest["tables"]}:
+                faults += [f"{store.part(name, s)}: is missing" for s in sorted(shards - store.parts(name))]
+    return files, faults + [f"{name}: is missing" for name in sorted(known) if shards]
+
+
+def _of_table(store: Store, table: str) -> Iterator[File]:
+    for name in sorted(store.names(table)):
+        place = f"{table}/{name}"
+        if name.endswith(".parquet"):
+            yield File(place, _part_fault(store, table, place))
+        elif name.endswith(".tar"):
+            yield File(place, _tar_fault(store, table, name))
+        elif name.endswith(".remarks.json"):
+            yield File(place, _json_check(store, place))
+        elif name == ".work":
+            yield from _of_work(store, place)
+        elif not name.startswith("."):
+            yield File(place, lambda: "is not of this table")
+
+
+def _of_work(store: Store, folder: str) -> Iterator[File]:
+    for name in sorted(store.names(folder)):
+        place = f"{folder}/{name}"
+        if name.endswith(".json"):
+            yield File(place, _json_check(store, place))
+        elif name.endswith(".spill"):
+            yield File(place, _spill_fault(store, place))
+        elif name.endswith(".parquet"):
+            yield File(place, _part_fault(store, "records", place))
+        elif not name.startswith("."):
+            yield from _of_work(store, place)
+
+
+def _part_fault(store: Store, table: str, place: str) -> Callable[[], str | None]:
+    def fault() -> str | None:
+        part_file.check(memoryview(store.read_bytes(place)))
+        with store.opened(place) as part:
+            owner = part_file.rows_of(part.schema)
+        if table == "records":
+            return None
+        shard = int(place.rpartition("/")[2].removesuffix(".parquet"))
+        if owner != store.rows_digest(shard):
+            return "belongs to other records"
+        return None
+
+    return fault
+
+
+def _tar_fault(store: Store, table: str, name: str) -> Callable[[], str | None]:
+    def fault() -> str | None:
+        shard = int(name[:-4].partition("-")[0])
+        with store.opened(store.part(table, shard)) as part:
+            digests = json.loads((part.schema.metadata or {}).get(TARS, b"{}"))
+        if name not in digests:
+            return f"is not of {shard_name(shard)}.parquet"
+        digest = xxhash.xxh3_128()
+        with store.open(f"{table}/{name}") as file:
+            for block in iter(lambda: file.read(_BLOCK_BYTES), b""):
+                digest.update(block)
+        return None if digest.hexdigest() == digests[name] else "differs"
+
+    return fault
+
+
+def _spill_fault(store: Store, place: str) -> Callable[[], str | None]:
+    def fault() -> str | None:
+        data = store.read_bytes(place)
+        first = int.from_bytes(data[:8], "little")
+        if first % ENTRY_BYTES or not 0 < first <= len(data):
+            return "differs: its entries"
+        entries = np.frombuffer(data[:first], "<u8").reshape(-1, 5)
+        at = first
+        for start, end, _, checksum, own in entries.tolist():
+            entry = np.array([start, end, _, checksum], "<u8").tobytes()
+            if start != at or xxhash.xxh3_64_intdigest(entry) != own:
+                return "differs: its entries"
+            if xxhash.xxh3_64_intdigest(data[start:end]) != checksum:
+                return "differs: a part"
+            at = end
+        return None if at == len(data) else "differs: its end"
+
+    return fault
+
+
+def _json_check(folder: Folder, place: str) -> Callable[[], str | None]:
+    return lambda: _json_fault(folder, place)
+
+
+def _json_fault(folder: Folder, name: str) -> str | None:
+    """To the byte: blanks between the values, too."""
+    return None if json_file(folder.read_json(name)) == folder.read_bytes(name) else "differs"
+
+
+#: What a report ends with: the digest of all before it.
+REPORT_END = re.compile(rb"<!-- ([0-9a-f]{32}) -->\n$")
+
+
+def signed(page: str) -> bytes:
+    """A page with its digest as a last line."""
+    data = page.rstrip("\n").encode() + b"\n"
+    return data + f"<!-- {xxhash.xxh3_128_hexdigest(data)} -->\n".encode()
+
+
+def _report_fault(store: Store) -> str | None:
+    data = store.read_bytes("report.html")
+    end = REPORT_END.search(data)
+    if end and xxhash.xxh3_128_hexdigest(io.BytesIO(data).read(end.start())) == end.group(1).decode():
+        return None
+    return "differs"

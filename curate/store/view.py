@@ -1,0 +1,117 @@
+"""View: what a step sees of a store, which columns come from which tables, and which rows are still in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from curate.errors import CurateError, unknown
+from curate.store.part_file import rows_of
+from curate.store.store import Store, identity
+
+
+@dataclass(frozen=True)
+class View:
+    """A store as it stands between two steps of a run.
+
+    columns: column name to the folder of the table that holds it.
+    keep: folder of the keep table that says which rows are still in; None means all of them.
+    images: folder of the image tars; None before download.
+    """
+
+    store: Store
+    columns: dict[str, str] = field(default_factory=dict)
+    keep: str | None = None
+    images: str | None = None
+
+    @classmethod
+    def of(cls, store: Store, after: str | None = None) -> View:
+        """The store as its manifest has it, restricted to the rows that the keep table `after` kept."""
+        manifest = store.manifest()
+        if not manifest["inputs"]:
+            raise CurateError(f"'{store.url}' holds no records: start with a pipeline that reads, or check the path")
+        keeps = [n for n, f in manifest["current"].items() if manifest["tables"][f].get("kind") == "keep"]
+        if after is not None and after not in keeps:
+            raise unknown("keep table", after, keeps, store.url)
+        return cls(
+            store,
+            store.columns(),
+            manifest["current"][after] if after else None,
+            manifest["current"].get("images"),
+        )
+
+    def with_table(self, folder: str, columns: Iterable[str]) -> View:
+        return replace(self, columns=self.columns | dict.fromkeys(columns, folder))
+
+    def pool(self) -> str:
+        """Identity of the rows that are in: a table computed over all of them depends on it."""
+        inputs = [(g["files"], g["rows"], g["first_shard"]) for g in self.store.manifest()["inputs"]]
+        return identity(keep=self.keep, inputs=inputs)
+
+    def pools(self) -> set[str]:
+        """Identities of the rows that are in, and of the larger pools that earlier steps took them from."""
+        tables = self.store.manifest()["tables"]
+        found, keep = {self.pool()}, self.keep
+        while keep:
+            keep = tables.get(keep, {}).get("after")
+            found.add(replace(self, keep=keep).pool())
+        return found
+
+    def states(self, columns: Iterable[str]) -> dict[str, str]:
+        """What the values of columns, in the rows that are in, come from: a folder, and marks where they may change.
+
+        A table that ops fill for more rows later is final for the pools that it is complete for. One whose final values
+        were changed (failed downloads tried again) is another one from then on.
+        """
+        names = {name: self.columns[name] for name in columns}
+        marked = {folder: self.state(folder) for folder in set(names.values())}
+        return {name: marked[folder] for name, folder in names.items()}
+
+    def state(self, folder: str) -> str:
+        """A table's folder with the marks that `states` speaks of."""
+        entry, pools = self.store.manifest()["tables"].get(folder, {}), self.pools()
+        mark = f"@{entry['changes']}" if entry.get("changes") else ""
+        if not pools & set(entry.get("complete", pools)):
+            mark += f"+{len(entry['complete'])}"
+        return folder + mark
+
+    # ---- one shard at a time ----
+
+    def read(self, shard: int, columns: Sequence[str]) -> pa.Table:
+        """Columns of one shard, from as many tables as they live in; rows in the shard's order."""
+        by_folder: dict[str, list[str]] = {}
+        for name in columns:
+            if name not in self.columns:
+                raise unknown("column", name, self.columns, self.store.url)
+            by_folder.setdefault(self.columns[name], []).append(name)
+        found: dict[str, pa.ChunkedArray] = {}
+        owners: dict[tuple[int, str], str] = {}
+        for folder, names in by_folder.items():
+            with self.store.opened(self.store.part(folder, shard)) as part:
+                for name in names:
+                    if name not in part.schema.names:
+                        raise unknown("column", name, part.schema.names, f"{self.store.url}/{folder}, shard {shard}")
+                table = part.read(names)
+                owner = part.digest if folder == "records" else rows_of(part.schema)
+            owners.setdefault((table.num_rows, owner), folder)
+            found |= {name: table[name] for name in names}
+        if len(owners) > 1:
+            raise CurateError(
+                f"{self.store.url}: shard {shard} of {' and '.join(owners.values())} is not of the same records "
+                f"({' and '.join(f'{rows} rows' for rows, _ in owners)}): delete the older part, and run again"
+            )
+        return pa.table({name: found[name] for name in columns})
+
+    def frame(self, shard: int, columns: Sequence[str]) -> pl.DataFrame:
+        return pl.DataFrame(self.read(shard, columns))
+
+    def kept(self, shard: int) -> np.ndarray | None:
+        """Which rows of a shard are in (bool per row); None means all."""
+        if self.keep is None:
+            return None
+        kept: np.ndarray = self.store.read_part(self.keep, shard, ["kept"])["kept"].to_numpy()
+        return kept

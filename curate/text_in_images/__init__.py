@@ -1,0 +1,1 @@
+"""Text in images: found, read, masked, told from the caption."""

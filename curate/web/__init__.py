@@ -1,1 +1,0 @@
-"""Fetching from the web: one polite, bounded request at a time for each host."""

@@ -1,0 +1,1 @@
+"""Training shards and subset files, and whether they are as written."""

@@ -1,0 +1,205 @@
+"""Columns of training shards: which go out, under which names, and as what."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.errors import unknown
+from curate.messages.remarks import Remarks
+from curate.record import MALFORMED
+from curate.store.view import View
+
+#: Columns of the images table that speak of the store, not of the sample.
+_OF_THE_STORE = {"key", "status", "error_message", "tar", "offset", "size", "checksum", "extension", "members"}
+FIRST = ("uid", "url", "text")
+#: Added to the name of an input's column where curate has one of that name.
+SUFFIX = "_input"
+
+POINTERS = "columns left out: they speak of other rows of the store"
+VECTORS = "columns left out: lists that curate made"
+RENAMED = "columns of the input are called <name>_input, since curate has one of that name"
+LEFT_OUT = "columns left out by name"
+EQUAL = "columns of the input left out: equal to curate's of that name in every row"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the shards. `form`: "" for values as they are, "hex" for hashes, "text" for numbers beyond 64 bits
+    with a sign, which few readers of JSON take.
+
+    shadowed: curate's column that took the name of this one of the input; empty when none did.
+    """
+
+    name: str
+    folder: str
+    source: str
+    kind: pa.DataType
+    form: str = ""
+    shadowed: str = ""
+
+    @property
+    def of_input(self) -> bool:
+        return self.folder == "records"
+
+
+def columns_to_write(
+    view: View, wanted: tuple[str, ...] | None, leave_out: tuple[str, ...], remarks: Remarks
+) -> list[Column]:
+    """Columns of the json and parquet, in an order that does not depend on when they were made.
+
+    wanted: names; None takes all that the input brought, and what curate made of them, except lists and what speaks of
+        other rows.
+
+    Raises:
+        CurateError: for a name that is not there.
+    """
+    made, brought = _made(view), _brought(view)
+    everything = made | _free(brought, {*made, "key"})
+    for name in (*(wanted or ()), *leave_out):
+        if name not in everything and name != "key":
+            raise unknown("column", name, everything, view.store.url)
+    names = list(wanted) if wanted is not None else _by_default(view, everything, remarks)
+    # Every sample has a key of its own, which one that came with the input must not replace.
+    names = [n for n in dict.fromkeys((*FIRST, *names)) if n not in ("key", *leave_out) or n in FIRST]
+    if leave_out:
+        remarks.add(LEFT_OUT, len(leave_out), ", ".join(leave_out))
+    return [everything[name] for name in names]
+
+
+def _brought(view: View) -> dict[str, Column]:
+    """The input's columns by their names in the store."""
+    return {field.name: Column(field.name, "records", field.name, field.type) for field in _schema(view, "records")}
+
+
+def _schema(view: View, folder: str) -> pa.Schema:
+    with view.store.opened(view.store.part(folder, min(view.store.shard_rows()))) as part:
+        return part.schema
+
+
+def _made(view: View) -> dict[str, Column]:
+    """Columns that curate made, and uid, url and text, by name."""
+    found: dict[str, Column] = {}
+    for folder in sorted(set(view.columns.values())):
+        for field in _schema(view, folder):
+            name = field.name
+            if view.columns.get(name) == folder and (folder != "records" or name in FIRST):
+                hashed = folder != "records" and (pa.types.is_uint64(field.type) or _is_bytes(field.type))
+                found[name] = Column(name, folder, name, field.type, "hex" if hashed else "")
+    return found
+
+
+def _free(brought: dict[str, Column], taken: set[str]) -> dict[str, Column]:
+    """The input's columns under names that are free.
+
+    >>> width = Column("width", "records", "width", pa.int64())
+    >>> [c.name for c in _free({"width": width, "width_input": width}, {"width"}).values()]
+    ['width_input_input', 'width_input']
+    """
+    names = {*taken, *brought}
+    free: dict[str, Column] = {}
+    for name, column in brought.items():
+        if name in FIRST or (name == MALFORMED and name in taken):
+            continue
+        new = name
+        if name in taken and name not in _OF_THE_STORE - {"key"}:
+            while new in names:
+                new += SUFFIX
+            names.add(new)
+        free[new] = column if new == name else replace(column, name=new, shadowed=name)
+    return free
+
+
+def _by_default(view: View, everything: dict[str, Column], remarks: Remarks) -> list[str]:
+    tables = view.store.manifest()["tables"]
+    chosen, left = [], dict[str, list[str]]()
+    for name, column in sorted(everything.items()):
+        if column.of_input:
+            chosen.append(name)
+        elif name in _OF_THE_STORE or name.endswith("_status"):
+            continue
+        elif str(tables.get(column.folder, {}).get("op", "")).startswith("dedupe."):
+            left.setdefault(POINTERS, []).append(name)
+        elif pa.types.is_nested(column.kind):
+            left.setdefault(VECTORS, []).append(name)
+        elif not _is_bytes(column.kind):
+            chosen.append(name)
+    for kind, names in left.items():
+        remarks.add(kind, len(names), ", ".join(names))
+    return chosen
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
+
+
+def read(view: View, shard: int, columns: Iterable[Column]) -> pa.Table:
+    """Columns of one shard of the store, as they go out."""
+    by_folder: dict[str, list[Column]] = {}
+    for column in columns:
+        by_folder.setdefault(column.folder, []).append(column)
+    found: dict[str, pa.ChunkedArray] = {}
+    for folder, several in by_folder.items():
+        part = view.store.read_part(folder, shard, list(dict.fromkeys(column.source for column in several)))
+        found |= {column.name: _formed(part[column.source], column.form) for column in several}
+    return pa.table({column.name: found[column.name] for column in columns})
+
+
+def _formed(values: pa.ChunkedArray, form: str) -> pa.ChunkedArray:
+    if form == "text":
+        return values.cast(pa.string())
+    if form != "hex":
+        return values
+    if pa.types.is_uint64(values.type):
+        digits = [None if v is None else f"{v:016x}" for v in values.to_pylist()]
+    else:
+        digits = [None if v is None else v.hex() for v in values.to_pylist()]
+    return pa.chunked_array([pa.array(digits, pa.string())])
+
+
+def shown(values: pa.ChunkedArray) -> pa.Array:
+    """Where a value is more than null to a reader of JSON that guesses types: no NaN, no empty list."""
+    there = pc.is_valid(values)
+    if pa.types.is_floating(values.type):
+        there = pc.and_(there, pc.fill_null(pc.is_finite(values.cast(pa.float64())), False))
+    elif pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
+        there = pc.and_(there, pc.fill_null(pc.greater(pc.list_value_length(values), 0), False))
+    return there.combine_chunks() if isinstance(there, pa.ChunkedArray) else there
+
+
+def encoder(kind: pa.DataType) -> Callable[[Any], Any] | None:
+    """What makes JSON of a column's Python values; None where they are JSON as they are."""
+    if pa.types.is_floating(kind):
+        return _finite
+    plain = pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)
+    return None if plain or pa.types.is_string(kind) or pa.types.is_large_string(kind) else plain_value
+
+
+def _finite(value: float | None) -> float | None:
+    # Strict readers refuse the NaN that Python would write.
+    return value if value is None or math.isfinite(value) else None
+
+
+def plain_value(value: Any) -> Any:
+    """A value as JSON has it: bytes as base64, dates and decimals as text, lists and objects as such.
+
+    >>> plain_value({"box": [0.5, float("nan")], "data": b"x"})
+    {'box': [0.5, None], 'data': 'eA=='}
+    """
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return _finite(value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, dict):
+        return {str(name): plain_value(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_value(inner) for inner in value]
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)

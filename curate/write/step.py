@@ -1,0 +1,302 @@
+"""Writing: kept records as WebDataset shards for training, image bytes untouched, and DataComp subset files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field
+
+from curate import __version__
+from curate.cluster.cluster import Cluster
+from curate.errors import CurateError
+from curate.messages.remarks import Remarks, say
+from curate.record import UID, sample_key
+from curate.store.images import LOCATION, ImageReader
+from curate.store.store import Folder, identity, shard_name
+from curate.store.tar import TarFile
+from curate.store.view import View
+from curate.write.dataset_card import NAME as CARD
+from curate.write.dataset_card import is_ours, write_card
+from curate.write.shard_columns import Column, columns_to_write, encoder, read
+from curate.write.survey import say_what_loaders_miss, settled, survey, writable
+
+#: Files of one training shard; the last one written says that it is complete.
+_ENDS = (".tar", ".parquet", "_stats.json")
+
+
+class WriteOptions(BaseModel):
+    """Training shards.
+
+    to: folder, local or any fsspec URL; by default `shards-<identity>` inside the store.
+    samples_per_shard: every shard but the last holds exactly this many, unless bytes_per_shard cuts it earlier.
+    bytes_per_shard: most bytes of image files in a shard.
+    columns: columns of the json and parquet; by default all that the input brought and what curate made of them,
+        except lists (vectors) and the columns of dedupe, which speak of other rows. A column of the input whose name
+        curate has taken is called `<name>_input`.
+    leave_out: columns of those that are not written.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    to: str | None = None
+    samples_per_shard: int = Field(10_000, ge=1)
+    bytes_per_shard: int | None = Field(None, ge=1)
+    columns: tuple[str, ...] | None = None
+    leave_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Samples `start` to `stop` among the writable rows of one shard of the store."""
+
+    shard: int
+    start: int
+    stop: int
+
+
+def in_order(sizes: dict[int, np.ndarray], first: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Runs of samples, as (shard, start, sizes): those of `first`, (shard, place), then the rest as the store has it.
+
+    >>> [(shard, start, len(run)) for shard, start, run in in_order({0: np.ones(5), 1: np.ones(2)}, [(0, 3)])]
+    [(0, 3, 1), (0, 0, 3), (0, 4, 1), (1, 0, 2)]
+    """
+    for shard, place in first:
+        yield shard, place, sizes[shard][place : place + 1]
+    for shard, heavy in sizes.items():
+        start = 0
+        for place in sorted(p for s, p in first if s == shard):
+            yield shard, start, heavy[start:place]
+            start = place + 1
+        yield shard, start, heavy[start:]
+
+
+def plan(
+    sizes: Iterable[tuple[int, np.ndarray]], samples: int, most_bytes: int | None, first: Sequence[tuple[int, int]] = ()
+) -> list[list[Piece]]:
+    """Which samples go into which shard, in the order of the store behind those of `first`, (shard, place).
+
+    >>> plan(iter([(0, np.array([5, 5, 5])), (1, np.array([5]))]), 2, None)
+    [[Piece(shard=0, start=0, stop=2)], [Piece(shard=0, start=2, stop=3), Piece(shard=1, start=0, stop=1)]]
+    """
+    shards: list[list[Piece]] = []
+    count = weight = 0
+    for shard, start, heavy in in_order(dict(sizes), first):
+        ends = np.cumsum(heavy)
+        at = 0
+        while at < len(heavy):
+            before = int(ends[at - 1]) if at else 0
+            take = min(samples - count, len(heavy) - at)
+            if most_bytes is not None:
+                fits = int(np.searchsorted(ends, before + most_bytes - weight, side="right")) - at
+                # One image larger than the cap still gets a shard of its own.
+                take = min(take, max(fits, 0 if count else 1))
+            if take:
+                if not count:
+                    shards.append([])
+                shards[-1].append(Piece(shard, start + at, start + at + take))
+                at, count, weight = at + take, count + take, weight + int(ends[at + take - 1]) - before
+            full = count >= samples or (most_bytes is not None and at < len(heavy))
+            if full:
+                count = weight = 0
+    return shards
+
+
+class _Hashed:
+    """A file that knows the sha256 and the number of the bytes written to it."""
+
+    def __init__(self, file: BinaryIO):
+        self._file, self.sha256, self.bytes = file, hashlib.sha256(), 0
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        self.bytes += len(data)
+        return self._file.write(data)
+
+
+@dataclass
+class WriteShard:
+    """Work for one training shard: `00000.tar`, `00000.parquet`, and last `00000_stats.json`, which commits it."""
+
+    view: View
+    to: str
+    plan: list[list[Piece]]
+    columns: list[Column]
+    samples_per_shard: int
+
+    def __call__(self, number: int) -> dict[str, Any]:
+        out, name = Folder(self.to), shard_name(number)
+        tables: list[pa.Table] = []
+        files: dict[str, Any] = {}
+        with out.writing(f"{name}.tar") as file:
+            hashed = _Hashed(file)
+            tar = TarFile(cast(BinaryIO, hashed))
+            count = 0
+            for piece in self.plan[number]:
+                rows = writable(self.view, piece.shard)[0][piece.start : piece.stop]
+                table = read(self.view, piece.shard, self.columns).take(pa.array(rows))
+                keys = [sample_key(number, count + i, self.samples_per_shard) for i in range(len(rows))]
+                table = table.add_column(0, "key", pa.array(keys, pa.string()))
+                self._samples(tar, table, piece.shard, rows)
+                tables.append(table)
+                count += len(rows)
+            tar.close()
+        files[f"{name}.tar"] = {"bytes": hashed.bytes, "sha256": hashed.sha256.hexdigest()}
+        with out.writing(f"{name}.parquet") as file:
+            hashed = _Hashed(file)
+            buffer = pa.BufferOutputStream()
+            pq.write_table(pa.concat_tables(tables), buffer, compression="zstd")
+            hashed.write(buffer.getvalue().to_pybytes())
+        files[f"{name}.parquet"] = {"bytes": hashed.bytes, "sha256": hashed.sha256.hexdigest()}
+        stats = {"count": count, "successes": count, "failed_to_download": 0, "failed_to_resize": 0, "files": files}
+        out.write_bytes(f"{name}_stats.json", json.dumps(stats, indent=1).encode())
+        return {"rows": count}
+
+    def _samples(self, tar: TarFile, table: pa.Table, shard: int, rows: np.ndarray) -> None:
+        assert self.view.images is not None
+        images = self.view.store.read_part(self.view.images, shard)
+        extensions = images["extension"].to_pylist()
+        members = images["members"].to_pylist() if "members" in images.column_names else None
+        reader = ImageReader(self.view.store, self.view.images, shard)
+        encoders = {f.name: encode for f in table.schema if (encode := encoder(f.type)) is not None}
+        for row, sample in zip(rows.tolist(), table.to_pylist(), strict=True):
+            image = reader.bytes(row)
+            assert image is not None
+            text = (sample.get("text") or "").encode("utf-8", "replace")
+            plain = {n: encoders[n](v) if n in encoders else v for n, v in sample.items()}
+            about = json.dumps(plain, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+            tar.add(f"{sample['key']}.{extensions[row]}", image)
+            tar.add(f"{sample['key']}.txt", text)
+            tar.add(f"{sample['key']}.json", about)
+            for member in (members[row] if members else None) or ():
+                name = member["name"]
+                place = {n: member[n] for n in LOCATION if n != "status"}
+                free = f"input.{name}" if name in (extensions[row], "txt", "json") else name
+                tar.add(f"{sample['key']}.{free}", reader.read(f"'{name}' of row {row}", **place))
+        reader.close()
+
+
+def write(view: View, options: WriteOptions, cluster: Cluster) -> dict[str, Any]:
+    """Write what is in as training shards; what an earlier run of the same selection wrote is left as it is.
+
+    Returns {"to", "samples", "shards", "bytes", "without_image": {status: rows}, "remarks"}.
+
+    Raises:
+        CurateError: when there are no images, or `to` holds another selection.
+    """
+    if view.images is None:
+        raise CurateError("nothing to write: the store has no images (a pipeline without download writes --output)")
+    remarks = Remarks()
+    columns = columns_to_write(view, options.columns, options.leave_out, remarks)
+    # The tables, not only their names: a new threshold or model is another selection.
+    states = {folder: view.state(folder) for folder in {column.folder for column in columns}}
+    made_of = {column.name: states[column.folder] for column in columns}
+    same = options.model_dump(exclude={"to", "columns", "leave_out"})
+    selection = identity(pool=view.pool(), images=view.state(view.images), columns=made_of, options=same, version=2)
+    out = Folder(options.to or f"{view.store.url}/shards-{selection}")
+    found = survey(view, columns)
+    columns = settled(columns, found, options.columns is None, remarks)
+    say_what_loaders_miss(found, remarks)
+    shards = plan(found.sizes.items(), options.samples_per_shard, options.bytes_per_shard, found.first)
+    if not shards:
+        lacking = ", ".join(f"{rows:,} {word}" for word, rows in found.without.items())
+        raise CurateError(f"nothing to write: no row with an image is kept{f' ({lacking})' if lacking else ''}")
+    _claim(out, selection)
+    have = out.names()
+    todo = [n for n in range(len(shards)) if not {shard_name(n) + end for end in _ENDS} <= have]
+    work = {
+        "view": view,
+        "to": out.url,
+        "plan": shards,
+        "columns": columns,
+        "samples_per_shard": options.samples_per_shard,
+    }
+    samples = {n: sum(p.stop - p.start for p in pieces) for n, pieces in enumerate(shards)}
+    for _ in cluster.each("write", WriteShard, work, todo, samples):
+        pass
+    say("write", remarks)
+    write_card(out, sum(samples.values()), len(samples), columns, found)
+    done = _finish(out, selection, {c.name: made_of[c.name] for c in columns}, samples)
+    return done | {"without_image": dict(found.without), "remarks": remarks.to_json()}
+
+
+def _claim(out: Folder, selection: str) -> None:
+    """Refuse a folder that holds another selection; mark one that is ours before the first shard."""
+    try:
+        held = json.loads(out.read_bytes("selection.json"))["selection"]
+    except (KeyError, TypeError, ValueError):
+        raise CurateError(f"'{out.url}/selection.json' is damaged or not curate's: write to another folder") from None
+    except FileNotFoundError:
+        taken = sorted(n for n in out.names() if n.endswith((".tar", ".parquet", ".json")) and not n.startswith("."))
+        if taken:
+            raise CurateError(
+                f"'{out.url}' holds files that are not of these shards ({taken[0]}): write to another folder"
+            ) from None
+        out.write_bytes("selection.json", json.dumps({"selection": selection}).encode())
+        return
+    if held != selection:
+        raise CurateError(
+            f"'{out.url}' holds another selection ({held}, this one is {selection}): write to another folder, "
+            "or leave `to` out and each selection gets its own"
+        )
+
+
+def _facts(out: Folder, name: str) -> dict[str, Any]:
+    data = out.read_bytes(name)
+    return {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}}
+
+
+def _finish(out: Folder, selection: str, made_of: dict[str, str], samples: dict[int, int]) -> dict[str, Any]:
+    """`sizes.json` as open_clip and DataComp read it, and `manifest.json` with the sha256 of every file."""
+    files: dict[str, Any] = {}
+    sizes = {f"{shard_name(n)}.tar": count for n, count in samples.items()}
+    out.write_bytes("sizes.json", json.dumps(sizes, indent=1).encode())
+    for number in samples:
+        files |= json.loads(out.read_bytes(f"{shard_name(number)}_stats.json"))["files"]
+        files |= _facts(out, f"{shard_name(number)}_stats.json")
+    for name in ("sizes.json", "selection.json", *([CARD] if is_ours(out) else [])):
+        files |= _facts(out, name)
+    total = sum(samples.values())
+    about = {
+        "curate": __version__,
+        "selection": selection,
+        "samples": total,
+        "shards": len(samples),
+        "columns": made_of,
+        "files": files,
+    }
+    for name in out.names():
+        if name.startswith(".") and name.endswith(".tmp"):  # of a worker that was killed while it wrote
+            out.remove(name)
+    out.write_json("manifest.json", about)
+    weight = sum(f["bytes"] for f in files.values())
+    return {"to": out.url, "samples": total, "shards": len(samples), "bytes": weight}
+
+
+def subset_rows(uids: list[str]) -> np.ndarray:
+    """uids as DataComp's subset dtype: two uint64 halves, the high half first.
+
+    Raises:
+        CurateError: for a uid that is not 32 lower-case hex characters.
+    """
+    for uid in uids:
+        if not UID.match(uid):
+            raise CurateError(f"uid '{uid}' is not 32 lower-case hex characters: a DataComp subset file cannot hold it")
+    halves = np.frombuffer(bytes.fromhex("".join(uids)), ">u8").reshape(-1, 2).astype("<u8")
+    return halves.view("u8,u8").reshape(-1)
+
+
+def write_subset(rows: list[np.ndarray], to: str) -> int:
+    """A DataComp subset file: sorted, a uid that occurs k times is written k times; returns the number of rows."""
+    folder, _, name = to.rpartition("/")
+    joined = np.concatenate(rows) if rows else np.empty(0, "u8,u8")
+    ordered = joined[np.lexsort((joined["f1"], joined["f0"]))]
+    with Folder(folder or ("/" if to.startswith("/") else ".")).writing(name) as file:
+        np.save(file, ordered)
+    return len(ordered)

@@ -1,0 +1,198 @@
+"""Shards over real Ray actors: retries, lost workers, workers that never come."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from conftest import patience
+
+from curate.annotate.step import annotate
+from curate.cluster.cluster import Cluster
+from curate.errors import CurateError
+from curate.op import Rows, Score
+from curate.read.source import ReadOptions
+from curate.read.step import read
+from curate.store.store import Store
+
+
+@pytest.fixture(scope="module")
+def ray_cluster() -> Iterator[Cluster]:
+    with pytest.MonkeyPatch.context() as patch:
+        # Ray's workers must find this module.
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        cluster = Cluster(workers=2)
+        cluster.start()
+    yield cluster
+    cluster.stop()
+
+
+class Square:
+    """Counts its calls in files; fails or dies where told."""
+
+    def __init__(
+        self, folder: str, deadly: tuple[int, ...] = (), flaky: tuple[int, ...] = (), broken: tuple[int, ...] = ()
+    ):
+        self.folder, self.deadly, self.flaky, self.broken = Path(folder), deadly, flaky, broken
+
+    def __call__(self, shard: int) -> dict[str, int]:
+        calls = self.folder / f"{shard}.calls"
+        with calls.open("a") as file:
+            file.write("x")
+        first = calls.stat().st_size == 1
+        if shard in self.deadly or (shard in self.flaky and first):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if shard in self.broken:
+            raise ValueError(f"shard {shard} is broken")
+        return {"square": shard * shard}
+
+
+class CannotStart:
+    def __init__(self) -> None:
+        raise OSError("no weights here")
+
+    def __call__(self, shard: int) -> dict[str, int]:
+        return {}
+
+
+def squares(cluster: Cluster, folder: Path, shards: range, **trouble: tuple[int, ...]) -> dict[int, int]:
+    rows = dict.fromkeys(shards, 1)
+    work = {"folder": str(folder), **trouble}
+    return {s: r["square"] for s, r in cluster.each("squares", Square, work, list(shards), rows, cpus=0.5)}
+
+
+def calls(folder: Path, shard: int) -> int:
+    return (folder / f"{shard}.calls").stat().st_size
+
+
+def test_every_shard_is_done_once(ray_cluster: Cluster, tmp_path: Path) -> None:
+    assert squares(ray_cluster, tmp_path, range(9)) == {s: s * s for s in range(9)}
+    assert [calls(tmp_path, s) for s in range(9)] == [1] * 9
+
+
+def test_a_worker_killed_once_costs_one_more_attempt(ray_cluster: Cluster, tmp_path: Path) -> None:
+    assert squares(ray_cluster, tmp_path, range(6), flaky=(2,)) == {s: s * s for s in range(6)}
+    assert calls(tmp_path, 2) == 2
+
+
+def test_a_shard_that_kills_its_worker_is_set_aside_and_the_others_are_done(
+    ray_cluster: Cluster, tmp_path: Path
+) -> None:
+    done: dict[int, int] = {}
+    with pytest.raises(CurateError, match=r"1 of 6 shards failed and were set aside.*\[3\]") as error:
+        for shard, report in ray_cluster.each(
+            "squares", Square, {"folder": str(tmp_path), "deadly": (3,)}, list(range(6)), {}, cpus=0.5
+        ):
+            done[shard] = report["square"]
+    assert sorted(done) == [0, 1, 2, 4, 5]
+    # A worker that dies at once may take the answer of the shard before with it: then that one is blamed first.
+    assert calls(tmp_path, 3) in (3, 4)
+    assert "the same command again" in str(error.value)
+
+
+def test_an_error_is_named_with_its_shard(ray_cluster: Cluster, tmp_path: Path) -> None:
+    with pytest.raises(CurateError, match="shard 1: ValueError: shard 1 is broken"):
+        squares(ray_cluster, tmp_path, range(3), broken=(1,))
+
+
+def test_workers_that_cannot_start_end_the_run_at_once(ray_cluster: Cluster) -> None:
+    with pytest.raises(CurateError, match="a worker cannot start: OSError: no weights here"):
+        list(ray_cluster.each("x", CannotStart, {}, list(range(100)), {}, cpus=0.5))
+
+
+def test_more_workers_than_the_cluster_has_room_for(ray_cluster: Cluster, tmp_path: Path) -> None:
+    crowd = Cluster(workers=50)
+    assert squares(crowd, tmp_path, range(60)) == {s: s * s for s in range(60)}
+
+
+def test_more_memory_than_any_node_has_is_not_waited_for(ray_cluster: Cluster, tmp_path: Path) -> None:
+    work = {"folder": str(tmp_path)}
+    done = ray_cluster.each("squares", Square, work, list(range(6)), {}, cpus=0.5, memory=10**15)
+    assert sorted(report["square"] for _, report in done) == [0, 1, 4, 9, 16, 25]
+
+
+def test_a_worker_has_the_memory_of_its_cpus(ray_cluster: Cluster) -> None:
+    import ray
+
+    have = ray.cluster_resources()
+    assert ray_cluster.worker_memory(1) == int(have["memory"] / have["CPU"])
+    assert ray_cluster.worker_memory(0.5) == int(have["memory"] / have["CPU"] / 2)
+    assert Cluster(memory=5).worker_memory(1) == 5
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert 0 < Cluster(workers=0).worker_memory(1) <= machine / 2
+
+
+def test_in_this_process_without_ray(tmp_path: Path) -> None:
+    assert squares(Cluster(workers=0), tmp_path, range(3)) == {0: 0, 1: 1, 2: 4}
+    with pytest.raises(CurateError, match="shard 0: ValueError"):
+        squares(Cluster(workers=0), tmp_path, range(2), broken=(0,))
+
+
+def test_an_address_where_nobody_listens_is_said_at_once() -> None:
+    code = "from curate.cluster.cluster import Cluster; Cluster(address='127.0.0.1:1').start()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, timeout=patience(60), capture_output=True, text=True
+    )
+    assert "no Ray cluster answers at '127.0.0.1:1'" in done.stderr
+
+
+def test_a_cluster_that_is_no_longer_there_is_not_joined(tmp_path: Path) -> None:
+    """Ray leaves a note of the last cluster on a machine; without an address it would wait for that one."""
+    note = Path("/tmp/ray/ray_current_cluster")
+    if not note.parent.exists():
+        note.parent.mkdir()
+    before = note.read_text() if note.exists() else None
+    note.write_text("127.0.0.1:1")
+    try:
+        command = [
+            sys.executable,
+            "-c",
+            "from curate.cluster.cluster import Cluster; c = Cluster(); c.start(); c.stop()",
+        ]
+        subprocess.run(command, check=True, timeout=patience(90), capture_output=True)
+    finally:
+        if before is None:
+            note.unlink(missing_ok=True)
+        else:
+            note.write_text(before)
+
+
+class Poison(Score):
+    """Dies on some captions, as a decoder may on an image."""
+
+    reads: ClassVar[tuple[str, ...]] = ("text",)
+    cite: ClassVar[str] = "ours"
+    batch_size: int = 8
+
+    def makes(self) -> dict[str, pa.DataType]:
+        return {"length": pa.int32()}
+
+    def batch(self, rows: Rows) -> dict[str, list[int]]:
+        texts = rows["text"].to_pylist()
+        if "poison" in texts:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {"length": [len(text) for text in texts]}
+
+
+def test_rows_that_kill_their_worker_are_found_and_marked(ray_cluster: Cluster, tmp_path: Path) -> None:
+    texts = [f"caption {i}" for i in range(60)]
+    texts[21] = texts[45] = "poison"
+    urls = [f"http://a.example/{i}" for i in range(60)]
+    pl.DataFrame({"url": urls, "text": texts}).write_parquet(tmp_path / "in.parquet")
+    options = ReadOptions(input=str(tmp_path / "in.parquet"), rows_per_shard=30)
+    view = read(Store(str(tmp_path / "store")), options, Cluster(workers=0))
+    after = annotate(view, [Poison()], ray_cluster)
+    found = pl.concat([after.frame(shard, ["length"]) for shard in (0, 1)])["length"].to_list()
+    assert found == [None if text == "poison" else len(text) for text in texts]
+    folder = after.columns["length"]
+    words = pl.concat([pl.DataFrame(after.store.read_part(folder, shard)) for shard in (0, 1)])
+    assert words["poison_status"].value_counts(sort=True).rows() == [("ok", 58), ("killed_its_worker", 2)]
+    assert not [name for name in after.store.names(folder) if name.startswith(".")]

@@ -1,0 +1,195 @@
+"""Manners at hosts: turns by address, pauses that a host asks for, and name servers that do not answer."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from web_server import Server, get, serving
+
+from curate.download.fetch import LOOKUPS
+from curate.download.holds import PAUSES, Holds
+from curate.download.host_turns import HostTurns
+
+Names = Callable[[dict[str, list[str]]], Counter[str]]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Names:
+    """names({name: addresses}): what getaddrinfo knows from now on; counts what it is asked for. A name that is not
+    there has no address; one without addresses takes two seconds to have none."""
+
+    def know(addresses: dict[str, list[str]]) -> Counter[str]:
+        asked: Counter[str] = Counter()
+
+        def getaddrinfo(host: str, port: int, *rest: Any, **more: Any) -> list[Any]:
+            asked[host] += 1
+            if host in addresses and not addresses[host]:
+                time.sleep(2)
+            if not addresses.get(host):
+                raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses[host]]
+
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+        return asked
+
+    return know
+
+
+def test_dead_names_hold_up_no_living_one(server: Server, names: Names) -> None:
+    dead = [f"dead{n}.test" for n in range(LOOKUPS + 72)]
+    live = [f"live{n}.test" for n in range(150)]
+    asked = names({name: [] for name in dead} | {name: ["127.0.0.1"] for name in live})
+    urls = [f"http://{host}:{server.port}/ok/{n}" for n in range(2) for host in dead + live]
+    found = get(*urls, timeout_seconds=1, per_host=64)
+    by_status = {url: fetched.status for url, fetched in zip(urls, found, strict=True)}
+    assert {by_status[url] for url in urls if "live" in url} == {"success"}
+    assert {by_status[url] for url in urls if "dead" in url} == {"dns"}
+    assert all("no name server answered within 1 s" in f.error for f in found if f.error)
+    assert asked == Counter(dead + live), "each name once, dead or alive"
+
+
+def test_a_name_without_an_address_is_asked_for_once(server: Server, names: Names) -> None:
+    asked = names({"a.test": ["127.0.0.1"]})
+    urls = ["http://no.test/1", "http://no.test/2", f"http://a.test:{server.port}/to?to=http://no.test/3"]
+    found = get(*urls, retries=2, backoff_seconds=0)
+    assert [f.status for f in found] == ["dns"] * 3
+    assert asked == {"no.test": 1, "a.test": 1}
+
+
+def test_only_public_addresses_of_a_name_are_asked(server: Server, names: Names) -> None:
+    names({"mixed.test": ["10.0.0.1", "127.0.0.1", "169.254.169.254"], "inside.test": ["10.0.0.1", "192.0.0.192"]})
+    mixed, inside = get(f"http://mixed.test:{server.port}/ok", "http://inside.test/")
+    assert (mixed.status, inside.status) == ("success", "address_refused")
+
+
+def test_names_of_one_address_share_its_turns(server: Server, names: Names) -> None:
+    hosts = [f"n{n}.test" for n in range(40)]
+    names({host: ["127.0.0.1"] for host in hosts})
+    urls = [f"http://{host}:{server.port}/wait/{n}" for n in range(2) for host in [*hosts, "127.0.0.1", "0x7f.1"]]
+    found = get(*urls, per_host=3, timeout_seconds=1)
+    assert {f.status for f in found} == {"success"}
+    assert server.most == 3
+
+
+def test_a_busy_address_holds_up_no_other(server: Server, names: Names) -> None:
+    names({f"n{n}.test": ["127.0.0.1"] for n in range(30)})
+    urls = [f"http://n{n}.test:{server.port}/wait/{n}" for n in range(30)] + [f"http://127.0.0.2:{server.port}/ok"]
+    get(*urls, per_host=1, concurrency=4)
+    assert server.times["ok"][0] < sorted(server.times[f"wait/{n}"][0] for n in range(30))[5]
+
+
+def test_a_pause_holds_back_the_whole_host(server: Server) -> None:
+    urls = [f"{server.url}/busy/1", *(f"{server.url}/ok/{n}" for n in range(5))]
+    urls += [
+        f"http://127.0.0.2:{server.port}/other",
+        f"http://127.0.0.2:{server.port}/to?to={server.url}/ok/redirected",
+    ]
+    found = get(*urls, per_host=1, timeout_seconds=0.5)
+    assert [f.status for f in found] == ["http_429"] + ["success"] * 7, "waiting is not on the clock"
+    asked = server.times["busy/1"][0]
+    assert all(server.times[f"ok/{n}"][0] >= asked + 1 for n in [*range(5), "redirected"])
+    assert server.times["other"][0] < asked + 0.9, "another host is not held back"
+
+
+def test_a_long_pause_ends_the_host_s_other_rows(server: Server) -> None:
+    urls = [
+        f"{server.url}/busy/3600",
+        *(f"{server.url}/ok/{n}" for n in range(5)),
+        f"http://127.0.0.2:{server.port}/ok",
+    ]
+    holds = Holds()
+    found = get(*urls, per_host=1, holds=holds, retries=2)
+    assert [f.status for f in found] == ["http_429"] * 6 + ["success"]
+    assert all("not asked: 127.0.0.1 asked for a pause of 3600 s" in (f.error or "") for f in found[1:6])
+    assert server.asked == {"busy/3600": 1, "ok": 1}
+    redirected = f"http://127.0.0.2:{server.port}/to?to={server.url}/ok"
+    again = get(f"{server.url}/ok", redirected, holds=holds)
+    assert [f.status for f in again] == ["http_429"] * 2, "a later shard of the worker keeps it in mind"
+    assert server.asked["ok"] == 1
+    assert get(f"{server.url}/ok")[0].status == "success"
+
+
+def test_a_long_pause_is_waited_for_while_there_is_other_work(server: Server) -> None:
+    urls = [
+        f"{server.url}/busy/1",
+        f"{server.url}/ok",
+        *(f"http://127.0.0.2:{server.port}/wait/{n}" for n in range(30)),
+    ]
+    found = get(*urls, per_host=1, max_backoff_seconds=0)
+    assert [f.status for f in found] == ["http_429"] + ["success"] * 31
+    assert server.times["ok"][0] >= server.times["busy/1"][0] + 1
+
+
+def test_pauses_have_an_end(server: Server) -> None:
+    urls = [f"{server.url}/busy/1?{n}" for n in range(10)]
+    server.always_busy = True
+    started = time.monotonic()
+    found = get(*urls, per_host=1, max_backoff_seconds=5)
+    assert {f.status for f in found} == {"http_429"}
+    assert server.asked.total() == PAUSES + 1
+    assert time.monotonic() - started < PAUSES + 3
+
+
+@pytest.mark.parametrize(("code", "retry_after", "held"), [(503, "7", True), (429, "7", True), (429, "", False)])
+def test_what_asks_for_a_pause(server: Server, code: int, retry_after: str, held: bool) -> None:
+    holds = Holds()
+    (refused,) = get(f"{server.url}/refuse/{code}?after={retry_after}", holds=holds)
+    assert refused.status == f"http_{code}"
+    assert (holds.seconds_left("127.0.0.1") > 6) is held
+    get(f"{server.url}/refuse/500?after=60", holds=(others := Holds()))
+    assert not others.seconds_left("127.0.0.1")
+
+
+STEP = st.sampled_from(["add", "take", "leave", "hold", "release", "drop"])
+STEPS = st.lists(st.tuples(STEP, st.integers(0, 5)), max_size=60)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(STEPS, st.integers(1, 3))
+def test_turns_in_any_order(steps: list[tuple[str, int]], per_place: int) -> None:
+    """No job is lost or given twice, no place gets too many, no held host a turn, and nothing free is withheld."""
+    turns: HostTurns[tuple[str, int]] = HostTurns(per_place)
+    places = {f"h{n}": f"p{n % 3}" for n in range(6)}
+    for host, place in places.items():
+        turns.settle(host, place)
+    waiting: list[tuple[str, int]] = []
+    running: list[tuple[str, int]] = []
+    held: set[str] = set()
+    for number, (step, n) in enumerate(steps):
+        host = f"h{n}"
+        if step == "add":
+            waiting.append((host, number))
+            turns.add(host, (host, number))
+        elif step == "take":
+            busy = Counter(places[h] for h, _ in running)
+            free = [job for job in waiting if job[0] not in held and busy[places[job[0]]] < per_place]
+            job = turns.take()
+            assert (job in free) if free else job is None
+            if job:
+                waiting.remove(job)
+                running.append(job)
+        elif step == "leave" and running:
+            turns.leave(running.pop(n % len(running))[0])
+        elif step == "hold":
+            held.add(host)
+            turns.hold(host)
+        elif step == "release":
+            held.discard(host)
+            turns.release(host)
+        elif step == "drop":
+            dropped = turns.drop(host)
+            assert dropped == [job for job in waiting if job[0] == host]
+            waiting = [job for job in waiting if job[0] != host]

@@ -1,0 +1,139 @@
+"""An error in a user's op shows the user's own line, before any work where it can be seen before."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from curate.annotate.step import annotate
+from curate.cluster.cluster import Cluster
+from curate.errors import CurateError
+from curate.op import load
+from curate.pipeline.place_check import op_faults
+
+GOOD = """
+import pyarrow as pa
+from curate.op import Score
+
+
+class Loud(Score):
+    reads = ("text",)
+    mark: str = "!"
+
+    def makes(self):
+        return {"loud": pa.float32()}
+
+    def batch(self, rows):
+        return {"loud": [text.count(self.mark) for text in rows["text"].to_pylist()]}
+"""
+
+#: What is changed in the good op, into what, and what the error holds.
+FAULTS = {
+    "untyped": ('mark: str = "!"', 'mark = "!"', 'line 8: mark = "!": an option needs its type: `mark: str ='),
+    "untyped_list": (
+        'mark: str = "!"',
+        "marks = [1, 2]",
+        "line 8: marks = [1, 2]: an option needs its type: `marks: list",
+    ),
+    "text_reads": ('("text",)', '"text"', "`reads` is the text 'text', expected a tuple: reads = (\"text\",)"),
+    "number_reads": ('("text",)', "(1,)", '`reads` is (1,), expected a tuple of columns: reads = ("text",)'),
+    "import_error": (
+        "import pyarrow as pa",
+        "import pyarrow as pa, no_such_package",
+        "line 2: import pyarrow as pa, no_s",
+    ),
+    "name_error": (
+        "mark: str",
+        "mark: strr",
+        "NameError: name 'strr' is not defined (name_error.py, line 8, in Loud: mark",
+    ),
+    "crash": (
+        "    mark: str",
+        "    LIMIT = 1 / 0\n    mark: str",
+        "ZeroDivisionError: division by zero (crash.py, line 8",
+    ),
+    "syntax": (
+        "def makes(self):",
+        "def makes(self)",
+        "SyntaxError: expected ':' (syntax.py, line 10: def makes(self))",
+    ),
+    "indent": ("        return {", "    return {", "IndentationError: expected an indented block"),
+    "makes_list": ('{"loud": pa.float32()}', '["loud"]', "`makes` returns ['loud'], expected columns and their types"),
+    "makes_type": ("pa.float32()", "float", "`makes` returns {'loud': <class 'float'>}, expected columns"),
+    "makes_error": ("pa.float32()", "self.kind", "has no attribute 'kind' (makes_error.py, line 11, in makes: return"),
+    "makes_uid": ('{"loud": pa', '{"uid": pa', "'uid' cannot be a column that an op makes"),
+    "makes_escape": ('{"loud": pa', '{"\\x1b[31m": pa', r"'\x1b[31m' cannot be a column"),
+    "abstract": ("def batch", "def batches", "abstract.Loud lacks batch: an op defines it"),
+    "no_op": ("(Score)", "", "no_op.Loud is no subclass of Score, Grouped or Counted"),
+    "other_name": ("class Loud", "class Lout", "no op 'Loud' (did you mean 'Lout'?)"),
+    "version": ("    mark: str", '    version = "2"\n    mark: str', "`version` and `cpus` are numbers, got '2'"),
+    "reserved": ("    mark: str", '    name: str = "images"\n    mark: str', "'images' cannot be the name of a table"),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+def written(folder: Path, name: str, old: str, new: str) -> str:
+    assert old in GOOD
+    (folder / f"{name}.py").write_text(GOOD.replace(old, new))
+    sys.modules.pop(name, None)
+    return f"{name}:Loud"
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_at_load(folder: Path, name: str) -> None:
+    old, new, message = FAULTS[name]
+    with pytest.raises(CurateError) as caught:
+        load(written(folder, name, old, new))
+    assert message in str(caught.value), str(caught.value)
+    assert str(caught.value).startswith(f"op '{name}:Loud'") or name == "reserved"
+    assert "\n" not in str(caught.value) and "errors.pydantic.dev" not in str(caught.value)
+
+
+def test_a_good_op_loads(folder: Path) -> None:
+    op = load({written(folder, "good", "!", "?"): {"mark": "x"}})
+    assert op_faults(op) == []
+    with pytest.raises(CurateError, match=r"good:Loud: no option 'marc' \(did you mean 'mark'\?\)"):
+        load({"good:Loud": {"marc": "x"}})
+
+
+def test_a_package_that_only_setup_imports_is_missed_at_check(folder: Path) -> None:
+    later = "    def setup(self):\n        import no_such_package.part\n\n    def makes"
+    op = load(written(folder, "later", "    def makes", later))
+    assert op_faults(op) == ["later:Loud needs the package 'no_such_package': pip install no-such-package"]
+    tried = "        try:\n            import no_such\n        except ImportError:\n            pass"
+    optional = f"    def setup(self):\n{tried}\n\n    def makes"
+    assert op_faults(load(written(folder, "optional", "    def makes", optional))) == []
+
+
+def test_an_error_of_its_check_has_its_line(folder: Path) -> None:
+    wrong = "    def check(self):\n        raise KeyError('weights')\n\n    def makes"
+    (fault,) = op_faults(load(written(folder, "wrong", "    def makes", wrong)))
+    assert fault == "wrong:Loud: KeyError: 'weights' (wrong.py, line 11, in check: raise KeyError('weights'))"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            "open('/no/such/weights.bin')",
+            "FileNotFoundError: .*'/no/such/weights.bin' .setup.py, line 11, in setup: open",
+        ),
+        (
+            "self._net = 1\n        self.late = 2",
+            "setup.py, line 12, in setup: self.late = 2.: declare it with `PrivateAttr",
+        ),
+        ("raise RuntimeError('two\\nlines')", "RuntimeError: two lines .setup.py, line 11, in setup"),
+    ],
+)
+def test_an_error_of_setup_has_its_line(folder: Path, make_store, line: str, message: str) -> None:  # type: ignore[no-untyped-def]
+    op = load(written(folder, "setup", "    def makes", f"    def setup(self):\n        {line}\n\n    def makes"))
+    with pytest.raises(CurateError, match=f"a worker cannot start: .*{message}") as caught:
+        annotate(make_store(3), [op], Cluster(workers=0))
+    assert "\n" not in str(caught.value)

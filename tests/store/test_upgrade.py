@@ -1,0 +1,86 @@
+"""A store of format 1, converted: same rows, same scores, same images, and then checked like any other."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import finished_run
+import pyarrow.parquet as pq
+import pytest
+from conftest import HERE, ledger
+
+from curate.errors import CurateError
+from curate.store.store import Store
+from curate.store.upgrade import upgrade
+from curate.store.verify import verify
+from curate.store.view import View
+from curate.write.step import WriteOptions, write
+
+
+def to_format_1(root: Path) -> None:
+    """As format 1 was: uid in every table, no checksums."""
+    manifest = json.loads((root / "manifest.json").read_text())
+    del manifest["checksum"]
+    (root / "manifest.json").write_text(json.dumps({**manifest, "format": 1}))
+    for path in root.glob("*/0*.parquet"):
+        if "shards-" in str(path):
+            continue
+        table = pq.read_table(path, partitioning=None).replace_schema_metadata(None)
+        if path.parent.name != "records":
+            uid = pq.read_table(root / "records" / path.name, columns=["uid"], partitioning=None)["uid"]
+            table = table.add_column(0, "uid", uid)
+        if path.parent.name.startswith("images-"):
+            table = table.drop_columns("checksum")
+        pq.write_table(table, path)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    return Path(finished_run.finish(tmp_path_factory.mktemp("upgraded"), 150))
+
+
+@pytest.fixture
+def old(finished, tmp_path) -> Path:
+    root = Path(shutil.copytree(finished, tmp_path / "store"))
+    to_format_1(root)
+    return root
+
+
+def test_nothing_but_the_format_changes(finished, old, tmp_path):
+    with pytest.raises(CurateError, match="`curate upgrade"):
+        View.of(Store(str(old)))
+    assert "has format 2 now" in upgrade(str(old))
+    views = [View.of(Store(str(root)), "keep_sure") for root in (finished, old)]
+    assert ledger(views[0]).equals(ledger(views[1]))
+    for view, to in zip(views, ("before", "after"), strict=True):
+        write(view, WriteOptions(to=str(tmp_path / to), samples_per_shard=50), HERE)
+    for path in sorted((tmp_path / "before").glob("0*")):
+        assert path.read_bytes() == (tmp_path / "after" / path.name).read_bytes(), path.name
+    shutil.rmtree(next(old.glob("shards-*")))
+    verify(str(old))
+
+
+def test_a_stopped_upgrade_goes_on(old, monkeypatch):
+    written, calls = Store.write_part, []
+
+    def stops(self, *arguments):
+        calls.append(arguments)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        written(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "write_part", stops)
+        with pytest.raises(KeyboardInterrupt):
+            upgrade(str(old))
+    upgrade(str(old))
+    assert "has format 2 already" in upgrade(str(old))
+    shutil.rmtree(next(old.glob("shards-*")))
+    verify(str(old))
+
+
+def test_what_is_no_store_is_named(tmp_path):
+    with pytest.raises(CurateError, match=r"holds no manifest\.json that can be read"):
+        upgrade(str(tmp_path))
