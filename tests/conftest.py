@@ -38,6 +38,17 @@ USUAL_SECONDS = 1.5
 TEST_SECONDS = 300
 
 
+TESTS = Path(__file__).parent
+#: Modules of the tests find each other whatever folder they lie in.
+FOLDERS = [str(folder) for folder in (TESTS, *sorted(TESTS.glob("**/"))) if not folder.name.startswith(("_", "."))]
+sys.path += [folder for folder in FOLDERS if folder not in sys.path]
+
+
+def importable() -> str:
+    """PYTHONPATH for processes that import modules of the tests."""
+    return os.pathsep.join([*FOLDERS, str(TESTS.parent), os.environ.get("PYTHONPATH", "")])
+
+
 @cache
 def slowness() -> float:
     """How much slower than usual this machine is now, at least 1; measured once a session, by starting a process."""
@@ -193,7 +204,7 @@ def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureR
 def ray_cluster() -> Iterator[Cluster]:
     """A real Ray with two workers, which find the modules of the tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
+        patch.setenv("PYTHONPATH", importable())
         cluster = Cluster(workers=2)
         cluster.start()
     yield cluster

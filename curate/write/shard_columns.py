@@ -98,8 +98,8 @@ def _made(view: View) -> dict[str, Column]:
 def _free(brought: dict[str, Column], taken: set[str]) -> dict[str, Column]:
     """The input's columns under names that are free.
 
-    >>> width = Column("width", "records", "width", pa.int64())
-    >>> [c.name for c in _free({"width": width, "width_input": width}, {"width"}).values()]
+    >>> brought = {name: Column(name, "records", name, pa.int64()) for name in ("width", "width_input")}
+    >>> [column.name for column in _free(brought, {"width"}).values()]
     ['width_input_input', 'width_input']
     """
     names = {*taken, *brought}

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-from conftest import HERE
+from conftest import HERE, importable
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -159,7 +159,7 @@ def test_goes_on_where_it_was_stopped(make_store, monkeypatch, phase):
 KILLED = """
 import os, signal, sys
 from conftest import HERE
-from curate import linked, partitions
+from curate.annotate import linked, partitions
 from curate.annotate.step import annotate
 from curate.store.store import Store
 from curate.store.view import View
@@ -192,7 +192,7 @@ def test_killed_again_and_again_it_ends_as_if_undisturbed(make_store):
 
     expected = files(annotate(make_store(rows_of(NUMBERS), 2), [Close()], HERE))
     root = make_store(rows_of(NUMBERS), 2).store.url
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": importable()}
     codes = []
     while 0 not in codes and len(codes) < 8:
         done = subprocess.run([sys.executable, "-c", KILLED, root, "11"], env=environment, check=False)

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-from conftest import HERE, column
+from conftest import HERE, column, importable
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -250,7 +250,7 @@ def test_stopped_when_all_parts_are_there(make_store, monkeypatch):
 KILLED = """
 import os, signal, sys
 from conftest import HERE
-from curate import partitions
+from curate.annotate import partitions
 from curate.annotate.step import annotate
 from curate.store.store import Store
 from curate.store.view import View
@@ -282,7 +282,7 @@ def test_killed_again_and_again_it_ends_as_if_undisturbed(make_store, monkeypatc
     undisturbed = annotate(make_store(rows_of(NUMBERS), 4), [Same(), Share()], HERE)
     expected = files_of(undisturbed, "same_size", "share")
     root = make_store(rows_of(NUMBERS), 4).store.url
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": importable()}
     codes = Counter()
     while not codes[0]:
         process = subprocess.run([sys.executable, "-c", KILLED, root, "9"], env=environment, check=False)

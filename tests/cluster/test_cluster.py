@@ -13,7 +13,7 @@ from typing import ClassVar
 import polars as pl
 import pyarrow as pa
 import pytest
-from conftest import patience
+from conftest import importable, patience
 
 from curate.annotate.step import annotate
 from curate.cluster.cluster import Cluster
@@ -28,7 +28,7 @@ from curate.store.store import Store
 def ray_cluster() -> Iterator[Cluster]:
     with pytest.MonkeyPatch.context() as patch:
         # Ray's workers must find this module.
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        patch.setenv("PYTHONPATH", importable())
         cluster = Cluster(workers=2)
         cluster.start()
     yield cluster

@@ -12,7 +12,7 @@ from finished_run import finish
 nbformat = importlib.import_module("nbformat")
 nbclient = importlib.import_module("nbclient")
 
-NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 
 def execute(path: Path):

@@ -44,7 +44,7 @@ COMMANDS: dict[str, tuple[list[str], Callable[[Path, Path], object]]] = {
     "long": (["filter", "{root}", "--where", "words >= 9", "--name", "long"], keep_of("long")),
     "best": (["filter", "{root}", "--top", "lang_score=30%", "--name", "best"], keep_of("best")),
     "bytes": (["score", "{root}", "score.image_quality", "--workers", "0"], table_of("image_quality")),
-    "groups": (["score", "{root}", "dedupe.shared", "--workers", "0"], table_of("shared_text")),
+    "groups": (["score", "{root}", "dedupe.shared", "--workers", "0"], table_of("text_images")),
     "write": (["write", "{root}", "--keep", "sure", "--to", "{to}", "--workers", "0"], bytes_of),
     "show": (["show", "{root}"], lambda root, to: None),
     "report": (["report", "{root}"], lambda root, to: None),

@@ -14,7 +14,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 import curate.messages.causes
 
-FILE = Path(__file__).parent.parent / "ray_cluster.yaml"
+FILE = Path(__file__).parents[2] / "ray_cluster.yaml"
 
 
 @pytest.fixture(scope="module")

@@ -258,7 +258,7 @@ def test_run_joins_a_running_cluster_and_leaves_it_running(
     wait_for(cluster[1], 3)
     # All nodes are this machine; in the last one's eyes the file is not there.
     code = (
-        "import sys, ray; from curate import cli, place_check\n"
+        "import sys, ray; from curate import cli; from curate.pipeline import place_check\n"
         "sees, blind = place_check.sees, []\n"
         "def last_is_blind(node, path):\n"
         "    blind.append(node)\n"

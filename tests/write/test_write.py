@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-from conftest import HERE, picture
+from conftest import HERE, importable, picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -307,7 +307,7 @@ def test_killed_in_the_middle_it_ends_with_the_same_bytes(view, tmp_path):
     options = to(tmp_path, columns=("n",))
     undisturbed = contents(write(view, options, HERE)["to"])
     out = tmp_path / "killed"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": importable()}
     command = [sys.executable, "-c", KILLED, view.store.url, str(out)]
     assert subprocess.run(command, env=environment, check=False).returncode == -9
     torn = contents(out)

@@ -181,7 +181,7 @@ def test_distinct_names_stay_distinct():
 
 MEASURE = """
 import resource, sys
-from curate import inputs
+from curate.read import inputs
 module, file = inputs.formats()[sys.argv[1]], sys.argv[2]
 assert module.count(file) == sum(batch.num_rows for batch in module.read(file)) == int(sys.argv[3])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
