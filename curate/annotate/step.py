@@ -17,7 +17,7 @@ from curate.errors import CurateError
 from curate.messages.progress import console
 from curate.messages.remarks import Remarks, say
 from curate.op import Counted, Grouped, Linked, Op, Score
-from curate.store.store import identity
+from curate.store.folder import identity
 from curate.store.view import View
 
 #: Up to here the driver looks itself which shards have work, so that a finished step starts no worker.

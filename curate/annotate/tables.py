@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from curate.errors import CurateError, unknown
 from curate.op import Op
-from curate.store.store import identity
+from curate.store.folder import identity
 from curate.store.view import View
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from curate.messages.remarks import Remarks
+from curate.store.folder import shard_name
 from curate.store.image_columns import IMAGE_FIELDS, MEMBER
-from curate.store.store import shard_name
 from curate.store.view import View
 
 KEPT = "images that came with the input and stay as they are: the download's options do not apply to them"

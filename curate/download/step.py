@@ -25,10 +25,10 @@ from curate.download.unfetched import REMARKS, SKIPPED, in_order, missing, shard
 from curate.messages.remarks import Remarks, say
 from curate.pictures.resize import Resize, ResizeOptions
 from curate.record import sample_key
+from curate.store.folder import identity, shard_name
 from curate.store.image_columns import IMAGE_FIELDS
 from curate.store.images import TARS, ImageReader
 from curate.store.part_file import hashed
-from curate.store.store import identity, shard_name
 from curate.store.tar import TarFile
 from curate.store.view import View
 

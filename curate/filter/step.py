@@ -20,8 +20,8 @@ from curate.filter.sql_values import ConditionError
 from curate.filter.threshold import Where, find_threshold
 from curate.messages.remarks import Remarks
 from curate.op import load, names, op_name
+from curate.store.folder import identity
 from curate.store.image_columns import IMAGE_FIELDS
-from curate.store.store import identity
 from curate.store.view import View
 
 #: Reading small parquet files waits for storage more than it computes.

@@ -21,8 +21,8 @@ from curate.look.samples import filled, verdicts
 from curate.messages.remarks import Remarks
 from curate.pictures.decoded import decode
 from curate.pipeline.weak_scores import in_store
+from curate.store.folder import Folder
 from curate.store.images import ImageReader
-from curate.store.store import Folder
 from curate.store.verify import signed
 
 BINS = 40

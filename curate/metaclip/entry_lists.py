@@ -23,7 +23,7 @@ from curate.errors import CurateError
 from curate.metaclip.entry_list import build_small, load
 from curate.metaclip.matching import unmatchable_ids
 from curate.store.file_hash import file_sha256
-from curate.store.store import Folder
+from curate.store.folder import Folder
 
 #: The list for languages without one of their own, and for captions of unknown language.
 OTHER = "other"

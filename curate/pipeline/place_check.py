@@ -15,7 +15,7 @@ from curate.errors import CurateError
 from curate.library.user_code import missing_imports, said
 from curate.messages.causes import explained, install_hint
 from curate.op import Op
-from curate.store.store import Folder
+from curate.store.folder import Folder
 
 #: A disk with less is full before the first shard is done.
 LEAST_FREE_BYTES = 10_000_000

@@ -8,8 +8,9 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from curate.record import sample_key
+from curate.store.folder import shard_name
 from curate.store.image_columns import IMAGE, IMAGE_FIELDS, MEMBER
-from curate.store.store import Store, shard_name
+from curate.store.store import Store
 from curate.store.tar import TarFile
 
 

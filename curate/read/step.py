@@ -18,8 +18,9 @@ from curate.read.input_scan import scanned
 from curate.read.options import ReadOptions
 from curate.read.read_slice import ReadSlice, Slice
 from curate.read.source import Source, on_files, open_source
+from curate.store.folder import identity
 from curate.store.image_columns import IMAGE_FIELDS
-from curate.store.store import Store, identity
+from curate.store.store import Store
 from curate.store.view import View
 
 #: Rows that one task reads from a file that can be entered anywhere.

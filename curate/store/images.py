@@ -8,8 +8,9 @@ from typing import BinaryIO
 import fsspec
 
 from curate.errors import CurateError
+from curate.store.folder import shard_name
 from curate.store.part_file import hashed
-from curate.store.store import Store, shard_name
+from curate.store.store import Store
 
 #: Where an image lies; `tar` null means the shard's own tar, a bare name one beside it.
 LOCATION = ("status", "tar", "offset", "size", "checksum")

@@ -24,7 +24,8 @@ import psutil
 
 from curate.errors import CurateError
 from curate.messages.progress import console
-from curate.store.store import HELD, LOST, Folder
+from curate.store.folder import Folder
+from curate.store.store import HELD, LOST
 
 NAME = "lease.json"
 #: How long a command waits for another to end before it is refused: short commands pass one after the other.

@@ -12,25 +12,19 @@ carries checksums: a part in itself (curate.store.part_file), with the identity 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, BinaryIO, cast
+from dataclasses import dataclass
+from typing import Any
 
-import fsspec
 import polars as pl
 import pyarrow as pa
-import xxhash
 
 from curate.errors import CurateError, unknown
-from curate.messages.causes import explained
 from curate.messages.remarks import Remarks
 from curate.store import part_file
+from curate.store.folder import Folder, shard_name
 
 FORMAT = 2
 #: Columns of values that hardly repeat: with a dictionary they take a third longer to write and three times to read.
@@ -38,23 +32,11 @@ _DISTINCT = {"uid", "url", "text", "sha256", "key"}
 _WRITE: dict[str, Any] = {"compression": "zstd", "write_statistics": True, "store_schema": True}
 
 
-def identity(**parts: Any) -> str:
-    """Twelve hex characters that name what made a table; any difference in `parts` changes them."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:12]
-
-
-def shard_name(shard: int) -> str:
-    return f"{shard:05d}"
-
-
 #: Stores whose lease this process held and another took over: it must not change their manifest.
 LOST: set[str] = set()
 
 #: Stores whose lease this process holds, each with its manifest once read: nobody else changes it.
 HELD: dict[str, dict[str, Any] | None] = {}
-
-#: Key of the checksum in a JSON file.
-CHECKSUM = "checksum"
 
 
 def _place(name: str) -> str:
@@ -77,124 +59,13 @@ def _bytes_of(rows: pa.Table, name: str, **options: Any) -> bytes:
     return part_file.written(rows, use_dictionary=repeated, **{**_WRITE, **options})
 
 
-def json_file(data: Mapping[str, Any]) -> bytes:
-    """The bytes of a JSON file with its checksum."""
-    return json.dumps({**data, CHECKSUM: _json_checksum(data)}, indent=1).encode()
-
-
-def _json_checksum(data: Mapping[str, Any]) -> str:
-    return xxhash.xxh3_128_hexdigest(json.dumps(data, sort_keys=True).encode())
-
-
-@dataclass(frozen=True)
-class Folder:
-    """A folder on any fsspec file system, with whole-file writes."""
-
-    url: str
-
-    @cached_property
-    def _located(self) -> tuple[fsspec.AbstractFileSystem, str]:
-        try:
-            # Cached listings would hide, or give the old size of, what another process has written since.
-            fs, path = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
-        except (ValueError, ImportError) as error:
-            raise CurateError(f"cannot open '{self.url}': {explained(error) or error}") from error
-        return fs, path.rstrip("/")
-
-    @property
-    def fs(self) -> fsspec.AbstractFileSystem:
-        return self._located[0]
-
-    @cached_property
-    def local(self) -> bool:
-        protocol = self.fs.protocol
-        return "file" in ([protocol] if isinstance(protocol, str) else protocol)
-
-    def path(self, name: str) -> str:
-        return f"{self._located[1]}/{name}" if name else self._located[1]
-
-    def exists(self, name: str) -> bool:
-        return bool(self.fs.exists(self.path(name)))
-
-    def open(self, name: str) -> BinaryIO:
-        return cast(BinaryIO, self.fs.open(self.path(name), "rb"))
-
-    def read_bytes(self, name: str) -> bytes:
-        return cast(bytes, self.fs.cat_file(self.path(name)))
-
-    def names(self, folder: str = "") -> set[str]:
-        """Names in a folder, one listing; empty when the folder is not there. Never cached."""
-        self.fs.invalidate_cache()
-        try:
-            found = self.fs.ls(self.path(folder), detail=False)
-        except FileNotFoundError:
-            return set()
-        return {entry.rstrip("/").rsplit("/", 1)[-1] for entry in found}
-
-    def write_bytes(self, name: str, data: bytes) -> None:
-        """All of it or nothing: temporary name and rename here, one request on an object store."""
-        with self.writing(name) as file:
-            file.write(data)
-
-    @contextlib.contextmanager
-    def writing(self, name: str) -> Iterator[BinaryIO]:
-        """A file that appears under `name` when the block ends without an error, and not before."""
-        target = self.path(name)
-        if self.local:
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-        folder = os.path.dirname(target) if self.local else None
-        # The pid in the name: two attempts at one shard never write into each other's file.
-        handle = tempfile.NamedTemporaryFile(  # noqa: SIM115 - renamed while it is known, not deleted
-            dir=folder, prefix=f".{os.path.basename(target)}.", suffix=f".{os.getpid()}.tmp", delete=False
-        )
-        try:
-            with handle:
-                yield cast(BinaryIO, handle)
-                handle.flush()
-                if self.local:
-                    os.fsync(handle.fileno())
-            if self.local:
-                os.chmod(handle.name, 0o644)
-                os.replace(handle.name, target)
-            else:
-                self.fs.put_file(handle.name, target)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(handle.name)
-
-    def write_json(self, name: str, data: Mapping[str, Any]) -> None:
-        """An object with its own checksum in it, indented for people."""
-        self.write_bytes(name, json_file(data))
-
-    def read_json(self, name: str) -> dict[str, Any]:
-        """What `write_json` wrote.
-
-        Raises:
-            FileNotFoundError: when there is no such file.
-            CurateError: when it is not as it was written.
-        """
-        data = self.read_bytes(name)
-        try:
-            found = json.loads(data)
-            if found.pop(CHECKSUM) != _json_checksum(found):
-                raise ValueError("its checksum is another")
-        except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-            raise CurateError(f"{self.url}/{name} is damaged: {type(error).__name__}: {error}") from error
-        return cast(dict[str, Any], found)
-
-    def remove(self, name: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            self.fs.rm(self.path(name), recursive=True)
-
-
 @dataclass(frozen=True)
 class Store(Folder):
     """A dataset under `url`: see the module's docstring for the layout."""
 
-    _shared: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
-
     def __getstate__(self) -> dict[str, Any]:
-        return {"url": self.url, "_shared": {}}
+        # A worker opens the file system anew.
+        return {"url": self.url}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

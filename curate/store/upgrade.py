@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 import xxhash
 
 from curate.errors import CurateError
+from curate.store.folder import shard_name
 from curate.store.image_columns import IMAGE_FIELDS
 from curate.store.images import TARS
 from curate.store.part_file import MAGIC, hashed
-from curate.store.store import FORMAT, Store, shard_name
+from curate.store.store import FORMAT, Store
 
 _BLOCK_BYTES = 1 << 20
 

@@ -19,11 +19,12 @@ import xxhash
 
 from curate.errors import CurateError
 from curate.store import part_file
+from curate.store.folder import Folder, json_file, shard_name
 from curate.store.images import TARS
 from curate.store.lease import NAME as LEASE
 from curate.store.lease import leased
 from curate.store.spill import ENTRY_BYTES
-from curate.store.store import Folder, Store, json_file, shard_name
+from curate.store.store import Store
 
 #: Faults listed in full; all are counted.
 LISTED = 20

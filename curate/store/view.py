@@ -10,8 +10,9 @@ import polars as pl
 import pyarrow as pa
 
 from curate.errors import CurateError, unknown
+from curate.store.folder import identity
 from curate.store.part_file import rows_of
-from curate.store.store import Store, identity
+from curate.store.store import Store
 
 
 @dataclass(frozen=True)

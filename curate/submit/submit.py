@@ -16,7 +16,7 @@ from curate.messages.causes import explained
 from curate.messages.terminal import console
 from curate.pipeline.file import load_pipeline, open_pipeline
 from curate.pipeline.steps import Pipeline, ops_of
-from curate.store.store import identity
+from curate.store.folder import identity
 from curate.submit.carry import carried, copy
 from curate.submit.job_log import follow_log
 from curate.write.step import WriteOptions

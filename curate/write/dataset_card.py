@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
-from curate.store.store import Folder
+from curate.store.folder import Folder
 from curate.write.shard_columns import Column
 from curate.write.survey import Survey
 

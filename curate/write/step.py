@@ -18,8 +18,8 @@ from curate.cluster.cluster import Cluster
 from curate.errors import CurateError
 from curate.messages.remarks import Remarks, say
 from curate.record import UID, sample_key
+from curate.store.folder import Folder, identity, shard_name
 from curate.store.images import LOCATION, ImageReader
-from curate.store.store import Folder, identity, shard_name
 from curate.store.tar import TarFile
 from curate.store.view import View
 from curate.write.dataset_card import NAME as CARD

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.errors import CurateError
-from curate.store.store import Folder
+from curate.store.folder import Folder
 from curate.store.view import View
 from curate.write.step import subset_rows, write_subset
 

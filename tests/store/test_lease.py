@@ -13,8 +13,9 @@ import pytest
 
 from curate.errors import CurateError
 from curate.store import lease
+from curate.store.folder import Folder
 from curate.store.lease import leased
-from curate.store.store import LOST, Folder, Store
+from curate.store.store import LOST, Store
 
 HOLD = """
 import sys

@@ -22,7 +22,8 @@ from curate.errors import CurateError
 from curate.filter.rule import Filter
 from curate.filter.step import select
 from curate.op import load
-from curate.store.store import Folder, Store, identity
+from curate.store.folder import Folder, identity
+from curate.store.store import Store
 from curate.store.verify import verify
 from curate.store.view import View
 from curate.write.step import WriteOptions, write

@@ -282,7 +282,8 @@ def test_what_is_lacking_is_written_again_and_nothing_else(view, tmp_path):
 KILLED = """
 import os, signal, sys
 from conftest import HERE
-from curate.store.store import Folder, Store
+from curate.store.folder import Folder
+from curate.store.store import Store
 from curate.store.view import View
 from curate.write.step import WriteOptions, write
 
