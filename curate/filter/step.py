@@ -146,7 +146,7 @@ def select(view: View, rule: Filter, step: str = "") -> tuple[View, dict[str, An
         counts = {"entered": entered, "kept": entered - dropped.total(), "dropped": reasons}
         entry = {"counts": counts, "threshold": asdict(threshold) if threshold else None}
     about = {"name": f"keep_{step}", "kind": "keep", "step": step, "filter": rule.spec(), "after": view.keep}
-    columns = ["uid", "kept", "dropped_by", "reason"]
+    columns = ["kept", "dropped_by", "reason"]
     store.note_table(folder, **about, columns=columns, counts=entry["counts"], threshold=entry["threshold"])
     return after, entry["counts"]
 
@@ -158,14 +158,6 @@ def read_remarks(view: View, rule: Filter) -> Iterator[tuple[str, Remarks]]:
         entry = tables.get(folder, {})
         if remarks := Remarks.from_json(entry.get("remarks") or {}):
             yield entry["name"], remarks
-
-
-def preview(view: View, rule: Filter) -> Iterator[pl.DataFrame]:
-    """uid and verdict of every row, shard by shard, nothing written."""
-    check_columns(rule, view.columns)
-    shards = sorted(view.store.shard_rows())
-    threshold = _threshold(view, rule, shards)
-    yield from _threads(lambda shard: _verdicts(view, rule, threshold, shard), shards)
 
 
 def _threads(work: Callable[[int], T], shards: list[int]) -> Iterator[T]:
@@ -222,8 +214,11 @@ def _ranked(scores: pl.Series, name: str) -> pl.Series:
 
 
 def _verdicts(view: View, rule: Filter, threshold: Threshold | None, shard: int) -> pl.DataFrame:
-    frame = view.frame(shard, list(dict.fromkeys((*rule.needs(), "uid"))))
-    verdict = frame.select("uid").hstack(decide(frame, rule, threshold, shard))
+    names = list(rule.needs())
+    # The uid is the longest column of all, and only equal scores at the threshold are told apart by it.
+    if not names or (threshold is not None and threshold.uid is not None):
+        names = list(dict.fromkeys((*names, "uid")))
+    verdict = decide(view.frame(shard, names), rule, threshold, shard)
     verdict = verdict.with_columns(dropped_by=pl.when("kept").then(None).otherwise(pl.lit(rule.name)))
     if view.keep is None:
         return verdict
@@ -241,7 +236,6 @@ def _one_shard(view: View, rule: Filter, threshold: Threshold | None, shard: int
     verdict = _verdicts(view, rule, threshold, shard)
     table = pa.table(
         {
-            "uid": verdict["uid"].to_arrow().cast(pa.string()),
             "kept": verdict["kept"].to_arrow(),
             "dropped_by": verdict["dropped_by"].to_arrow().cast(pa.string()).dictionary_encode().cast(_WORD),
             "reason": verdict["reason"].to_arrow().cast(pa.string()).dictionary_encode().cast(_WORD),

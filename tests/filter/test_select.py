@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from curate.annotate.step import annotate
 from curate.errors import CurateError
 from curate.filter.rule import Filter, Top
-from curate.filter.step import check_columns, funnel, nothing_left, preview, select
+from curate.filter.step import check_columns, funnel, nothing_left, select
 from curate.op import load
 from curate.store.view import View
 
@@ -135,15 +135,6 @@ def test_any_chain_adds_up(view, chain):
         assert ledger(step)["kept"].sum() == left
         whole = " AND ".join(f"({sql})" for sql in chain)
         assert select(view, Filter(name="all", where={"x": whole}))[1]["kept"] == left
-
-
-def test_preview_tells_the_same_and_writes_nothing(view):
-    rule = Filter(name="f", where="s > 0.2", top=Top(by="n", rows=7))
-    before = view.store.names()
-    told = pl.concat(preview(view, rule))
-    assert view.store.names() == before
-    after, _ = select(view, rule)
-    assert told.select("uid", "kept", "dropped_by", "reason").rows() == ledger(after).rows()
 
 
 def test_a_missing_column_names_the_command_that_makes_it(view):
