@@ -39,7 +39,7 @@ from run import hardware, serving
 from curate.cluster.cluster import Cluster
 from curate.demo.server import stats
 from curate.download.step import DownloadOptions, DownloadShard, folder_of
-from curate.read.source import ReadOptions
+from curate.read.options import ReadOptions
 from curate.read.step import read
 from curate.store.store import Store
 

@@ -92,7 +92,7 @@ def step(root: str, source: str, what: dict[str, object]) -> None:
     from curate.filter.rule import load_filter
     from curate.filter.step import select
     from curate.op import load_all
-    from curate.read.source import ReadOptions
+    from curate.read.options import ReadOptions
     from curate.read.step import read
     from curate.store.store import Store
     from curate.store.view import View

@@ -28,7 +28,7 @@ from curate.annotate.partitions import IMPORTS
 from curate.annotate.step import annotate
 from curate.cluster.cluster import Cluster
 from curate.op import load
-from curate.read.source import ReadOptions
+from curate.read.options import ReadOptions
 from curate.read.step import read
 from curate.store.store import Store
 from curate.store.view import View

@@ -36,8 +36,9 @@ from curate.cluster.cluster import Cluster
 from curate.demo.pool import build
 from curate.op import Op, Score, load
 from curate.pictures.decoded import decode
-from curate.pipeline.file import Pipeline, load_pipeline
-from curate.read.source import ReadOptions
+from curate.pipeline.file import load_pipeline
+from curate.pipeline.steps import Pipeline
+from curate.read.options import ReadOptions
 from curate.read.step import read
 from curate.run import run
 from curate.store.store import Store

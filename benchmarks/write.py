@@ -30,12 +30,13 @@ from PIL import Image
 from run import hardware
 
 from curate.cluster.cluster import Cluster
-from curate.read.source import ReadOptions
+from curate.messages.remarks import Remarks
+from curate.read.options import ReadOptions
 from curate.read.step import read
 from curate.store.store import Store
 from curate.store.tar import TarFile
 from curate.store.view import View
-from curate.write.step import Piece, WriteOptions, WriteShard, columns_to_write
+from curate.write.step import Piece, WriteShard, columns_to_write
 
 MEMBERS = ("jpg", "txt", "json")
 
@@ -144,7 +145,7 @@ def stored(folder: Path, samples: list[Sample]) -> View:
 
 
 def whole(view: View, source: Path, rows: int) -> list[Runner]:
-    columns = columns_to_write(view, WriteOptions())
+    columns = columns_to_write(view, None, (), Remarks())
     pieces = [[Piece(shard, 0, count) for shard, count in view.store.shard_rows().items()]]
 
     def copy(target: Path) -> None:
