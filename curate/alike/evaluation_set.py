@@ -64,7 +64,7 @@ def from_parquet(path: str, vectors: bool, column: str, names: str) -> Set:
             if name not in have:
                 raise unknown("column", name, have, path)
         file.seek(0)
-        table = pq.read_table(file, columns=list(filter(None, (column, names))))
+        table = pq.read_table(file, columns=list(filter(None, (column, names))), page_checksum_verification=True)
     table = table.filter(table[column].is_valid())
     found = table[names].to_pylist() if names else range(len(table))
     return numbers(table[column], column, vectors), [str(name) for name in found]

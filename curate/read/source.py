@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -140,7 +141,8 @@ class Source:
         theirs = self.renamed(self.schemas[number].names)[name]
         column = getattr(self.module, "column", None)
         own = not partition_columns.of_folders(self.schemas[number].field(theirs.split(".")[0]))
-        values = column(self.files[number], theirs) if column and own else self._column(number, theirs)
+        file = self.files[number]
+        values = _readable(file, column(file, theirs)) if column and own else self._column(number, theirs)
         try:
             for some in values:
                 exact_types.cast(some, kind)
@@ -154,7 +156,7 @@ class Source:
     def batches(self, number: int, start: int = 0) -> Iterator[pa.RecordBatch]:
         """Batches of one file from row `start` on, with what describes their images and what folders name."""
         file, name = self.files[number], self.names[number]
-        for batch in self._plain(number, start):
+        for batch in _readable(file, self._plain(number, start)):
             yield partition_columns.added(images_in_columns.taken(batch, file, self.columns), name)
 
     def _plain(self, number: int, start: int) -> Iterator[pa.RecordBatch]:
@@ -230,6 +232,20 @@ def open_source(options: ReadOptions) -> Source:
             "(32 hex digits, 16 bytes or UUIDs, one for each row): leave it out of `columns`, and it is kept as it is"
         )
     return replace(source, columns={**source.columns, "uid": None})
+
+
+def _readable(file: str, batches: Iterator[Any]) -> Iterator[Any]:
+    """What a file's format gives, batch after batch.
+
+    Raises:
+        CurateError: when the file is damaged, with its name. A storage's own errors stay what they are: they may pass.
+    """
+    try:
+        yield from batches
+    except (pa.ArrowException, OSError, EOFError, zlib.error) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise CurateError(f"cannot read '{file}': {type(error).__name__}: {error}") from error
 
 
 def _about(file: str) -> dict[str, Any]:

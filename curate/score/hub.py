@@ -106,7 +106,7 @@ class Hub(Score):
         if column not in have:
             raise unknown("column", column, have, self.bank)
         file.seek(0)
-        values = pq.read_table(file, columns=[column])[column]
+        values = pq.read_table(file, columns=[column], page_checksum_verification=True)[column]
         return unit_rows(values.filter(values.is_valid()), column)
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:

@@ -32,7 +32,7 @@ def count(file: str) -> int:
 def column(file: str, name: str) -> Iterator[pa.Array]:
     """Values of one column; nothing else is read."""
     with fsspec.open(file, "rb") as handle:
-        parquet = pq.ParquetFile(handle)
+        parquet = pq.ParquetFile(handle, page_checksum_verification=True)
         names = parquet.schema_arrow.names
         if name not in names or names.count(name) > 1:
             yield from (batch[name] for batch in read(file))
@@ -45,7 +45,7 @@ def read(file: str, start: int = 0, batch_rows: int = 10_000) -> Iterator[pa.Rec
     """Batches from row `start` on; image bytes and other nested columns stay as they are."""
     skip = start
     with fsspec.open(file, "rb") as handle:
-        parquet = pq.ParquetFile(handle)
+        parquet = pq.ParquetFile(handle, page_checksum_verification=True)
         names = distinct(parquet.schema_arrow.names)
         for group in range(parquet.num_row_groups):
             rows = parquet.metadata.row_group(group).num_rows

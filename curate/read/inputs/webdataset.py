@@ -96,7 +96,7 @@ def _with_images(batch: pa.RecordBatch, images: list[dict[str, Any]]) -> pa.Reco
 def _listed(file: str, beside: str, fields: pa.Schema, start: int, batch_rows: int) -> Iterator[pa.RecordBatch]:
     images = {row["key"]: image for row, image in tar_samples.samples(file) if row["key"]}
     with fsspec.open(beside, "rb") as handle:
-        table = pq.read_table(handle, partitioning=None)
+        table = pq.read_table(handle, partitioning=None, page_checksum_verification=True)
     table = table.rename_columns(distinct(table.column_names))
     unlisted = images.keys() - set(table["key"].to_pylist())
     if unlisted:
