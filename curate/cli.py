@@ -273,6 +273,8 @@ def _with_options(recipe: str | None, where: str | None, top: str | None, name: 
     if recipe is None and where is None and top is None:
         raise CurateError("name a filter, or give --where or --top; `curate list` shows the filters")
     from curate.filter.rule import load_filter
+    from curate.filter.sql import condition
+    from curate.filter.sql_values import ConditionError
 
     spec: dict[str, Any] = {"name": name or "custom"}
     if recipe is not None:
@@ -280,6 +282,10 @@ def _with_options(recipe: str | None, where: str | None, top: str | None, name: 
         rules = [{"if": sql, "else": reason} for reason, sql in rule.where.items()]
         spec = rule.model_dump(exclude={"where"}) | ({"name": name} if name else {}) | {"keep": rules}
     if where is not None:
+        try:
+            condition(where)
+        except ConditionError as error:
+            raise CurateError(f"--where: {error}") from error
         spec["keep"] = [*spec.get("keep", []), where]
     if top is not None:
         spec["top"] = top

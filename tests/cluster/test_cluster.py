@@ -6,14 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
 import polars as pl
 import pyarrow as pa
 import pytest
-from conftest import importable, patience
+from conftest import patience
 
 from curate.annotate.step import annotate
 from curate.cluster.cluster import Cluster
@@ -22,17 +21,6 @@ from curate.op import Rows, Score
 from curate.read.source import ReadOptions
 from curate.read.step import read
 from curate.store.store import Store
-
-
-@pytest.fixture(scope="module")
-def ray_cluster() -> Iterator[Cluster]:
-    with pytest.MonkeyPatch.context() as patch:
-        # Ray's workers must find this module.
-        patch.setenv("PYTHONPATH", importable())
-        cluster = Cluster(workers=2)
-        cluster.start()
-    yield cluster
-    cluster.stop()
 
 
 class Square:
