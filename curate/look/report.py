@@ -18,6 +18,7 @@ from curate.look.dataset import Dataset
 from curate.look.op_report import sentence
 from curate.look.op_report import tables as op_tables
 from curate.look.samples import filled, verdicts
+from curate.look.show import columns_of
 from curate.messages.remarks import Remarks
 from curate.pictures.decoded import decode
 from curate.pipeline.weak_scores import in_store
@@ -93,7 +94,8 @@ def _remarks(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     entries = [("read", group) for group in manifest["inputs"]]
     entries += [(name, manifest["tables"][folder]) for name, folder in manifest["current"].items()]
     entries += [("write", run["written"]) for run in list(manifest["runs"].values())[-1:] if run["written"]]
-    lines = [(name, line) for name, e in entries for line in Remarks.from_json(e.get("remarks") or {}).lines()]
+    lines = [("read", f"{group['rows']:,} rows, {columns_of(group)}") for group in manifest["inputs"]]
+    lines += [(name, line) for name, e in entries for line in Remarks.from_json(e.get("remarks") or {}).lines()]
     return lines + in_store(manifest)
 
 

@@ -68,6 +68,7 @@ def print_store(root: str, step: str = "") -> None:
     for group in manifest["inputs"]:
         files = f"{group['format']}, {len(group['files']):,} files, {group['rows']:,} rows"
         out.print(f"  read from {escape(group['input'])} ({files})")
+        out.print(f"  {escape(columns_of(group))}", highlight=False)
         _print_remarks("  read", group)
     try:
         from curate.filter.step import funnel
@@ -96,6 +97,11 @@ def print_store(root: str, step: str = "") -> None:
         _print_remarks(name, manifest["tables"][folder])
         if report := manifest["tables"][folder].get("report"):
             _print_report(name, report)
+
+
+def columns_of(group: dict[str, Any]) -> str:
+    """Which columns of an input became ours: `url <- image_url, text <- caption`."""
+    return ", ".join(f"{ours} <- {theirs}" for ours, theirs in group["mapping"].items())
 
 
 def _print_remarks(name: str, entry: dict[str, Any]) -> None:

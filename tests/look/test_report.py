@@ -184,3 +184,7 @@ def test_bars_count_every_row_and_limits_stand_between_whole_numbers() -> None:
     assert [bar["kept"] > 0 for bar in bars["bars"]] == [False] * 3 + [True] + [False] * 5 + [True]
     assert bars["marks"] == [{"at": pytest.approx(30), "label": "> 2"}]
     assert (bars["low"], bars["high"], bars["rows"]) == ("0", "9", 8)
+
+
+def test_which_columns_were_taken_is_shown(text: str) -> None:
+    assert "url &lt;- url, text &lt;- text" in text

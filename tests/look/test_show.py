@@ -110,3 +110,9 @@ def test_the_library_lists_what_ships(printed) -> None:
     for name in ("score.words", "dedupe.exact", "balance.metaclip", "datacomp_basic", "parquet", "webdataset"):
         assert name in text
     assert "demo" in text
+
+
+def test_which_columns_were_taken_is_shown(make_store, capsys):
+    view = make_store([{"url": "http://a.example/1.jpg", "text": "a dog"}])
+    show.print_store(view.store.url)
+    assert "url <- url, text <- text" in capsys.readouterr().out
