@@ -17,8 +17,6 @@ PACKAGE = Path(__file__).parent.parent / "curate"
 #: What happened to a thing is not its name.
 EMPTY = frozenset({"found", "made", "left", "mine", "given", "told", "said", "have", "wanted", "there"})
 
-Function = ast.FunctionDef | ast.AsyncFunctionDef
-
 
 def bound(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """Line and name of all that a tree gives a name to; `_found` counts as `found`."""
@@ -41,9 +39,10 @@ def sides(tree: ast.AST) -> set[int]:
     """Lines of functions that have a right beside their left."""
     lines: set[int] = set()
     for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.end_lineno:
-            if "right" in {name.strip("_") for _, name in bound(node)}:
-                lines.update(range(node.lineno, node.end_lineno + 1))
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        if "right" in {name.strip("_") for _, name in bound(node)}:
+            lines.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     return lines
 
 
