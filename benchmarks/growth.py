@@ -88,10 +88,10 @@ def build(path: Path, rows: int, words: np.ndarray) -> None:
 def step(root: str, source: str, what: dict[str, object]) -> None:
     """In a process of its own: do one step and print its seconds and peak memory."""
     from curate.annotate.step import annotate
+    from curate.catalog import load_all
     from curate.cluster.cluster import Cluster
     from curate.filter.rule import load_filter
     from curate.filter.step import select
-    from curate.op import load_all
     from curate.read.options import ReadOptions
     from curate.read.step import read
     from curate.store.store import Store

@@ -26,8 +26,8 @@ from growth import build, vocabulary
 
 from curate.annotate.partitions import IMPORTS
 from curate.annotate.step import annotate
+from curate.catalog import load
 from curate.cluster.cluster import Cluster
-from curate.op import load
 from curate.read.options import ReadOptions
 from curate.read.step import read
 from curate.store.store import Store

@@ -32,9 +32,10 @@ import pyarrow as pa
 
 from curate.annotate import step as scoring
 from curate.annotate.one_shard import Pass
+from curate.catalog import load
 from curate.cluster.cluster import Cluster
 from curate.demo.pool import build
-from curate.op import Op, Score, load
+from curate.op import Op, Score
 from curate.pictures.decoded import decode
 from curate.pipeline.file import load_pipeline
 from curate.pipeline.steps import Pipeline

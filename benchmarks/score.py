@@ -39,13 +39,14 @@ from run import hardware
 
 from curate.annotate.ahead import Ahead
 from curate.annotate.step import annotate
+from curate.catalog import load
 from curate.cluster.cluster import Cluster, feeding_threads
 from curate.demo import scenes
 from curate.models.encoder import Encoder
 from curate.models.names import EMBEDDED
 from curate.models.open_clip_import import open_clip
 from curate.models.pixels import CPU_PIECE, CUDA_PIECE
-from curate.op import Score, load
+from curate.op import Score
 from curate.read.step import ReadOptions, read
 from curate.store.images import ImageReader
 from curate.store.store import Store

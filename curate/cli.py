@@ -198,8 +198,8 @@ def score(
 ) -> None:
     """Compute columns of a store; rows and tables that are there already are not computed again."""
     from curate.annotate.step import annotate
+    from curate.catalog import load_all
     from curate.filter.rule import load_filter
-    from curate.op import load_all
     from curate.store.store import Store
     from curate.store.view import View
 
@@ -358,9 +358,9 @@ def probe(
     workers: Annotated[int, typer.Option(min=1, help="Workers to forecast for.")] = 1,
 ) -> None:
     """What ops would cost: rows per second, share of the time, memory, hours for the whole store. Writes nothing."""
+    from curate.catalog import load_all
     from curate.look.probe import probe as try_ops
     from curate.look.show import print_costs
-    from curate.op import load_all
     from curate.store.store import Store
     from curate.store.view import View
 

@@ -1,24 +1,16 @@
-"""Op: columns from the rows of a shard, or from all rows together; `load` makes one from its YAML spec."""
+"""Op: what an author overrides: columns from the rows of a shard, or from all rows together."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import inspect
-import pkgutil
 import re
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from types import ModuleType
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from curate.errors import CurateError, reworded, unknown
-from curate.library.names import check_name
 from curate.library.op_source import code_of
-from curate.library.user_code import check_contract, import_users, said
 from curate.pictures.decoded import DECODING, Decoded
 from curate.pictures.upright import upright
 
@@ -287,112 +279,3 @@ def op_name(cls: type[Op]) -> str:
     if module.startswith("curate.") and module.split(".")[1] in KINDS:
         return module.removeprefix("curate.")
     return f"{module}:{cls.__qualname__}"
-
-
-def names() -> list[str]:
-    """Every op that ships, found by its file."""
-    found = []
-    for kind in KINDS:
-        package = importlib.import_module(f"curate.{kind}")
-        found += [f"{kind}.{m.name}" for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")]
-    return sorted(found)
-
-
-def find(name: str) -> type[Op]:
-    """The op class that a name in YAML means.
-
-    Raises:
-        CurateError: for an unknown name, with the nearest one; or a module that does not hold exactly one op.
-    """
-    if ":" in name:
-        return _of_user(name)
-    if name not in names():
-        raise unknown("op", name, names())
-    module = importlib.import_module(f"curate.{name}")
-    own = [
-        c
-        for c in vars(module).values()
-        if inspect.isclass(c) and issubclass(c, Op) and c.__module__ == module.__name__ and not inspect.isabstract(c)
-    ]
-    if len(own) != 1:
-        raise CurateError(f"{module.__name__} must hold exactly one op, found {len(own)}")
-    return own[0]
-
-
-def _of_user(name: str) -> type[Op]:
-    module_name, _, class_name = name.partition(":")
-    module = import_users(module_name, f"op '{name}'")
-    cls = getattr(module, class_name, None)
-    if not (inspect.isclass(cls) and issubclass(cls, Op) and not inspect.isabstract(cls)):
-        raise CurateError(f"op '{name}': {_no_op(module, class_name, cls)}")
-    return cls
-
-
-def _no_op(module: ModuleType, name: str, thing: Any) -> str:
-    """Why a name of a user's module is no op."""
-    if inspect.isclass(thing) and issubclass(thing, Op):
-        lacking = ", ".join(sorted(thing.__abstractmethods__))
-        return f"{module.__name__}.{name} lacks {lacking}: an op defines it"
-    if thing is not None:
-        return f"{module.__name__}.{name} is no subclass of Score, Grouped or Counted of curate.op"
-    ops = [n for n, c in vars(module).items() if inspect.isclass(c) and issubclass(c, Op) and not inspect.isabstract(c)]
-    return str(unknown("op", name, ops, module.__name__))
-
-
-def load(spec: str | Mapping[str, Any] | Op) -> Op:
-    """An op from YAML: `score.words`, or `{score.clip: {model: ViT-L-14/openai}}`.
-
-    Raises:
-        CurateError: for an unknown op or option, or a value that does not fit.
-    """
-    if isinstance(spec, Op):
-        return _checked(spec, op_name(type(spec)))
-    name, options = split_spec(spec, "op")
-    cls = find(name)
-    try:
-        return _checked(cls(**options), name)
-    except ValidationError as error:
-        raise reworded(error, name, cls.model_fields) from error
-    except CurateError:
-        raise
-    except Exception as error:
-        raise CurateError(f"op '{name}' cannot be made: {said(error)}") from error
-
-
-def _checked(op: Op, name: str) -> Op:
-    """The op, when its table can have its name, and when a user's op answers as an op must."""
-    if ":" in name:
-        check_contract(op, name)
-    try:
-        check_name(op.table(), "table")
-    except ValueError as error:
-        hint = "" if op.name else f"; write {{{name}: {{name: ...}}}}"
-        raise CurateError(f"{name}: {error}{hint}") from error
-    return op
-
-
-def split_spec(spec: Any, kind: str) -> tuple[str, dict[str, Any]]:
-    """`name` or `{name: {option: value}}` as (name, options)."""
-    if isinstance(spec, str):
-        return spec, {}
-    if isinstance(spec, Mapping) and len(spec) == 1:
-        ((name, options),) = spec.items()
-        if isinstance(name, str) and (options is None or isinstance(options, Mapping)):
-            return name, {str(k): v for k, v in (options or {}).items()}
-    raise CurateError(f"an {kind} is written `name` or `{{name: {{option: value}}}}`, got {spec!r}")
-
-
-def about(name: str) -> str:
-    """First line of an op's module, read without importing what the op needs."""
-    return (inspect.getdoc(importlib.import_module(f"curate.{name}")) or "").partition("\n")[0]
-
-
-def load_all(specs: Iterable[Any], where: str = "") -> list[Op]:
-    """Several ops; two that would write the same table are refused."""
-    ops = [load(spec) for spec in specs]
-    seen: dict[str, Op] = {}
-    for op in ops:
-        other = seen.setdefault(op.table(), op)
-        if other is not op and other.spec() != op.spec():
-            raise CurateError(f"{where}two ops would write table '{op.table()}': give one of them another `name`")
-    return list(seen.values())

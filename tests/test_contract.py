@@ -15,9 +15,10 @@ import pyarrow as pa
 import pytest
 from model_hub import Hub
 
+from curate.catalog import about, find, library, load, names
 from curate.errors import CurateError
-from curate.filter.rule import library, read_yaml
-from curate.op import Counted, Grouped, Op, Score, about, find, load, names
+from curate.filter.rule import read_yaml
+from curate.op import Counted, Grouped, Op, Score
 
 #: An evaluation set of three hashes.
 EVALUATION = Path(tempfile.mkdtemp()) / "evaluation.npy"

@@ -83,6 +83,7 @@ FLOORS = (
     {"pipeline", "score", "dedupe", "balance"},
     {"annotate", "download", "metadata", "text_in_images"},
     {"read", "filter", "write", "alike", "models"},
+    {"catalog"},
     {"cluster", "op", "metaclip"},
     {"store", "library", "arrays"},
     {"record", "errors", "messages", "pictures"},

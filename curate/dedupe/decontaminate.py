@@ -18,9 +18,10 @@ from curate.alike.vector_pairs import nearest
 from curate.alike.wide_hamming import BITS as WIDE
 from curate.alike.wide_hamming import nearest_wide
 from curate.arrays.vectors import read_vectors
+from curate.catalog import load
 from curate.errors import CurateError, unknown
 from curate.models.made_by import refuse_older
-from curate.op import Rows, Score, load, op_name
+from curate.op import Rows, Score, op_name
 
 #: Evaluation images in the report, those with the most rows near them.
 MOST_MET = 1000

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,13 +16,14 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from rich.markup import escape
 
+from curate.catalog import library, load
 from curate.errors import CurateError, nearest, reworded, unknown
 from curate.filter.sql import condition, conjuncts, decided
 from curate.filter.sql_values import ConditionError
 from curate.library.names import check_name
 from curate.library.yaml_text import parse
 from curate.messages.progress import console
-from curate.op import Op, load
+from curate.op import Op
 
 
 def _conditions(value: Any) -> Any:
@@ -320,13 +320,6 @@ def decide(rows: pl.DataFrame, rule: Filter, threshold: Threshold | None = None,
         return rows.select(reason=verdict).with_columns(kept=pl.col("reason").is_null()).select("kept", "reason")
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, TypeError) as error:
         raise CurateError(f"filter {rule.name}: {error}") from error
-
-
-def library(kind: str) -> dict[str, Path]:
-    """YAML files that ship: {name: path} for `filters` or `pipelines`."""
-    installed = Path(str(resources.files("curate"))) / "_library" / kind
-    folder = installed if installed.is_dir() else Path(__file__).parent.parent.parent / kind
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -13,13 +13,14 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from curate.catalog import load, names
 from curate.errors import CurateError, nearest
 from curate.filter.rule import Filter, Threshold, decide
 from curate.filter.sql import condition
 from curate.filter.sql_values import ConditionError
 from curate.filter.threshold import Where, find_threshold
 from curate.messages.remarks import Remarks
-from curate.op import load, names, op_name
+from curate.op import op_name
 from curate.store.folder import identity
 from curate.store.image_columns import IMAGE_FIELDS
 from curate.store.view import View

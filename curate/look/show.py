@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
+from curate.catalog import about, find, library, names
 from curate.errors import CurateError
-from curate.filter.rule import library, load_filter, read_yaml
+from curate.filter.rule import load_filter, read_yaml
 from curate.look.op_report import sentence, tables
 from curate.messages.remarks import Remarks
 from curate.messages.terminal import out
-from curate.op import about, find, names
 from curate.read import inputs
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from curate.catalog import find, names
 from curate.errors import CurateError
-from curate.op import Op, find, names, op_name
+from curate.op import Op, op_name
 
 Specs = Mapping[str, Mapping[str, Any]]
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from curate.catalog import library, load_all
 from curate.cluster.memory import memory_size
 from curate.download.step import DownloadOptions
 from curate.errors import CurateError, Findings, findings_of, reworded, unknown
-from curate.filter.rule import library, load_filter, read_yaml
+from curate.filter.rule import load_filter, read_yaml
 from curate.library.names import check_name
 from curate.library.yaml_text import parse
-from curate.op import load_all
 from curate.pipeline.check import check
 from curate.pipeline.steps import VERBS, Pipeline, Step
 from curate.read.options import ReadOptions

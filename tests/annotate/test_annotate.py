@@ -16,11 +16,12 @@ from pydantic import Field
 
 from curate.annotate.step import annotate
 from curate.arrays.arrow_columns import as_array
+from curate.catalog import load
 from curate.errors import CurateError
 from curate.filter.rule import Filter
 from curate.filter.step import select
 from curate.library.op_fault import OpFault
-from curate.op import Rows, Score, load
+from curate.op import Rows, Score
 from curate.pictures import decoded
 from curate.store.view import View
 

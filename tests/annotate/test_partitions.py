@@ -22,10 +22,11 @@ from curate.annotate import linked, partitions, whole
 from curate.annotate.partitions import forget, planned, rows_that_fit, runs_of
 from curate.annotate.step import annotate
 from curate.annotate.tables import folder_for
+from curate.catalog import find, load, names
 from curate.cluster.cluster import Cluster
 from curate.cluster.memory import memory_size
 from curate.errors import CurateError
-from curate.op import Grouped, Linked, Op, find, load, names
+from curate.op import Grouped, Linked, Op
 from curate.store.spill import by_key, read_spilled, spill, spilled, spilled_rows
 from curate.store.store import Store
 from curate.store.view import View

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from curate.annotate.step import annotate
 from curate.arrays.string_hash import hash_strings
 from curate.balance import metaclip as module
+from curate.catalog import load_all
 from curate.cli import app
 from curate.cluster.cluster import Cluster
 from curate.errors import CurateError
@@ -26,7 +27,6 @@ from curate.filter.step import read_remarks, select
 from curate.look import show
 from curate.look.report import write_report
 from curate.metaclip.entry_lists import EntryLists
-from curate.op import load_all
 from curate.read.source import ReadOptions
 from curate.read.step import read
 from curate.store.store import Store

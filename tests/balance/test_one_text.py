@@ -11,8 +11,9 @@ from conftest import HERE, MakeStore
 
 from curate.annotate.step import annotate
 from curate.balance.one_text import OneText
+from curate.catalog import load, load_all
 from curate.errors import CurateError
-from curate.op import Rows, load, load_all
+from curate.op import Rows
 
 Row = tuple[str | None, str | None, float | None]
 

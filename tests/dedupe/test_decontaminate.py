@@ -7,9 +7,10 @@ from PIL import Image
 
 from curate.annotate.step import annotate
 from curate.arrays.arrow_columns import as_array
+from curate.catalog import load
 from curate.dedupe.decontaminate import Decontaminate
 from curate.errors import CurateError
-from curate.op import Rows, Score, load
+from curate.op import Rows, Score
 
 
 def run(op, name, values):

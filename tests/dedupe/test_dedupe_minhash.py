@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from curate.annotate import partitions
 from curate.annotate.linked import run_linked
 from curate.annotate.tables import folder_for
+from curate.catalog import load
 from curate.dedupe import minhash
 from curate.dedupe.minhash import MinHash
 from curate.errors import CurateError
-from curate.op import Rows, load
+from curate.op import Rows
 
 
 def verdicts(view, op):

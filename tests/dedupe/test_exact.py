@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.annotate.step import annotate
+from curate.catalog import load
 from curate.cluster.cluster import Cluster
 from curate.dedupe.exact import Exact
 from curate.errors import CurateError
-from curate.op import Rows, load
+from curate.op import Rows
 from curate.read.step import ReadOptions, read
 from curate.store.store import Store
 

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from curate.annotate import partitions
 from curate.annotate.linked import run_linked
+from curate.catalog import load
 from curate.dedupe.perceptual import Perceptual
 from curate.errors import CurateError
-from curate.op import Rows, load
+from curate.op import Rows
 from curate.read.step import ReadOptions, read
 from curate.store.store import Store
 

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from curate.annotate.step import annotate
 from curate.balance.clusters import Clusters
+from curate.catalog import load
 from curate.dedupe.semantic import Semantic
 from curate.errors import CurateError
-from curate.op import Rows, load
+from curate.op import Rows
 from curate.read.step import ReadOptions, read
 from curate.store.store import Store
 

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.annotate.step import annotate
+from curate.catalog import load
 from curate.cluster.cluster import Cluster
 from curate.dedupe.shared import Shared
-from curate.op import Rows, load
+from curate.op import Rows
 from curate.read.step import ReadOptions, read
 from curate.store.store import Store
 

@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 import yaml
 
-from curate.filter.rule import Filter, decide, library, load_filter
+from curate.catalog import library
+from curate.filter.rule import Filter, decide, load_filter
 from curate.filter.sql import condition
 from curate.filter.threshold import find_threshold
 

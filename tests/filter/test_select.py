@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from curate.annotate.step import annotate
+from curate.catalog import load
 from curate.errors import CurateError
 from curate.filter.rule import Filter, Top
 from curate.filter.step import check_columns, funnel, nothing_left, select
-from curate.op import load
 from curate.store.view import View
 
 

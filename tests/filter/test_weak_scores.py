@@ -9,9 +9,9 @@ import pytest
 from conftest import HERE, picture
 
 from curate.annotate.step import annotate
+from curate.catalog import load
 from curate.cli import app
 from curate.look.report import write_report
-from curate.op import load
 from curate.pipeline.file import load_pipeline
 from curate.pipeline.weak_scores import in_pipeline, in_store
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from curate.catalog import load
 from curate.errors import CurateError
 from curate.filter.rule import load_filter
 from curate.library.names import check_name
-from curate.op import load
 from curate.pipeline.file import load_pipeline
 
 BAD = [

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from curate.op import find, load
+from curate.catalog import find, load
 
 OP = '''
 """An op."""

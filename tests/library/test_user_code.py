@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from curate.annotate.step import annotate
+from curate.catalog import load
 from curate.cluster.cluster import Cluster
 from curate.errors import CurateError
-from curate.op import load
 from curate.pipeline.place_check import op_faults
 
 GOOD = """

@@ -10,12 +10,12 @@ from conftest import HERE, MakeStore, picture
 
 import curate
 from curate.annotate.step import annotate
+from curate.catalog import load_all
 from curate.errors import CurateError
 from curate.filter.rule import Filter
 from curate.filter.sql import condition
 from curate.filter.step import select
 from curate.look.dataset import Dataset
-from curate.op import load_all
 
 TEXTS = ["one", "two words", "three words here", "four words are here", "", "now there are five words"]
 

@@ -9,11 +9,11 @@ from conftest import HERE, MakeStore
 from rich.console import Console
 
 from curate.annotate.step import annotate
+from curate.catalog import load_all
 from curate.errors import CurateError
 from curate.filter.rule import Filter
 from curate.filter.step import select
 from curate.look import show
-from curate.op import load_all
 
 STEPS = [
     {

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from model_hub import Hub
 
+from curate.catalog import load
 from curate.errors import CurateError
 from curate.models import lite
 from curate.models.at_hand import check_model
 from curate.models.open_clip_import import open_clip
-from curate.op import load
 
 TEXT = {"width": 8, "heads": 1, "layers": 1}
 

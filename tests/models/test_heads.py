@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import save_file
 
 from curate.arrays.vectors import read_vectors
+from curate.catalog import load
 from curate.errors import CurateError
 from curate.models.heads import UNUSED, check_source, checked, identity, linear, open_weights, read_checked, result
-from curate.op import load
 
 LAYER = {"dense.weight": torch.arange(6.0).reshape(2, 3), "dense.bias": torch.tensor([1.0, -1.0])}
 SHAPES = {"dense.weight": (2, 3), "dense.bias": (2,)}

@@ -10,8 +10,8 @@ import pytest
 from conftest import HERE, picture
 
 from curate.annotate.step import annotate
+from curate.catalog import find, load
 from curate.errors import CurateError
-from curate.op import find, load
 from curate.pipeline.file import load_pipeline
 
 CLIP = {"op": "score.clip", "options": {"model": "ViT-B-32/openai", "name": "clip_b32"}}

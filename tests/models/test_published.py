@@ -18,6 +18,7 @@ from model_hub import Hub, save
 from PIL import Image
 
 from curate.annotate.step import annotate
+from curate.catalog import load
 from curate.demo import scenes
 from curate.errors import CurateError
 from curate.models.encoder import Encoder
@@ -25,7 +26,6 @@ from curate.models.names import column_name
 from curate.models.open_clip_import import open_clip
 from curate.models.published import doubt, settings_of
 from curate.models.weights import model_weights
-from curate.op import load
 
 torch = importlib.import_module("torch")
 

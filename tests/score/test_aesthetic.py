@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from curate.catalog import load
 from curate.errors import CurateError
-from curate.op import Rows, load
+from curate.op import Rows
 
 
 def column(vectors):

@@ -18,10 +18,10 @@ from conftest import HERE, picture
 from PIL import Image, ImageOps
 
 from curate.annotate.step import annotate
+from curate.catalog import load
 from curate.demo import scenes
 from curate.errors import CurateError
 from curate.models.open_clip_import import open_clip
-from curate.op import load
 from curate.store.view import View
 
 torch = importlib.import_module("torch")

@@ -3,7 +3,8 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from curate.op import Rows, load
+from curate.catalog import load
+from curate.op import Rows
 from curate.text_in_images.masking import without_text
 
 MODEL = "lite0-minilm"

@@ -2,7 +2,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from curate.op import Rows, load
+from curate.catalog import load
+from curate.op import Rows
 from curate.score.clip_no_digits import strip_numbers
 
 

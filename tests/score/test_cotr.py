@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.annotate.step import annotate
-from curate.op import Rows, load
+from curate.catalog import load
+from curate.op import Rows
 from tests.conftest import HERE, column
 
 

@@ -12,8 +12,9 @@ from conftest import HERE, MakeStore
 from rich.console import Console
 
 from curate.annotate.step import annotate
+from curate.catalog import load, load_all
 from curate.errors import CurateError
-from curate.op import Rows, load, load_all
+from curate.op import Rows
 from curate.score import entries as module
 
 ENTRIES = ["a", "A", "photo", "dog", "cat", "2019", "of", "dog house"]

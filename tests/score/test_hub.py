@@ -5,8 +5,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from curate.catalog import load
 from curate.errors import CurateError
-from curate.op import Rows, load
+from curate.op import Rows
 
 
 def column(vectors):

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from curate.annotate.step import annotate
+from curate.catalog import load
 from curate.cluster.cluster import Cluster
-from curate.op import load
 from curate.read.step import ReadOptions, read
 from curate.score.image_quality import entropy, laplacian_variance
 from curate.store.store import Store

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 import yaml
 
+from curate.catalog import library, load
 from curate.errors import CurateError
-from curate.filter.rule import decide, library, load_filter
-from curate.op import load
+from curate.filter.rule import decide, load_filter
 
 TEXTS = [
     "a dog runs on the beach with a ball",

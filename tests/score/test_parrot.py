@@ -6,7 +6,8 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from curate.annotate.step import annotate
-from curate.op import Rows, load
+from curate.catalog import load
+from curate.op import Rows
 from tests.conftest import HERE, column, picture
 
 UPPER = [4.0, 4.0, 27.0, 4.0, 27.0, 9.0, 4.0, 9.0]

@@ -4,9 +4,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from curate.catalog import load
 from curate.errors import CurateError
 from curate.filter.rule import decide, load_filter
-from curate.op import Rows, load
+from curate.op import Rows
 
 
 def facts(*captions):

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image, ImageFilter
 
-from curate.op import load
+from curate.catalog import load
 from curate.score.pdq import hash_and_quality
 
 

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image, ImageFilter
 
 from curate.annotate.step import annotate
+from curate.catalog import load
 from curate.cluster.cluster import Cluster
 from curate.errors import CurateError
-from curate.op import load
 from curate.read.step import ReadOptions, read
 from curate.store.store import Store
 

@@ -4,7 +4,7 @@ import numpy as np
 import xxhash
 from PIL import Image
 
-from curate.op import load
+from curate.catalog import load
 from curate.pictures.decoded import decode
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8))

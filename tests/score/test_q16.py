@@ -4,8 +4,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from curate.catalog import load
 from curate.errors import CurateError
-from curate.op import Rows, load
+from curate.op import Rows
 
 
 def column(vectors):

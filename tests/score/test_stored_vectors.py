@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from curate.op import Rows, Score, load
+from curate.catalog import load
+from curate.op import Rows, Score
 
 NAN = float("nan")
 #: One good vector, one of each bad kind, a good one.

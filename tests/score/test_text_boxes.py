@@ -8,8 +8,8 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from curate.annotate.step import annotate
+from curate.catalog import load
 from curate.errors import CurateError
-from curate.op import load
 from curate.text_in_images.masking import boxes_of, polygons_of
 from curate.text_in_images.ocr_engine import Line, check_ocr, is_read, ocr_weights
 from tests.conftest import HERE, column, picture

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from curate.annotate.step import annotate
-from curate.op import load
+from curate.catalog import load
 from tests.conftest import HERE, column, picture
 
 LINES = ["hello there", "good night"]

@@ -1,7 +1,8 @@
 import pyarrow as pa
 import pytest
 
-from curate.op import Rows, load
+from curate.catalog import load
+from curate.op import Rows
 
 
 def facts(*captions):

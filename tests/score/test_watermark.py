@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 
 from curate.annotate.step import annotate
+from curate.catalog import load
 from curate.cluster.cluster import Cluster
 from curate.demo import scenes
 from curate.errors import CurateError
 from curate.models.open_clip_import import open_clip
 from curate.models.watermark_net import network
-from curate.op import load
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import os
 import fsspec
 import pytest
 
-from curate.op import load
+from curate.catalog import load
 from curate.store.file_hash import file_sha256
 
 

@@ -18,10 +18,10 @@ from conftest import HERE, column
 
 from curate.annotate.step import annotate
 from curate.annotate.tables import folder_for
+from curate.catalog import load
 from curate.errors import CurateError
 from curate.filter.rule import Filter
 from curate.filter.step import select
-from curate.op import load
 from curate.store.folder import Folder, identity
 from curate.store.store import Store
 from curate.store.verify import verify

@@ -20,8 +20,8 @@ from conftest import patience
 from ray.job_submission import JobStatus
 
 import curate
+from curate.catalog import load
 from curate.errors import CurateError
-from curate.op import load
 from curate.pipeline.file import load_pipeline
 from curate.submit import submit as submitting
 from curate.submit.carry import carried

@@ -22,9 +22,9 @@ os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from curate.annotate.step import annotate
+from curate.catalog import load
 from curate.filter.rule import Filter
 from curate.filter.step import select
-from curate.op import load
 from curate.read.step import ReadOptions, read
 from curate.store.store import Store
 from curate.store.view import View

@@ -26,10 +26,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.annotate.step import annotate
+from curate.catalog import load
 from curate.errors import CurateError
 from curate.filter.rule import Filter
 from curate.filter.step import select
-from curate.op import load
 from curate.read.step import ReadOptions, read
 from curate.store.store import Store
 from curate.store.tar import BLOCK, TarFile, member_bytes
