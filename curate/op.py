@@ -116,6 +116,15 @@ class Op(BaseModel):
         made_by: for each column it reads, the `spec` of the op that makes it; empty for a column of the input.
         """
 
+    def decision(self) -> dict[str, Any]:
+        """The filter that a `dedupe:` or `balance:` step puts behind the op, as a `filter:` step has it: `keep` over
+        columns that the op makes; `name` is the step's, by default the op's table. Empty: the op decides nothing."""
+        return {}
+
+    def replaces(self) -> tuple[str, ...]:
+        """Columns by which no step before may have dropped rows: the op's decision takes the place of that one."""
+        return ()
+
     def setup(self) -> None:
         """Load what it needs, once per worker, never on the driver."""
 

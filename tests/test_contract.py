@@ -17,7 +17,8 @@ from model_hub import Hub
 
 from curate.catalog import about, find, library, load, names
 from curate.errors import CurateError
-from curate.filter.rule import read_yaml
+from curate.filter.rule import load_filter, read_yaml
+from curate.filter.step import check_columns
 from curate.op import Counted, Grouped, Op, Score
 
 #: An evaluation set of three hashes.
@@ -31,7 +32,7 @@ HEAD = {"file": "https://example.org/head.pth", "sha256": "0" * 64}
 REQUIRED = {
     "score.ref_clipscore": {"references": "refs"},
     "dedupe.exact": {"by": "url"},
-    "dedupe.shared": {"by": "text", "distinct": "sha256"},
+    "dedupe.shared": {"by": "text", "distinct": "sha256", "most": 10},
     "dedupe.semantic": {"by": "lite_img"},
     "dedupe.decontaminate": {"by": "phash", "against": str(EVALUATION)},
     "balance.clusters": {"by": "lite_img"},
@@ -92,6 +93,26 @@ class TestEveryOp:
             elif isinstance(node, ast.ImportFrom):
                 found.add((node.module or "").split(".")[0])
         assert not found & heavy
+
+
+#: Ops that stand under dedupe/ or balance/ and decide nothing: they make columns for others.
+UNDECIDED = {"balance.clusters"}
+
+
+@pytest.mark.parametrize("name", [name for name in names() if not name.startswith("score.")])
+class TestEveryDecision:
+    def test_is_a_filter_over_columns_that_the_op_makes(self, name: str) -> None:
+        decision = example(name).decision()
+        assert bool(decision) == (name not in UNDECIDED)
+        if decision:
+            rule = load_filter({"name": "step", **decision})
+            assert rule.needs() and set(rule.needs()) <= set(example(name).makes())
+            check_columns(rule, example(name).makes())
+
+    def test_holds_under_any_name_of_the_table(self, name: str) -> None:
+        op = load({name: {**REQUIRED.get(name, {}), "name": "my-own.name"}})
+        if name not in UNDECIDED:
+            check_columns(load_filter({"name": "step", **op.decision()}), op.makes())
 
 
 @pytest.mark.parametrize("name", library("pipelines"))

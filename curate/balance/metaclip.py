@@ -77,6 +77,9 @@ class MetaClip(Counted):
     def makes(self) -> dict[str, pa.DataType]:
         return {"metaclip_p": pa.float64(), "metaclip_keep": pa.bool_()}
 
+    def decision(self) -> dict[str, Any]:
+        return {"name": "balance", "keep": [{"if": "metaclip_keep", "else": "thinned by balancing"}]}
+
     def check_reads(self, made_by: Mapping[str, Mapping[str, Any]]) -> None:
         """Remembers what made `entries`; the list itself is read when draws are made, not for a finished table."""
         self._entries = made_by["entries"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -11,6 +11,7 @@ from pydantic import field_validator
 
 from curate.alike.row_key import comparable, row_keys
 from curate.arrays.string_hash import hash_pairs, hash_strings
+from curate.library.names import in_sql
 from curate.op import Grouped, Rows
 
 
@@ -19,8 +20,9 @@ class OneText(Grouped):
     that match any entry, each equally likely, and keeps it with probability `metaclip_p`. `one_text_why` says `kept`,
     or why not: `no match`, `another text` was chosen, or it was chosen and `thinned`. Both are null without an image.
 
-    Reads `metaclip_p` (balance.metaclip comes first); its `metaclip_keep` is the first MetaCLIP's, which judges each
-    text by itself. The choice is a hash of (seed, image, text), the same on any cluster and in any order.
+    Reads `metaclip_p`: balance.metaclip comes first, in an `annotate:` step, since its own decision `metaclip_keep` is
+    the first MetaCLIP's, which judges each text by itself. The choice is a hash of (seed, image, text), the same on any
+    cluster and in any order.
 
     by: column whose equal values are one image: `sha256`, `url`, `phash`. URLs are compared as in dedupe.exact.
     """
@@ -39,6 +41,13 @@ class OneText(Grouped):
 
     def makes(self) -> dict[str, pa.DataType]:
         return {f"{self.table()}_keep": pa.bool_(), f"{self.table()}_why": pa.string()}
+
+    def decision(self) -> dict[str, Any]:
+        keep, why = self.makes()
+        return {"name": "one_text", "keep": [{"if": in_sql(keep), "else": "not drawn by MetaCLIP 2"}], "reason": why}
+
+    def replaces(self) -> tuple[str, ...]:
+        return ("metaclip_keep",)
 
     def needs(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self.by, *self.carries())))

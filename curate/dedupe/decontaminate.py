@@ -20,6 +20,7 @@ from curate.alike.wide_hamming import nearest_wide
 from curate.arrays.vectors import read_vectors
 from curate.catalog import load
 from curate.errors import CurateError, unknown
+from curate.library.names import in_sql
 from curate.models.made_by import refuse_older
 from curate.op import Rows, Score, op_name
 
@@ -69,6 +70,10 @@ class Decontaminate(Score):
 
     def needs(self) -> tuple[str, ...]:
         return (self.by,)
+
+    def decision(self) -> dict[str, Any]:
+        near, *_ = self.makes()
+        return {"keep": [{"if": f"{in_sql(near)} IS NOT TRUE", "else": "near an image of the evaluation set"}]}
 
     def check(self) -> None:
         if (self.threshold is None) == (self.radius is None):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import polars as pl
 import pyarrow as pa
@@ -10,7 +10,11 @@ from pydantic import field_validator
 
 from curate.alike.keeper import keep_columns, keepers, known_keep
 from curate.alike.row_key import comparable, row_keys
+from curate.library.names import in_sql
 from curate.op import Grouped, Rows
+
+#: What a column holds, in words.
+THINGS = {"text": "caption", "sha256": "image file", "pixel_hash": "pixels"}
 
 
 class Exact(Grouped):
@@ -23,7 +27,7 @@ class Exact(Grouped):
     keep: which row of a group stays: `smallest_uid`, the `first` of the input, the `largest_image` (original width
         times height), or `best:COLUMN` (highest value). A null ranks last; equals go by smallest uid, then by input.
 
-    A filter keeps one row of each group by `dup_url_of IS NULL`.
+    A `dedupe:` step keeps one row of each group, by `dup_url_of IS NULL`.
     """
 
     cite: ClassVar[str] = "exact keys as LAION, DataComp and MetaCLIP drop them; Schuhmann et al., 2022"
@@ -57,6 +61,11 @@ class Exact(Grouped):
 
     def carries(self) -> tuple[str, ...]:
         return keep_columns(self.keep)
+
+    def decision(self) -> dict[str, Any]:
+        of, _ = self.makes()
+        things = " and ".join(THINGS.get(column, column) for column in self.columns())
+        return {"name": "duplicates", "keep": [{"if": f"{in_sql(of)} IS NULL", "else": f"the same {things}"}]}
 
     def keys(self, rows: Rows) -> pa.Array:
         return row_keys([comparable(pl.Series(rows[name]), name) for name in self.columns()])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import polars as pl
@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 
 from curate.alike.keeper import keep_columns, keepers, known_keep
 from curate.alike.minhash import band_keys, optimal_bands, plain, recalling_bands, shingles, signatures, similar_sets
+from curate.library.names import in_sql
 from curate.op import Linked, Links, Rows
 
 #: Distinct captions of one key that are compared all with all; more are compared in runs of so many, in order of the
@@ -85,6 +86,11 @@ class MinHash(Linked):
     def sets(self, texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
         """Shingle ids and bounds of captions that are plain."""
         return shingles(texts, self.k or USUAL[self.shingles], words=self.shingles == "word")
+
+    def decision(self) -> dict[str, Any]:
+        of, _ = self.makes()
+        reason = f"nearly the same {'caption' if self.by == 'text' else self.by} as another row"
+        return {"name": "near_captions", "keep": [{"if": f"{in_sql(of)} IS NULL", "else": reason}]}
 
     def keys(self, rows: Rows) -> Sequence[pa.Array]:
         ids, bounds = self.sets(self.plain(pl.Series(rows[self.by])))

@@ -16,6 +16,7 @@ from curate.alike.hash_columns import hash_words, narrow_hashes
 from curate.alike.keeper import in_order, keep_columns, keepers, known_keep
 from curate.alike.wide_hamming import BITS as WIDE
 from curate.alike.wide_hamming import FARTHEST, half_type, near_wide
+from curate.library.names import in_sql
 from curate.op import Linked, Links, Rows
 
 #: Keys of one row, each stored once while the op runs.
@@ -101,6 +102,11 @@ class Perceptual(Linked):
 
     def needs(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self.by, *self.carries())))
+
+    def decision(self) -> dict[str, Any]:
+        of, _ = self.makes()
+        reason = "looks the same as another image"
+        return {"name": "near_duplicates", "keep": [{"if": f"{in_sql(of)} IS NULL", "else": reason}]}
 
     def carries(self) -> tuple[str, ...]:
         return (*keep_columns(self.keep), *([self.colours] if self.colours else []))

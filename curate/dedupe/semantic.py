@@ -16,6 +16,7 @@ from curate.alike.vector_pairs import close_pairs, earlier_max
 from curate.arrays.string_hash import hash_strings
 from curate.arrays.vectors import lengths, read_vectors, unit_rows
 from curate.errors import CurateError
+from curate.library.names import in_sql
 from curate.models.made_by import refuse_older
 from curate.op import Grouped, Rows
 
@@ -33,7 +34,7 @@ class Semantic(Grouped):
     rule: `earlier` is SemDeDup; `linked` joins all pairs over 1 - eps into groups, of which one row stays, and makes
         `<table>_of` and `<table>_size`. A group chains: its ends may be far apart.
     spread: a column of booleans, with `linked`: `<table>_<spread>` is true for all rows of a group where it is true for
-        one. With `near_eval` of dedupe.decontaminate, a filter drops whole groups, as DINOv2 does of cosines over .45.
+        one. With `near_eval` of dedupe.decontaminate, whole groups are dropped, as DINOv2 does of cosines over .45.
     largest: a cluster of more rows is halved, by the side of a random direction, until its parts are as small; close
         rows fall on different sides now and then. Time grows with the square of this.
 
@@ -78,6 +79,15 @@ class Semantic(Grouped):
 
     def carries(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(("uid", self.by, f"{self._cluster()}_cos", *([self.spread] if self.spread else []))))
+
+    def decision(self) -> dict[str, Any]:
+        of, _, *spread = self.makes()
+        keep = [{"if": f"{in_sql(marked)} IS NOT TRUE", "else": f"in a group with {self.spread}"} for marked in spread]
+        keep.append({"if": f"{in_sql(of)} IS NULL", "else": f"means nearly the same as another row ({self.by})"})
+        return {"name": "semantic_duplicates", "keep": keep}
+
+    def replaces(self) -> tuple[str, ...]:
+        return (self.spread,) if self.spread else ()
 
     def check_reads(self, made_by: Mapping[str, Mapping[str, Any]]) -> None:
         refuse_older(self, made_by)

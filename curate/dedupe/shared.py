@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import polars as pl
 import pyarrow as pa
+from pydantic import Field
 
 from curate.alike.row_key import comparable, row_keys
+from curate.library.names import in_sql
 from curate.op import Grouped, Rows
 
 #: Columns that stand for one thing, and what the count of it is called.
@@ -21,19 +23,35 @@ class Shared(Grouped):
     Distinct values are counted, not rows: one image under ten URLs is one image. A row without a value adds none, and
     a row without a key has no count. URLs and captions are compared as in dedupe.exact. The counts are of the rows
     that are in when the op runs; ALIGN counts its raw data.
+
+    most: a `dedupe:` step drops rows with a larger count; a row without a count stays. ALIGN takes 10 images of a
+        caption, 1,000 captions of an image. Without it the op only counts.
     """
 
     cite: ClassVar[str] = "Jia et al., ALIGN, 2021"
     version: ClassVar[int] = 2  # keys of URLs: read by the standard's rules
+    how: ClassVar[frozenset[str]] = Grouped.how | {"most"}
     by: str = "text"
     distinct: str = "sha256"
+    most: int | None = Field(None, ge=1)
+
+    def _things(self) -> tuple[str, str]:
+        return THINGS.get(self.by, self.by), THINGS.get(self.distinct, self.distinct)
 
     def table(self) -> str:
-        things = [THINGS.get(column, column) for column in (self.by, self.distinct)]
-        return self.name or f"{things[0]}_{things[1]}s"
+        by, distinct = self._things()
+        return self.name or f"{by}_{distinct}s"
 
     def makes(self) -> dict[str, pa.DataType]:
         return {self.table(): pa.uint32()}
+
+    def decision(self) -> dict[str, Any]:
+        if self.most is None:
+            return {}
+        by, distinct = (thing.replace("text", "caption") for thing in self._things())
+        count = in_sql(self.table())
+        keep = f"{count} <= {self.most} OR {count} IS NULL"
+        return {"keep": [{"if": keep, "else": f"{by} with more than {self.most} {distinct}s"}]}
 
     def needs(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self.by, *self.carries())))

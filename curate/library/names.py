@@ -16,6 +16,19 @@ RESERVED = ("records", "images", "manifest", "manifest.json", "shards", "report"
 RESERVED_FILTERS = ("download",)
 
 
+_PLAIN_COLUMN = re.compile(r"[A-Za-z]\w*_\w*", re.ASCII)
+
+
+def in_sql(column: str) -> str:
+    """A column as a condition names it: in double quotes where it may be read as anything else.
+
+    >>> in_sql("dup_url_of"), in_sql("my-twins_of"), in_sql("order")
+    ('dup_url_of', '"my-twins_of"', '"order"')
+    """
+    doubled = column.replace('"', '""')
+    return column if _PLAIN_COLUMN.fullmatch(column) else f'"{doubled}"'
+
+
 def check_name(name: str, kind: str) -> str:
     """The name itself, when it can be that of a `kind`: table, filter or pipeline.
 

@@ -147,7 +147,7 @@ def check_contract(op: Any, name: str) -> None:
         raise CurateError(f"op '{name}': `reads` is {reads!r}, expected a tuple of columns: reads = (\"text\",)")
     makes = _ask(op, name, "makes")
     _check_makes(makes, name)
-    for method in ("gpus", "weights", "spec"):
+    for method in ("gpus", "weights", "spec", "decision", "replaces"):
         _ask(op, name, method)
     if not isinstance(op.version, int) or not isinstance(op.cpus, (int, float)):
         raise CurateError(f"op '{name}': `version` and `cpus` are numbers, got {op.version!r} and {op.cpus!r}")
