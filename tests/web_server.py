@@ -14,8 +14,9 @@ from typing import Any
 from aiohttp import web
 from multidict import CIMultiDict
 
-from curate.download.fetch import STATUS, Fetched, FetchOptions, fetch
+from curate.download.fetch import Fetched, FetchOptions, fetch
 from curate.download.holds import Holds
+from curate.download.statuses import STATUS
 
 PICTURE = bytes(range(256)) * 40
 LOOPBACK = ("127.0.0.0/8", "::1/128")

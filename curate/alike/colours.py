@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from PIL import Image
-
-from curate.arrays.compiled import compiled
 
 #: Cells along each side; the mean of each is three bytes, red, green and blue.
 CELLS = 4
 BYTES = CELLS * CELLS * 3
-#: A row that fits none is compared with so many kinds of its group at most.
-MOST_KINDS = 1000
 
 
 def cell_colours(image: Image.Image) -> bytes:
@@ -34,26 +28,6 @@ def kinds(cells: np.ndarray, bounds: np.ndarray, apart: int) -> np.ndarray:
     >>> kinds(np.array([[0], [9], [30], [21], [0]], np.uint8), np.array([0, 4, 5]), 10).tolist()
     [0, 0, 2, 2, 4]
     """
-    return _kinds(cells, bounds, apart)  # type: ignore[no-any-return]
+    from curate.alike import colours_kernels as kernels
 
-
-@compiled
-def _kinds(cells: Any, bounds: Any, apart: Any) -> Any:
-    kind = np.arange(len(cells))
-    firsts = np.empty(MOST_KINDS, np.int64)
-    for group in range(len(bounds) - 1):
-        known = 0
-        for i in range(bounds[group], bounds[group + 1]):
-            for n in range(known):
-                j, near = firsts[n], True
-                for k in range(cells.shape[1]):
-                    if abs(np.int64(cells[i, k]) - np.int64(cells[j, k])) > apart:
-                        near = False
-                        break
-                if near:
-                    kind[i] = j
-                    break
-            if kind[i] == i and known < MOST_KINDS:
-                firsts[known] = i
-                known += 1
-    return kind
+    return kernels.kinds(cells, bounds, apart)  # type: ignore[no-any-return]

@@ -10,11 +10,8 @@ from __future__ import annotations
 
 from itertools import combinations
 from math import comb
-from typing import Any
 
 import numpy as np
-
-from curate.arrays.compiled import compiled, inlined
 
 BITS = 64
 
@@ -47,7 +44,9 @@ def near_hashes(hashes: np.ndarray, groups: np.ndarray, radius: int) -> tuple[np
     >>> [part.tolist() for part in links]
     [[0, 2], [2, 1], [1, 2]]
     """
-    return _forest(hashes, groups, radius)  # type: ignore[no-any-return]
+    from curate.alike import hamming_kernels as kernels
+
+    return kernels.forest(hashes, groups, radius)  # type: ignore[no-any-return]
 
 
 def nearest_hash(hashes: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -56,55 +55,6 @@ def nearest_hash(hashes: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np
     >>> [part.tolist() for part in nearest_hash(np.array([7, 0], np.uint64), np.array([255, 3, 4], np.uint64))]
     [[1, 1], [1, 2]]
     """
-    return _nearest(hashes, others)  # type: ignore[no-any-return]
+    from curate.alike import hamming_kernels as kernels
 
-
-@inlined
-def count_bits(x: Any) -> Any:
-    """Number of set bits; the compiler knows this idiom as one instruction."""
-    x = x - ((x >> np.uint64(1)) & np.uint64(0x5555555555555555))
-    x = (x & np.uint64(0x3333333333333333)) + ((x >> np.uint64(2)) & np.uint64(0x3333333333333333))
-    x = (x + (x >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return np.int64((x * np.uint64(0x0101010101010101)) >> np.uint64(56))
-
-
-@compiled
-def _forest(hashes: Any, groups: Any, radius: Any) -> Any:
-    """Prim's way: whatever is closest to the tree comes next, so no list of pairs is held."""
-    a, b = np.empty(len(hashes), np.int64), np.empty(len(hashes), np.int64)
-    bits = np.empty(len(hashes), np.int64)
-    found = 0
-    far = BITS + 1
-    for group in range(len(groups) - 1):
-        start, stop = groups[group], groups[group + 1]
-        count, current = stop - start - 1, start
-        left, values = np.arange(start + 1, stop), hashes[start + 1 : stop].copy()
-        best, link = np.full(count, far, np.int64), np.zeros(count, np.int64)
-        while count > 0:
-            value = hashes[current]
-            closest, place = far + 1, 0
-            for i in range(count):
-                distance = count_bits(values[i] ^ value)
-                if distance <= radius and distance < best[i]:
-                    best[i], link[i] = distance, current
-                if best[i] < closest:
-                    closest, place = best[i], i
-            if closest <= radius:
-                a[found], b[found], bits[found] = link[place], left[place], closest
-                found += 1
-            current = left[place]
-            count -= 1
-            left[place], values[place] = left[count], values[count]
-            best[place], link[place] = best[count], link[count]
-    return a[:found].copy(), b[:found].copy(), bits[:found].copy()
-
-
-@compiled
-def _nearest(hashes: Any, others: Any) -> Any:
-    bits, place = np.full(len(hashes), BITS + 1, np.int64), np.zeros(len(hashes), np.int64)
-    for i in range(len(hashes)):
-        for j in range(len(others)):
-            distance = count_bits(hashes[i] ^ others[j])
-            if distance < bits[i]:
-                bits[i], place[i] = distance, j
-    return bits, place
+    return kernels.nearest(hashes, others)  # type: ignore[no-any-return]

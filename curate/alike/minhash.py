@@ -12,7 +12,6 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from curate.alike import minhash_kernels as kernels
 from curate.arrays.string_buffers import string_array, string_buffers
 
 #: Where the letters, marks and digits of a caption end, for word shingles.
@@ -52,6 +51,8 @@ def shingles(texts: pl.Series | pa.Array, k: int = 5, *, words: bool = False) ->
     >>> int(shingles(pl.Series(["hello"]))[0][0]) & 0xFFFFFFFF
     499578026
     """
+    from curate.alike import minhash_kernels as kernels
+
     array = texts.to_arrow() if isinstance(texts, pl.Series) else texts
     if array.null_count:
         array = array.fill_null("")
@@ -86,6 +87,8 @@ def signatures(ids: np.ndarray, bounds: np.ndarray, *, num_perm: int = 128, seed
     >>> signatures(*shingles(pl.Series(["a"])), num_perm=4).tolist()
     [[297616339, 2290196162, 2013617805, 1974455217]]
     """
+    from curate.alike import minhash_kernels as kernels
+
     a, c = permutations(num_perm, seed)
     return kernels.signatures(ids, bounds, a, c)  # type: ignore[no-any-return]
 
@@ -135,6 +138,8 @@ def band_keys(values: np.ndarray, bands: int, rows: int) -> np.ndarray:
     """uint64[n, bands] from signatures: equal in a band where all its values are."""
     if bands * rows > values.shape[1]:
         raise ValueError(f"{bands} bands of {rows} need {bands * rows} values, got {values.shape[1]}")
+    from curate.alike import minhash_kernels as kernels
+
     return kernels.band_keys(values, bands, rows)  # type: ignore[no-any-return]
 
 
@@ -146,4 +151,6 @@ def similar_sets(
 
     members: which set stands at each place; groups: int64 bounds of the runs of places that are compared.
     """
+    from curate.alike import minhash_kernels as kernels
+
     return kernels.similar_sets(ids, bounds, members, groups, threshold)  # type: ignore[no-any-return]

@@ -8,8 +8,6 @@ import polars as pl
 import pyarrow as pa
 import xxhash
 
-from curate.alike.url_key import url_keys
-
 # What Python's str.split() splits at: white space and the four information separators.
 _BLANKS = r"[\s\x1c-\x1f]+"
 
@@ -29,6 +27,8 @@ def comparable(values: pl.Series, column: str) -> pl.Series:
     if column == "text":
         return text_keys(values)
     if column == "url":
+        from curate.alike.url_key import url_keys
+
         values = url_keys(values)
     elif values.dtype == pl.Binary:
         values = values.bin.encode("hex")

@@ -19,22 +19,6 @@ from curate.download.resolver import DNSError, Resolver
 from curate.download.robots_tag import TDM, is_disallowed, is_reserved
 from curate.download.spooled import Spooled
 
-STATUS = {
-    "success": "the whole body arrived",
-    "bad_url": "null, empty, no host, or not http(s), in the row or in a redirect",
-    "address_refused": "the host is a loopback, private, link-local, reserved or multicast address",
-    "dns": "the host name does not resolve",
-    "connect": "no connection: refused, reset, unreachable, or ended without an answer",
-    "tls": "the certificate or the TLS handshake failed",
-    "timeout": "no whole answer within timeout_seconds",
-    "truncated": "the connection ended before the declared length",
-    "too_large": "more than max_bytes, declared, received or unpacked",
-    "empty": "the body has no bytes",
-    "disallowed": "an X-Robots-Tag or TDM-Reservation header forbids the use",
-    "too_many_redirects": "more than max_redirects redirects",
-    "http_<code>": "the server answered with that code: http_404, http_503, ...",
-    "error": "anything else; the message says what",
-}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 _STATUS_OF: list[tuple[type[Exception], str]] = [  # the first that fits: later ones are more general

@@ -13,7 +13,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from curate.alike.web_url import WebURL, host_of, parse_url
-from curate.download.attempt import STATUS, Attempt, Fetched, Job, explain, not_asked, storable
+from curate.download.attempt import Attempt, Fetched, Job, explain, not_asked, storable
 from curate.download.backoff import asked_seconds, seconds_to_wait
 from curate.download.holds import Holds
 from curate.download.host_turns import HostTurns
@@ -21,7 +21,7 @@ from curate.download.http_client import HTTPClient
 from curate.download.options import FetchOptions
 from curate.download.resolver import AddressInfo, Resolver
 
-__all__ = ["STATUS", "FetchOptions", "Fetched", "fetch"]
+__all__ = ["FetchOptions", "Fetched", "fetch"]
 
 #: Hosts that are looked up at the same time. Ahead of their turn: a name server that does not answer takes no place
 #: from a row that could be fetched.

@@ -19,8 +19,8 @@ import pyarrow as pa
 from curate.cluster.cluster import Cluster
 from curate.cluster.suspects import Suspects
 from curate.download import came_along
-from curate.download.fetch import FetchOptions, fetch
 from curate.download.holds import Holds
+from curate.download.options import FetchOptions
 from curate.download.unfetched import REMARKS, SKIPPED, in_order, missing, shard_remarks
 from curate.messages.remarks import Remarks, say
 from curate.pictures.resize import Resize, ResizeOptions
@@ -165,6 +165,8 @@ class DownloadShard:
 
         Answers come in any order and are spooled to disk, so that memory stays flat and the tar is in row order.
         """
+        from curate.download.fetch import fetch
+
         places: dict[int, tuple[int, int]] = {}
         loop = asyncio.get_running_loop()
         # In a thread, so that deadlines go on while it resizes; one is enough, since there is a worker for every CPU.

@@ -16,17 +16,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate.arrays.compiled import compiled
 from curate.errors import CurateError
 
 
 def entry_counts(matched: pa.ListArray | pa.ChunkedArray, n_entries: int) -> np.ndarray:
     """uint64[n_entries]: in how many captions each entry stands. Partial counts of a pool's shards simply add up."""
+    from curate.metaclip import balance_kernels as kernels
+
     if isinstance(matched, pa.ChunkedArray):
         return sum((entry_counts(chunk, n_entries) for chunk in matched.chunks), np.zeros(n_entries, np.uint64))
     ids, bounds, valid = id_lists(matched, n_entries)
     counts = np.zeros(n_entries, np.uint64)
-    _add_counts(ids, bounds, valid, counts)
+    kernels.add_counts(ids, bounds, valid, counts)
     return counts
 
 
@@ -39,8 +40,10 @@ def keep_probability(matched: pa.ListArray | pa.ChunkedArray, counts: np.ndarray
     >>> keep_probability(matched, np.array([40_000, 100_000]), 20_000).to_pylist()
     [0.6, 0.5, 0.0, None]
     """
+    from curate.metaclip import balance_kernels as kernels
+
     ids, bounds, valid = id_lists(matched, len(counts))
-    result = _probabilities(ids, bounds, valid, entry_probability(counts, t))
+    result = kernels.probabilities(ids, bounds, valid, entry_probability(counts, t))
     return pa.array(result, pa.float64(), mask=~valid)
 
 
@@ -89,11 +92,13 @@ def expected_rows(
     matched: Iterable[pa.ListArray | pa.ChunkedArray], counts: np.ndarray, thresholds: Iterable[float]
 ) -> np.ndarray:
     """float64: the expected number of kept captions for each of several thresholds, in one pass."""
+    from curate.metaclip import balance_kernels as kernels
+
     wanted = np.array(list(thresholds), np.float64)
     sums: np.ndarray = np.zeros(len(wanted))
     for batch in matched:
         ids, bounds, valid = id_lists(batch, len(counts))
-        sums += _expected(ids, bounds, valid, counts.astype(np.float64), wanted)
+        sums += kernels.expected(ids, bounds, valid, counts.astype(np.float64), wanted)
     return sums
 
 
@@ -106,9 +111,13 @@ def expected_matches(matched: pa.ListArray | pa.ChunkedArray, counts: np.ndarray
     >>> expected_matches(matched, np.array([2, 1]), 1).tolist()
     [1.5, 1.0]
     """
+    from curate.metaclip import balance_kernels as kernels
+
     ids, bounds, valid = id_lists(matched, len(counts))
     sums = np.zeros(len(counts), np.float64)
-    _add_probabilities(ids, bounds, _probabilities(ids, bounds, valid, entry_probability(counts, t)), sums)
+    kernels.add_probabilities(
+        ids, bounds, kernels.probabilities(ids, bounds, valid, entry_probability(counts, t)), sums
+    )
     return sums
 
 
@@ -131,47 +140,3 @@ def _total(counts: np.ndarray) -> float:
     if total == 0:
         raise CurateError("all entry counts are 0: nothing matched (wrong column, or entries of another language?)")
     return total
-
-
-@compiled
-def _add_counts(ids: Any, bounds: Any, valid: Any, counts: Any) -> None:
-    for row in range(len(valid)):
-        if valid[row]:
-            for k in range(bounds[row], bounds[row + 1]):
-                counts[ids[k]] += np.uint64(1)
-
-
-@compiled
-def _probabilities(ids: Any, bounds: Any, valid: Any, probability: Any) -> Any:
-    result = np.zeros(len(valid), np.float64)
-    for row in range(len(valid)):
-        if valid[row]:
-            missed = 1.0
-            for k in range(bounds[row], bounds[row + 1]):
-                missed *= 1.0 - probability[ids[k]]
-            result[row] = 1.0 - missed
-    return result
-
-
-@compiled
-def _add_probabilities(ids: Any, bounds: Any, probabilities: Any, sums: Any) -> None:
-    for row in range(len(probabilities)):
-        for k in range(bounds[row], bounds[row + 1]):
-            sums[ids[k]] += probabilities[row]
-
-
-@compiled
-def _expected(ids: Any, bounds: Any, valid: Any, counts: Any, thresholds: Any) -> Any:
-    sums = np.zeros(len(thresholds))
-    missed = np.empty(len(thresholds))
-    for row in range(len(valid)):
-        if not valid[row] or bounds[row] == bounds[row + 1]:
-            continue
-        missed[:] = 1.0
-        for k in range(bounds[row], bounds[row + 1]):
-            count = counts[ids[k]]
-            for j in range(len(thresholds)):
-                missed[j] *= 1.0 - thresholds[j] / max(count, thresholds[j])
-        for j in range(len(thresholds)):
-            sums[j] += 1.0 - missed[j]
-    return sums

@@ -7,13 +7,10 @@ and a longer entry list leaves the draws of the old entries as they were.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 
-from curate.arrays.compiled import compiled
-from curate.arrays.string_hash import GOLDEN, finish, hash_strings
+from curate.arrays.string_hash import hash_strings
 from curate.errors import CurateError
 from curate.metaclip.balance import entry_probability, id_lists
 
@@ -32,6 +29,8 @@ def draw(
     u is uniform on [0, 1) with 53 bits, so p = 1 always keeps. `entry_hashes` is `hash_strings(pa.array(entries))`.
     The share of True is `keep_probability` in expectation. Raises CurateError for a null uid or unequal lengths.
     """
+    from curate.metaclip import draws_kernels as kernels
+
     ids, bounds, valid = id_lists(matched, len(counts))
     if len(entry_hashes) != len(counts):
         raise CurateError(f"{len(entry_hashes):,} entry hashes for {len(counts):,} entry counts: expected one each")
@@ -39,20 +38,5 @@ def draw(
         found = f"{len(uids):,} uids, {uids.null_count:,} null, for {len(valid):,} rows"
         raise CurateError(f"{found}: every row needs a uid")
     start = np.uint64(seed & 0xFFFFFFFFFFFFFFFF)
-    kept = _draw(ids, bounds, valid, hash_strings(uids), entry_probability(counts, t), entry_hashes, start)
+    kept = kernels.draw(ids, bounds, valid, hash_strings(uids), entry_probability(counts, t), entry_hashes, start)
     return pa.array(kept, pa.bool_(), mask=~valid)
-
-
-@compiled
-def _draw(ids: Any, bounds: Any, valid: Any, uids: Any, probability: Any, entries: Any, seed: Any) -> Any:
-    kept = np.zeros(len(valid), np.bool_)
-    start = finish(seed + GOLDEN)
-    for row in range(len(valid)):
-        if not valid[row]:
-            continue
-        for k in range(bounds[row], bounds[row + 1]):
-            bits = finish(finish(start ^ entries[ids[k]]) + uids[row])
-            if np.float64(bits >> np.uint64(11)) * 2.0**-53 < probability[ids[k]]:
-                kept[row] = True
-                break
-    return kept

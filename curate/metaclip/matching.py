@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 
 from curate.arrays.string_buffers import string_array, string_buffers
-from curate.metaclip import kernels
 
 SPARE_BYTES = 32  # the kernels load eight bytes at a time
 MOST_VALUES = 2**31 - 1  # a ListArray has int32 offsets
@@ -37,6 +36,8 @@ class Matcher:
 
     def __init__(self, entries: Sequence[str]) -> None:
         """`entries[i]` gets id i. Raises ValueError for a repeated entry, TypeError for one that is not a string."""
+        from curate.metaclip import kernels
+
         data, offsets = _entry_bytes(entries)
         legal = kernels.legal_entries(data, offsets)
         hashes = kernels.token_hashes(data, offsets, legal)
@@ -78,6 +79,8 @@ class Matcher:
         Takes string, large_string, and what casts to them (dictionaries, views); slices and chunks are fine. Raises
         TypeError for other types, OverflowError above 2^31 matches in one call.
         """
+        from curate.metaclip import kernels
+
         if isinstance(texts, pa.ChunkedArray):
             parts = [self.match(chunk) for chunk in texts.chunks]
             return pa.concat_arrays(parts) if parts else pa.array([], pa.list_(pa.uint32()))
@@ -107,6 +110,8 @@ def unmatchable_ids(entries: Sequence[str]) -> np.ndarray:
     >>> unmatchable_ids(["Louis", "St. Louis", "U.S.", ".", ", ."]).tolist()
     [1, 2, 4]
     """
+    from curate.metaclip import kernels
+
     legal = kernels.legal_entries(*_entry_bytes(entries))
     return np.flatnonzero(~legal).astype(np.uint32)
 

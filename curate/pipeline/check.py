@@ -11,7 +11,7 @@ import pyarrow as pa
 from rich.markup import escape
 
 from curate.cluster.suspects import DEADLY
-from curate.download.attempt import STATUS as FETCHED
+from curate.download.statuses import STATUS as FETCHED
 from curate.download.step import COLUMNS as IMAGE_COLUMNS
 from curate.download.step import DownloadOptions
 from curate.errors import CurateError, findings_of, unknown

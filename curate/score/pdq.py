@@ -12,7 +12,6 @@ from PIL import Image
 from pydantic import Field
 
 from curate.alike.colours import BYTES, cell_colours
-from curate.arrays.compiled import compiled
 from curate.op import Rows, Score
 from curate.pictures.decoded import Decoded
 
@@ -65,8 +64,10 @@ def hash_and_quality(image: Image.Image) -> tuple[bytes, int]:
     """(32 bytes, 0 to 100); no bytes for an image that is too small."""
     if min(image.size) < LEAST_SIDE:
         return b"", 0
+    from curate.alike.pdq_kernels import shrunk
+
     grey = np.asarray(image.convert("F"))
-    small, waves = _shrunk(grey, *_down(image.width), *_down(image.height), _cosines())
+    small, waves = shrunk(grey, *_down(image.width), *_down(image.height), _cosines())
     steps = sum(np.abs(np.trunc(np.diff(small, axis=axis) * 100 / 255)).sum() for axis in (0, 1))
     bits = waves > np.median(waves) + ROUNDING
     return np.packbits(bits.ravel()[::-1]).tobytes(), min(100, int(steps) // 90)
@@ -99,29 +100,3 @@ def _cosines() -> np.ndarray:
     waves: np.ndarray = np.cos(np.pi / (2 * SIDE) * np.outer(np.arange(1, KEPT + 1), 2 * np.arange(SIDE) + 1))
     waves *= np.sqrt(2 / SIDE)
     return waves
-
-
-@compiled
-def _shrunk(grey: Any, across: Any, across_ends: Any, down: Any, down_ends: Any, cosines: Any) -> Any:
-    """(float64[64, 64], its frequencies float64[16, 16]). Plain loops: the library behind numpy's product takes a
-    thread per core, where this runs in threads already (ten times slower), and rounds another way elsewhere."""
-    rows = np.zeros((len(grey), SIDE))
-    for i in range(len(grey)):
-        for j in range(SIDE):
-            for k in range(across_ends[j, 0], across_ends[j, 1]):
-                rows[i, j] += across[j, k] * grey[i, k]
-    small = np.zeros((SIDE, SIDE))
-    for i in range(SIDE):
-        for k in range(down_ends[i, 0], down_ends[i, 1]):
-            for j in range(SIDE):
-                small[i, j] += down[i, k] * rows[k, j]
-    half, waves = np.zeros((KEPT, SIDE)), np.zeros((KEPT, KEPT))
-    for i in range(KEPT):
-        for k in range(SIDE):
-            for j in range(SIDE):
-                half[i, j] += cosines[i, k] * small[k, j]
-    for i in range(KEPT):
-        for j in range(KEPT):
-            for k in range(SIDE):
-                waves[i, j] += half[i, k] * cosines[j, k]
-    return small, waves
