@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 
@@ -28,30 +29,67 @@ def code_of(cls: type) -> str:
 
 def _modules(cls: type) -> Iterator[tuple[str, str]]:
     package = cls.__module__.partition(".")[0]
-    own = [c.__module__ for c in cls.__mro__]
     seen: set[str] = set()
-    todo = [name for name in own if _counts(sys.modules.get(name), package)]
+    todo = [name for name in (c.__module__ for c in cls.__mro__) if _counts(name, package)]
     todo.append(cls.__module__)
     while todo:
         name = todo.pop()
-        module = sys.modules.get(name)
-        if name in seen or module is None:
+        file = _file(name)
+        if name in seen or file is None:
             continue
         seen.add(name)
-        file = getattr(module, "__file__", None)
-        if file and file.endswith(".py"):
+        if file.endswith(".py"):
             yield name, file
-        for value in list(vars(module).values()):
+            stat = Path(file).stat()
+            imported = _imported(file, name, stat.st_size, stat.st_mtime_ns)
+            todo += [other for other in imported if _counts(other, package)]
+        for value in list(vars(sys.modules[name]).values()) if name in sys.modules else ():
             other = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
-            if isinstance(other, str) and _counts(sys.modules.get(other), package):
+            if isinstance(other, str) and _counts(other, package):
                 todo.append(other)
 
 
-def _counts(module: ModuleType | None, package: str) -> bool:
-    file = getattr(module, "__file__", None)
-    if module is None or not file or module.__name__.partition(".")[0] == "curate":
-        return False
-    return module.__name__.partition(".")[0] == package or is_users(file)
+def _counts(name: str, package: str) -> bool:
+    top = name.partition(".")[0]
+    file = None if top == "curate" else _file(name)
+    return file is not None and (top == package or is_users(file))
+
+
+def _file(name: str) -> str | None:
+    """The file of a module, without importing it: a function may import it later, and it counts before, too."""
+    if name in sys.modules:
+        return getattr(sys.modules[name], "__file__", None)
+    parts = name.split(".")
+    path: Sequence[str] | None = None
+    spec = None
+    for end in range(1, len(parts) + 1):
+        spec = PathFinder.find_spec(".".join(parts[:end]), path)
+        path = spec.submodule_search_locations if spec else None
+        if spec is None or (path is None and end < len(parts)):
+            return None
+    return spec.origin if spec and spec.has_location else None
+
+
+@lru_cache(maxsize=1024)
+def _imported(file: str, module: str, size: int, changed_ns: int) -> frozenset[str]:
+    """What the import statements of a file may name: `from a import b` is `a`, and the module `a.b` if there is one.
+
+    A constant that is imported does not know its module, so the statements are read.
+    """
+    try:
+        tree = ast.parse(Path(file).read_text(encoding="utf-8"))
+    except SyntaxError:
+        return frozenset()
+    above = module.split(".") if Path(file).name == "__init__.py" else module.split(".")[:-1]
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = above[: len(above) - node.level + 1] if node.level else []
+            source = ".".join([*start, *([node.module] if node.module else [])])
+            names.update([source, *(f"{source}.{alias.name}" for alias in node.names)])
+    return frozenset(names - {""})
 
 
 @lru_cache(maxsize=1024)

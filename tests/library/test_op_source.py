@@ -53,6 +53,50 @@ def test_comments_docstrings_and_layout_do_not_count(written):
     assert written() == written(comment="\n\n# a remark\n") == written(factor="'''Two.'''\n    return 2")
 
 
+@pytest.mark.parametrize(
+    "statement",
+    ["from marks_scale import SCALE", "import marks_scale", "def late():\n    from marks_scale import SCALE"],
+)
+def test_a_constant_of_another_module_is_part_of_it(tmp_path, monkeypatch, statement):
+    """A number does not know where it comes from, and what a function imports may not be loaded yet."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "marks_op.py").write_text(OP.format(helper="marks_factor", value="1") + f"\n{statement}\n")
+    (tmp_path / "marks_factor.py").write_text("def factor():\n    return 2\n")
+    codes = []
+    for scale in ("SCALE = 1", "SCALE = 1  # the same", "SCALE = 10"):
+        (tmp_path / "marks_scale.py").write_text(scale + "\n")
+        for name in ("marks_op", "marks_factor", "marks_scale"):
+            sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        codes.append(load("marks_op:Marks").spec()["code"])
+        importlib.import_module("marks_scale")
+        assert load("marks_op:Marks").spec()["code"] == codes[-1], "whether it is loaded makes no difference"
+    assert codes[0] == codes[1] != codes[2]
+    for name in ("marks_op", "marks_factor", "marks_scale"):
+        sys.modules.pop(name, None)
+
+
+def test_relative_imports_lead_to_their_modules(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    package = tmp_path / "marks_package"
+    (package / "inner").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "inner" / "__init__.py").write_text("")
+    (package / "inner" / "op.py").write_text(OP.format(helper="..factor", value="1") + "\nfrom . import scale\n")
+    (package / "inner" / "scale.py").write_text("from ..deep import DEPTH\n")
+    (package / "factor.py").write_text("def factor():\n    return 2\n")
+    codes = set()
+    for depth in (1, 2):
+        (package / "deep.py").write_text(f"DEPTH = {depth}{'0' * depth}\n")
+        for name in [name for name in sys.modules if name.startswith("marks_package")]:
+            sys.modules.pop(name)
+        importlib.invalidate_caches()
+        codes.add(load("marks_package.inner.op:Marks").spec()["code"])
+    for name in [name for name in sys.modules if name.startswith("marks_package")]:
+        sys.modules.pop(name)
+    assert len(codes) == 2
+
+
 def test_ops_that_ship_have_a_version_instead():
     assert "code" not in load("score.words").spec()
     assert find("score.words").version >= 1
