@@ -120,6 +120,7 @@ def ours(folder: Path, urls: list[str], **more: Any) -> Result:
     options = DownloadOptions(**given)
     their_resizer.SuppressStdoutStderr = contextlib.nullcontext
     work = DownloadShard(view, options, folder_of(options), 10_000)
+    work.setup()
     with timed() as result:
         work(0)
     about = store.scan(folder_of(options)).select("status", message="error_message").collect()

@@ -44,7 +44,6 @@ from curate.read.step import read
 from curate.run import run
 from curate.store.store import Store
 from curate.store.tar import TarFile
-from curate.store.view import View
 
 OPS: tuple[Any, ...] = ("score.phash", {"score.clip": {"model": "lite0-minilm", "name": "match"}})
 ROWS_PER_SHARD = 250
@@ -173,12 +172,12 @@ def untouchable(root: Path) -> dict[str, tuple[int, int]]:
 
 
 class TimedPass(Pass):
-    """The product's own work on a shard, which leaves beside the store when it was made and called."""
+    """The product's own work on a shard, which leaves beside the store when it was set up and called."""
 
-    def __init__(self, view: View, plan: Any):
+    def setup(self) -> None:
         made = time.time()
-        super().__init__(view, plan)
-        self.log = Path(f"{view.store.url}-times")
+        super().setup()
+        self.log = Path(f"{self.view.store.url}-times")
         self.log.mkdir(exist_ok=True)
         self._note("made", made, 0.0)
 

@@ -40,7 +40,8 @@ from run import hardware
 from curate.annotate.ahead import Ahead
 from curate.annotate.step import annotate
 from curate.catalog import load
-from curate.cluster.cluster import Cluster, feeding_threads
+from curate.cluster.cluster import Cluster
+from curate.cluster.nodes import feeding_threads
 from curate.demo import scenes
 from curate.models.encoder import Encoder
 from curate.models.names import EMBEDDED

@@ -6,11 +6,12 @@ import contextlib
 import os
 import random
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from curate.cluster.cluster import Cluster
+from curate.cluster.task import Task, set_up
 from curate.store.store import Store
 
 
@@ -43,16 +44,19 @@ def arm(draw: random.Random) -> None:
 class Mortal:
     """Does a task; one of the victims kills its worker on the way, or, done, before its answer is out."""
 
-    def __init__(self, make: Callable[..., Any], arguments: dict[str, Any], victims: dict[int, str], marks: str):
-        self.work, self.victims, self.marks = make(**arguments), victims, Path(marks)
+    def __init__(self, task: Task[Any], victims: dict[int, str], marks: str):
+        self.task, self.victims, self.marks = task, victims, Path(marks)
 
-    def __call__(self, task: int) -> dict[str, Any]:
-        mark = self.marks / self.victims[task] if task in self.victims else None
+    def setup(self) -> None:
+        set_up(self.task)
+
+    def __call__(self, item: int) -> Any:
+        mark = self.marks / self.victims[item] if item in self.victims else None
         if mark is None or mark.exists():
-            return self.work(task)  # type: ignore[no-any-return]
+            return self.task(item)
         mark.touch()
         arm(random.Random(mark.name))
-        self.work(task)
+        self.task(item)
         die()
         raise AssertionError
 
@@ -64,10 +68,10 @@ class KillingCluster(Cluster):
     seed: str
 
     def each(
-        self, label: str, make: Any, arguments: Any, shards: Sequence[int], rows: Any, **use: Any
-    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        self, label: str, task: Task[Any], todo: Sequence[int], sizes: Any, **use: Any
+    ) -> Iterator[tuple[int, Any]]:
         draw = random.Random(f"{self.seed} {label}")
-        task = draw.choice(list(shards))
-        victims = {task: f"{self.seed} {label} {make.__name__} {task}"}
-        work = {"make": make, "arguments": arguments, "victims": victims, "marks": str(self.marks)}
-        return super().each(label, Mortal, work, shards, rows, **use)
+        item = draw.choice(list(todo))
+        phase = getattr(task, "__name__", type(task).__name__)
+        victims = {item: f"{self.seed} {label} {phase} {item}"}
+        return super().each(label, Mortal(task, victims, str(self.marks)), todo, sizes, **use)

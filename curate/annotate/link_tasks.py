@@ -52,7 +52,7 @@ class SpillBands:
     partitions: int
     runs: list[list[int]]
 
-    def __post_init__(self) -> None:
+    def setup(self) -> None:
         self.op.setup()
 
     def __call__(self, run: int) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class LinkPartition:
     folder: str
     runs: int
 
-    def __post_init__(self) -> None:
+    def setup(self) -> None:
         self.op.setup()
 
     def __call__(self, partition: int) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from typing import Any
 
 from curate.annotate.link_tasks import Label, LinkPartition, MergeLinks, SpillBands, SpillLabels, work_file
 from curate.annotate.partitions import forget, partitions_for, planned, rows_that_fit, runs_of, warn_of_skew
-from curate.annotate.whole import _drain, fill_by_groups
+from curate.annotate.whole import fill_by_groups
 from curate.cluster.cluster import Cluster
 from curate.op import Linked
 from curate.store.spill import spilled, spilled_rows
@@ -42,9 +42,8 @@ def run_linked(view: View, op: Linked, folder: str, cluster: Cluster) -> dict[st
         fit = planned(store, folder, {"keys": keys, "groups": groups})
         if "labels.parquet" not in store.names(f"{folder}/.work"):
             level, files = _find_links(view, op, folder, fit["keys"], cluster)
-            work = {"view": view, "op": op, "folder": folder, "level": level, "files": files}
             use: dict[str, Any] = {"cpus": op.cpus, "memory": cluster.memory or 0}
-            _drain(cluster.each(f"{op.table()}: groups", Label, work, [0], {}, **use))
+            cluster.do(f"{op.table()}: groups", Label(view, op, folder, level, files), [0], {}, **use)
         fill_by_groups(view, op, folder, fit["groups"], cluster, SpillLabels, ("rows", "verdicts", "columns"))
     # It is not there when the step was stopped after its last part, while the work was being removed.
     found = store.read_json(report) if "report.json" in store.names(f"{folder}/.work") else {}
@@ -58,7 +57,6 @@ def _find_links(view: View, op: Linked, folder: str, fit: int, cluster: Cluster)
     fit: keys that a worker can hold with what is compared.
     """
     store, rows, label = view.store, view.store.shard_rows(), op.table()
-    shared: dict[str, Any] = {"view": view, "op": op, "folder": folder}
     use: dict[str, Any] = {"cpus": op.cpus, "memory": cluster.memory or 0}
     keys = {shard: number * op.bands() for shard, number in rows.items()}
     partitions, runs = partitions_for(sum(keys.values()), fit), runs_of(sorted(rows), keys, fit)
@@ -66,18 +64,17 @@ def _find_links(view: View, op: Linked, folder: str, fit: int, cluster: Cluster)
     if todo := [p for p in range(partitions) if p not in done]:
         base = work_file(folder, "keys")
         done = spilled(store, base)
-        work = {**shared, "partitions": partitions, "runs": runs}
+        work = SpillBands(view, op, folder, partitions, runs)
         sizes = {i: sum(rows[s] for s in run) for i, run in enumerate(runs)}
-        _drain(cluster.each(f"{label}: keys", SpillBands, work, [i for i in sizes if i not in done], sizes, **use))
+        cluster.do(f"{label}: keys", work, [i for i in sizes if i not in done], sizes, **use)
         found = spilled_rows(store, base, partitions)
         warn_of_skew(found, fit, f"{label}: pairs")
         held = dict(enumerate(found.tolist()))
-        _drain(cluster.each(f"{label}: pairs", LinkPartition, {**shared, "runs": len(runs)}, todo, held, **use))
+        cluster.do(f"{label}: pairs", LinkPartition(view, op, folder, len(runs)), todo, held, **use)
     level, files = 0, partitions
     while files > MERGED:
         level, below, files = level + 1, files, -(-files // MERGED)
         done = store.parts(work_file(folder, f"links-{level}"))
-        merge = {"view": view, "folder": folder, "level": level, "files": below, "merged": MERGED}
         todo = [g for g in range(files) if g not in done]
-        _drain(cluster.each(f"{label}: links", MergeLinks, merge, todo, {}, **use))
+        cluster.do(f"{label}: links", MergeLinks(view, folder, level, below, MERGED), todo, {}, **use)
     return level, files

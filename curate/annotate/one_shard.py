@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from curate.annotate.ahead import Ahead, Chunk, Fault
 from curate.arrays.arrow_columns import as_array, flat
-from curate.cluster.cluster import feeding_threads
+from curate.cluster.nodes import feeding_threads
 from curate.cluster.suspects import DEADLY, Suspects
 from curate.errors import CurateError
 from curate.library.op_fault import OP_MISTAKES, OpFault
@@ -87,10 +87,12 @@ class Pass:
 
     def __init__(self, view: View, plan: Sequence[Planned], session: str = ""):
         self.view, self.plan, self.session = view, plan, session
-        for planned in plan:
+
+    def setup(self) -> None:
+        for planned in self.plan:
             planned.op.setup()
         # A worker has one core, which two threads keep busy while one of them reads; or a GPU to feed.
-        self.threads = feeding_threads() if any(p.op.gpus() for p in plan) else 2
+        self.threads = feeding_threads() if any(p.op.gpus() for p in self.plan) else 2
 
     def __call__(self, shard: int) -> dict[str, Any]:
         return self._pass(shard, None)

@@ -69,8 +69,8 @@ def _scores(view: View, ops: Sequence[Score], cluster: Cluster) -> View:
     seconds: dict[str, float] = {}
     cpus, gpus = max(op.cpus for op in ops), max(op.gpus() for op in ops)
     label = ", ".join(op.table() for op in ops)
-    work = {"view": after, "plan": plan, "session": secrets.token_hex(8)}
-    for _, report in cluster.each(label[:40], Pass, work, shards, rows, cpus=cpus, gpus=gpus):
+    work = Pass(after, plan, secrets.token_hex(8))
+    for _, report in cluster.each(label[:40], work, shards, rows, cpus=cpus, gpus=gpus):
         for folder, spent in report["seconds"].items():
             seconds[folder] = seconds.get(folder, 0.0) + spent
     for planned in plan:

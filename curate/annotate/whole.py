@@ -13,7 +13,7 @@ of the rows; memory is that of one partition.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +75,7 @@ class SpillKeys:
     partitions: int
     runs: list[list[int]]
 
-    def __post_init__(self) -> None:
+    def setup(self) -> None:
         self.op.setup()
 
     def __call__(self, run: int) -> dict[str, Any]:
@@ -161,7 +161,6 @@ def fill_by_groups(
     """
     store, rows = view.store, view.store.shard_rows()
     partitions, runs = partitions_for(sum(rows.values()), fit), runs_of(sorted(rows), rows, fit)
-    shared = {"view": view, "op": op, "folder": folder}
     spilling, judging, collecting = (f"{op.table()}: {phase}" for phase in phases)
     use: dict[str, Any] = {"cpus": op.cpus, "memory": cluster.memory or 0}
     sizes = {i: sum(rows[s] for s in run) for i, run in enumerate(runs)}
@@ -169,20 +168,15 @@ def fill_by_groups(
     judged = spilled(store, verdicts)
     if to_judge := [p for p in range(partitions) if p not in judged]:
         done = spilled(store, groups)
-        work = {**shared, "partitions": partitions, "runs": runs}
-        _drain(cluster.each(spilling, spiller, work, [i for i in sizes if i not in done], sizes, **use))
+        work = spiller(view, op, folder, partitions, runs)
+        cluster.do(spilling, work, [i for i in sizes if i not in done], sizes, **use)
         found = spilled_rows(store, groups, partitions)
         warn_of_skew(found, fit, judging)
         held = dict(enumerate(found.tolist()))
-        _drain(cluster.each(judging, JudgePartition, {**shared, "runs": runs}, to_judge, held, **use))
+        cluster.do(judging, JudgePartition(view, op, folder, runs), to_judge, held, **use)
     missing = set(rows) - store.parts(folder)
-    work = {**shared, "partitions": partitions, "runs": runs}
-    _drain(cluster.each(collecting, CollectVerdicts, work, [i for i in sizes if missing & set(runs[i])], sizes, **use))
-
-
-def _drain(reports: Iterator[tuple[int, dict[str, Any]]]) -> None:
-    for _ in reports:
-        pass
+    collect = CollectVerdicts(view, op, folder, partitions, runs)
+    cluster.do(collecting, collect, [i for i in sizes if missing & set(runs[i])], sizes, **use)
 
 
 # ---- one statistic ----
@@ -197,7 +191,7 @@ class CountShards:
     shards: list[int]
     total: Any = None
 
-    def __post_init__(self) -> None:
+    def setup(self) -> None:
         self.op.setup()
 
     def __call__(self, group: int) -> dict[str, Any]:
@@ -219,7 +213,7 @@ class ApplyTotal:
     folder: str
     total: Any
 
-    def __post_init__(self) -> None:
+    def setup(self) -> None:
         self.op.setup()
 
     def __call__(self, shard: int) -> dict[str, Any]:
@@ -242,9 +236,9 @@ def run_counted(view: View, op: Counted, folder: str, cluster: Cluster) -> dict[
 
     def summed(total: Any = None) -> Any:
         found: Any = None
-        count = {"view": view, "op": op, "shards": shards, "total": total}
+        count = CountShards(view, op, shards, total)
         groups = list(range(len(runs_of(shards))))
-        for _, report in cluster.each(f"{op.table()}: counts", CountShards, count, groups, {}, cpus=op.cpus):
+        for _, report in cluster.each(f"{op.table()}: counts", count, groups, {}, cpus=op.cpus):
             found = report["total"] if found is None else found + report["total"]
         return found
 
@@ -252,7 +246,6 @@ def run_counted(view: View, op: Counted, folder: str, cluster: Cluster) -> dict[
     while op.unsettled(total):
         total = op.resettle(total, summed(total))
     missing = [s for s in shards if s not in store.parts(folder)]
-    apply = {"view": view, "op": op, "folder": folder, "total": total}
-    _drain(cluster.each(op.table(), ApplyTotal, apply, missing, rows, cpus=op.cpus))
+    cluster.do(op.table(), ApplyTotal(view, op, folder, total), missing, rows, cpus=op.cpus)
     tables = store.manifest()["tables"]
     return op.report_of(total, {name: tables.get(view.columns[name], {}) for name in op.needs()})

@@ -76,7 +76,7 @@ class DownloadShard:
     session: str = ""
     came: str = ""
 
-    def __post_init__(self) -> None:
+    def setup(self) -> None:
         fields = set(ResizeOptions.model_fields)
         self.resize = Resize(ResizeOptions(**self.options.model_dump(include=fields)))
         self.fetching = FetchOptions(**self.options.model_dump(include=set(FetchOptions.model_fields)))
@@ -275,17 +275,16 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
     todo = _todo(view, folder, options, sorted(rows))
     if todo:
         store.note_change(folder)
-    work = {
-        "view": view,
-        "options": options,
-        "folder": folder,
-        "rows_per_shard": manifest["inputs"][0]["rows_per_shard"],
-        "again": options.retry,
-        "session": secrets.token_hex(8),
-        "came": came,
-    }
-    for _ in _pool(cluster, options, bool(todo)).each("download", DownloadShard, work, todo, rows):
-        pass
+    work = DownloadShard(
+        view=view,
+        options=options,
+        folder=folder,
+        rows_per_shard=manifest["inputs"][0]["rows_per_shard"],
+        again=options.retry,
+        session=secrets.token_hex(8),
+        came=came,
+    )
+    _workers(cluster, options, bool(todo)).do("download", work, todo, rows)
     done = store.remarks(folder)
     if todo:
         say("download: images", done)
@@ -303,7 +302,7 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
     return View(store, after.columns, view.keep, folder)
 
 
-def _pool(cluster: Cluster, options: DownloadOptions, starts: bool) -> Cluster:
+def _workers(cluster: Cluster, options: DownloadOptions, starts: bool) -> Cluster:
     """The cluster with as many workers as `processes` asks for; `--workers 0` stays in this process."""
     if not options.processes or cluster.workers == 0:
         return cluster

@@ -14,7 +14,7 @@ import pyarrow as pa
 from curate.annotate.ahead import Chunk
 from curate.annotate.one_shard import Planned, _Made
 from curate.arrays.arrow_columns import flat
-from curate.cluster.cluster import feeding_threads
+from curate.cluster.nodes import feeding_threads
 from curate.errors import CurateError
 from curate.op import Op, Score
 from curate.pictures.decoded import attempt

@@ -10,7 +10,8 @@ import tempfile
 import uuid
 from pathlib import Path
 
-from curate.cluster.cluster import Cluster, alive_nodes, sees
+from curate.cluster.cluster import Cluster
+from curate.cluster.nodes import alive_nodes, sees
 from curate.errors import CurateError
 from curate.library.user_code import missing_imports, said
 from curate.messages.causes import explained, install_hint

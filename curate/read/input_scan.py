@@ -47,7 +47,7 @@ def scanned(source: Source, cluster: Cluster) -> tuple[Source, Remarks, list[int
             on_files(source.module.count, source.files) if source.caption != "each" else _each(source),
         )
     numbers = range(len(source.files))
-    found = dict(cluster.each("scan", ScanFile, {"source": replace(source, schemas=[])}, list(numbers), {}))
+    found = dict(cluster.each("scan", ScanFile(replace(source, schemas=[])), numbers, {}))
     schemas = [pa.ipc.read_schema(pa.py_buffer(found[number]["schema"])) for number in numbers]
     for number in numbers:
         for kind, entry in found[number]["remarks"].items():

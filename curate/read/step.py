@@ -203,18 +203,17 @@ def _read_group(store: Store, group: dict[str, Any], source: Source, cluster: Cl
         rows = {s: r for s, r in store.shard_rows().items() if s in shards}
         slices = plan([f["rows"] for f in group["files"]], size, group["first_shard"], own.seekable)
         todo = [i for i, s in enumerate(slices) if missing & set(range(s.first_shard, s.first_shard + s.shards))]
-        work = {
-            "store": store,
-            "source": own.for_workers(),
-            "slices": slices,
-            "rows": rows,
-            "images": group["images"],
-            "types": _types(store, own),
-            "rows_per_shard": size,
-        }
+        work = ReadSlice(
+            store=store,
+            source=own.for_workers(),
+            slices=slices,
+            rows=rows,
+            images=group["images"],
+            types=_types(store, own),
+            rows_per_shard=size,
+        )
         sizes = {i: sum(rows[s] for s in range(c.first_shard, c.first_shard + c.shards)) for i, c in enumerate(slices)}
-        for _ in cluster.each("read", ReadSlice, work, todo, sizes):
-            pass
+        cluster.do("read", work, todo, sizes)
     if group["images"] and store.manifest()["current"].get("images") != group["images"]:
         remarks = store.remarks(group["images"])
         say("read", remarks)

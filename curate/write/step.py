@@ -210,16 +210,9 @@ def write(view: View, options: WriteOptions, cluster: Cluster) -> dict[str, Any]
     _claim(out, selection)
     have = out.names()
     todo = [n for n in range(len(shards)) if not {shard_name(n) + end for end in _ENDS} <= have]
-    work = {
-        "view": view,
-        "to": out.url,
-        "plan": shards,
-        "columns": columns,
-        "samples_per_shard": options.samples_per_shard,
-    }
+    work = WriteShard(view, out.url, shards, columns, options.samples_per_shard)
     samples = {n: sum(p.stop - p.start for p in pieces) for n, pieces in enumerate(shards)}
-    for _ in cluster.each("write", WriteShard, work, todo, samples):
-        pass
+    cluster.do("write", work, todo, samples)
     say("write", remarks)
     write_card(out, sum(samples.values()), len(samples), columns, found)
     done = _finish(out, selection, {c.name: made_of[c.name] for c in columns}, samples)

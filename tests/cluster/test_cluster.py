@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import ClassVar
 
@@ -44,17 +45,35 @@ class Square:
 
 
 class CannotStart:
-    def __init__(self) -> None:
+    def setup(self) -> None:
         raise OSError("no weights here")
 
     def __call__(self, shard: int) -> dict[str, int]:
         return {}
 
 
+class Phases:
+    """A job of two phases, which is set up where it works: there it has what cannot travel."""
+
+    def __init__(self, factor: int):
+        self.factor, self.processes = factor, list[int]()
+
+    def setup(self) -> None:
+        self.heavy = threading.Lock()
+        self.processes.append(os.getpid())
+
+    def times(self, number: int) -> tuple[int, list[int]]:
+        with self.heavy:
+            return self.factor * number, self.processes
+
+    def plus(self, number: int) -> tuple[int, list[int]]:
+        with self.heavy:
+            return self.factor + number, self.processes
+
+
 def squares(cluster: Cluster, folder: Path, shards: range, **trouble: tuple[int, ...]) -> dict[int, int]:
     rows = dict.fromkeys(shards, 1)
-    work = {"folder": str(folder), **trouble}
-    return {s: r["square"] for s, r in cluster.each("squares", Square, work, list(shards), rows, cpus=0.5)}
+    return {s: r["square"] for s, r in cluster.each("squares", Square(str(folder), **trouble), shards, rows, cpus=0.5)}
 
 
 def calls(folder: Path, shard: int) -> int:
@@ -76,9 +95,7 @@ def test_a_shard_that_kills_its_worker_is_set_aside_and_the_others_are_done(
 ) -> None:
     done: dict[int, int] = {}
     with pytest.raises(CurateError, match=r"1 of 6 shards failed and were set aside.*\[3\]") as error:
-        for shard, report in ray_cluster.each(
-            "squares", Square, {"folder": str(tmp_path), "deadly": (3,)}, list(range(6)), {}, cpus=0.5
-        ):
+        for shard, report in ray_cluster.each("squares", Square(str(tmp_path), deadly=(3,)), range(6), {}, cpus=0.5):
             done[shard] = report["square"]
     assert sorted(done) == [0, 1, 2, 4, 5]
     # A worker that dies at once may take the answer of the shard before with it: then that one is blamed first.
@@ -93,7 +110,26 @@ def test_an_error_is_named_with_its_shard(ray_cluster: Cluster, tmp_path: Path) 
 
 def test_workers_that_cannot_start_end_the_run_at_once(ray_cluster: Cluster) -> None:
     with pytest.raises(CurateError, match="a worker cannot start: OSError: no weights here"):
-        list(ray_cluster.each("x", CannotStart, {}, list(range(100)), {}, cpus=0.5))
+        list(ray_cluster.each("x", CannotStart(), range(100), {}, cpus=0.5))
+
+
+def test_a_phase_is_a_method_of_a_job_that_is_set_up_once_in_each_worker(ray_cluster: Cluster) -> None:
+    job = Phases(3)
+    for phase, results in ((job.times, [0, 3, 6, 9]), (job.plus, [3, 4, 5, 6])):
+        reports = dict(ray_cluster.each("phase", phase, range(4), {}, cpus=0.5))
+        assert [reports[number][0] for number in range(4)] == results
+        for _, processes in reports.values():
+            assert len(processes) == 1 and processes != [os.getpid()]
+    assert not job.processes, "the driver sets nothing up"
+    here = dict(Cluster(workers=0).each("phase", job.plus, range(4), {}))
+    assert here == {number: (3 + number, [os.getpid()]) for number in range(4)}
+
+
+def test_a_job_that_cannot_travel_is_told_before_any_work(ray_cluster: Cluster) -> None:
+    job = Phases(3)
+    job.setup()
+    with pytest.raises(CurateError, match=r"Phases cannot be sent to workers: .*lock.*Make what"):
+        list(ray_cluster.each("phase", job.times, range(4), {}))
 
 
 def test_more_workers_than_the_cluster_has_room_for(ray_cluster: Cluster, tmp_path: Path) -> None:
@@ -102,8 +138,7 @@ def test_more_workers_than_the_cluster_has_room_for(ray_cluster: Cluster, tmp_pa
 
 
 def test_more_memory_than_any_node_has_is_not_waited_for(ray_cluster: Cluster, tmp_path: Path) -> None:
-    work = {"folder": str(tmp_path)}
-    done = ray_cluster.each("squares", Square, work, list(range(6)), {}, cpus=0.5, memory=10**15)
+    done = ray_cluster.each("squares", Square(str(tmp_path)), range(6), {}, cpus=0.5, memory=10**15)
     assert sorted(report["square"] for _, report in done) == [0, 1, 4, 9, 16, 25]
 
 

@@ -60,6 +60,7 @@ def test_a_retry_leaves_the_tars_of_other_shards(make_store: MakeStore, site: st
     for shard in (10000, 100000):
         store.write_part("records", shard, store.read_part("records", 0))
     work = DownloadShard(view, asked, folder_of(asked), 1, asked.retry)
+    work.setup()
     work(10000)
     work(100000)
     others = ["100000-1.tar", "100001.tar", "10000-notes.tar", "10000.tar.gz", "1000.tar", "210000.tar"]
@@ -180,8 +181,8 @@ def test_a_tar_with_such_columns(make_store: MakeStore) -> None:
 class DeadlyShard(DownloadShard):
     """Dies on some images, as a decoder may."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def setup(self) -> None:
+        super().setup()
         resize = self.resize
 
         def deadly(body: bytes) -> Any:
@@ -217,6 +218,7 @@ def test_who_is_asked_again_after_a_death(make_store: MakeStore, site: str, tmp_
 
     def attempt(session: str = "run") -> DownloadShard:
         work = DownloadShard(view, options(), folder_of(options()), 10, session=session)
+        work.setup()
         resize = work.resize
 
         def deadly(body: bytes) -> Any:
