@@ -102,7 +102,7 @@ def step(root: str, source: str, what: dict[str, object]) -> None:
     imports = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     began = time.process_time()
     if "ops" in what:
-        keeps = [n for n in store.manifest()["current"] if n.startswith("keep_")]
+        keeps = list(store.manifest().keeps())
         annotate(View.of(store, keeps[-1] if keeps else None), load_all(what["ops"]), here)  # type: ignore[arg-type]
     elif "filter" in what:
         select(View.of(store), load_filter({"where": what["filter"], "name": "unique"}))

@@ -126,8 +126,9 @@ def steps(variables: dict[str, str], cluster: Cluster) -> float:
         rows = entered[label]
         print(f"  {label[:60]:60} {rows:7,} rows {seconds:7.2f} s {rows / max(seconds, 0.01):9,.0f} rows/s")
     print(f"  {'all':60} {entered['read']:7,} rows {total:7.2f} s {entered['read'] / total:9,.0f} rows/s")
-    tables = Store(variables["root"]).manifest()["tables"].values()
-    spent = ", ".join(f"{t['name']} {t['seconds']:.2f}" for t in tables if t.get("seconds"))
+    manifest = Store(variables["root"]).manifest()
+    tables = [table for folder in manifest.tables if (table := manifest.op_table(folder))]
+    spent = ", ".join(f"{table.name} {table.seconds:.2f}" for table in tables if table.seconds)
     print(f"  of this inside the scores themselves, seconds over all workers: {spent}")
     return total
 
@@ -163,7 +164,8 @@ def rerun(variables: dict[str, str], cluster: Cluster, first: float) -> None:
 
 def untouchable(root: Path) -> dict[str, tuple[int, int]]:
     """Every file of the records, images and scores, with size and time."""
-    scores = {folder for folder, t in Store(str(root)).manifest()["tables"].items() if "complete" in t}
+    manifest = Store(str(root)).manifest()
+    scores = {f for f in manifest.tables if (table := manifest.op_table(f)) and table.complete is not None}
     folders = [root / "records", *root.glob("images-*"), *(root / folder for folder in scores)]
     return {str(f): (f.stat().st_size, f.stat().st_mtime_ns) for folder in folders for f in folder.iterdir()}
 

@@ -251,7 +251,7 @@ def filter_command(
     opened = Store(store)
     if after is None:
         # The image ops' null scores would otherwise hide why a row has no image.
-        after = "download" if "keep_download" in opened.manifest()["current"] else "none"
+        after = "download" if "keep_download" in opened.manifest().current else "none"
     view = View.of(opened, None if after == "none" else f"keep_{after.removeprefix('keep_')}")
     began = time.monotonic()
     view, counts = select(view, rule)

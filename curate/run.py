@@ -16,6 +16,7 @@ from curate.pipeline.steps import NO_IMAGE, Pipeline, lacking_ops
 from curate.read.options import ReadOptions
 from curate.read.step import read
 from curate.store.lease import leased
+from curate.store.manifest import Run
 from curate.store.store import Store
 from curate.store.view import View
 from curate.write.step import WriteOptions, write
@@ -56,11 +57,9 @@ def _run(pipeline: Pipeline, store: Store, cluster: Cluster) -> dict[str, Any]:
         label = f"{step.verb} {step.name}" if step.verb in ("annotate", "filter") else step.verb
         seconds[label] = round(seconds.get(label, 0) + time.monotonic() - began, 2)
     manifest = store.manifest()
-    manifest["runs"].pop(pipeline.name, None)
-    manifest["runs"][pipeline.name] = {"keep": view.keep, "written": written, "seconds": seconds}
+    manifest.note_run(pipeline.name, Run(keep=view.keep, written=written, seconds=seconds))
     store.save(manifest)
-    rows = sum(group["rows"] for group in manifest["inputs"])
-    return {"rows": rows, "funnel": funnel(manifest, view.keep), "written": written, "seconds": seconds}
+    return {"rows": manifest.rows, "funnel": funnel(manifest, view.keep), "written": written, "seconds": seconds}
 
 
 def _say(counts: dict[str, Any], name: str, root: str) -> None:

@@ -18,6 +18,7 @@ from curate.messages.progress import console
 from curate.messages.remarks import Remarks, say
 from curate.op import Counted, Grouped, Linked, Op, Score
 from curate.store.folder import identity
+from curate.store.manifest import Table
 from curate.store.view import View
 
 #: Up to here the driver looks itself which shards have work, so that a finished step starts no worker.
@@ -62,8 +63,8 @@ def _scores(view: View, ops: Sequence[Score], cluster: Cluster) -> View:
     rows = view.store.shard_rows()
     todo = _unfinished(after, plan, sorted(rows))
     for planned in plan:
-        known = view.store.manifest()["tables"].get(planned.folder, {}).get("complete", {})
-        if todo[planned.folder] and any(reads != _reads(after, planned.op) for reads in known.values()):
+        complete = _complete(view, planned.folder)
+        if todo[planned.folder] and any(reads != _reads(after, planned.op) for reads in complete.values()):
             view.store.note_change(planned.folder)
     shards = sorted(set().union(*todo.values()))
     seconds: dict[str, float] = {}
@@ -74,8 +75,7 @@ def _scores(view: View, ops: Sequence[Score], cluster: Cluster) -> View:
         for folder, spent in report["seconds"].items():
             seconds[folder] = seconds.get(folder, 0.0) + spent
     for planned in plan:
-        known = view.store.manifest()["tables"].get(planned.folder, {}).get("complete", {})
-        complete = {**known, view.pool(): _reads(after, planned.op)}
+        complete = {**_complete(view, planned.folder), view.pool(): _reads(after, planned.op)}
         more = _facts(view, planned) if todo[planned.folder] else {}
         _note(view, planned.op, planned.folder, seconds=seconds.get(planned.folder, 0.0), complete=complete, **more)
     return after
@@ -87,26 +87,30 @@ def _check_name(view: View, op: Op) -> None:
         CurateError: when its table has the name of another op's table, whose columns would be lost to view.
     """
     manifest = view.store.manifest()
-    there = manifest["tables"].get(manifest["current"].get(op.table(), ""), {})
-    if there and there.get("op") != op.spec()["op"]:
+    folder = manifest.current.get(op.table())
+    if folder and manifest.op_of(folder) != op.spec()["op"]:
         raise CurateError(
-            f"{op.spec()['op']}: table '{op.table()}' of {view.store.url} is that of {there.get('op') or 'a filter'}: "
-            "give one of the two another `name`"
+            f"{op.spec()['op']}: table '{op.table()}' of {view.store.url} is that of "
+            f"{manifest.op_of(folder) or 'a filter'}: give one of the two another `name`"
         )
-    columns = view.store.columns()
+    columns = manifest.columns()
     for column in op.makes():
-        other = manifest["tables"].get(columns.get(column, ""), {})
-        if other and other["name"] != op.table():
-            console.print(
-                f"[yellow]{op.table()}: column '{column}' now comes from this table, not from '{other['name']}'"
-            )
+        other = manifest.op_table(columns.get(column))
+        if other and other.name != op.table():
+            console.print(f"[yellow]{op.table()}: column '{column}' now comes from this table, not from '{other.name}'")
 
 
 def _made_by(view: View, op: Op, coming: Mapping[str, Any]) -> dict[str, Any]:
     """For each column that an op reads the spec of what makes it; `coming`: by folder, those of this very pass."""
-    tables = view.store.manifest()["tables"]
+    manifest = view.store.manifest()
     folders = {name: view.columns[name] for name in op.needs() if name != "image"}
-    return {name: coming.get(folder) or tables.get(folder, {}) for name, folder in folders.items()}
+    return {name: coming.get(folder) or manifest.spec_of(folder) for name, folder in folders.items()}
+
+
+def _complete(view: View, folder: str) -> dict[str, str]:
+    """The pools that a table is final for, each with the identity of what its op read there."""
+    entry = view.store.manifest().op_table(folder)
+    return (entry.complete or {}) if entry else {}
 
 
 def _facts(view: View, planned: Planned) -> dict[str, Any]:
@@ -121,20 +125,22 @@ def _facts(view: View, planned: Planned) -> dict[str, Any]:
 
 def _reads(view: View, op: Score) -> str:
     """Identity of what an op reads: it changes when the values may have."""
-    tables = view.store.manifest()["tables"]
+    manifest = view.store.manifest()
     folders = {name: view.images if name == "image" else view.columns[name] for name in op.needs()}
-    entries = {name: tables.get(folder, {}) for name, folder in folders.items()}
-    return identity(**{n: [folders[n], e.get("changes", 0), len(e.get("complete", ()))] for n, e in entries.items()})
+    marks: dict[str, list[Any]] = {}
+    for name, folder in folders.items():
+        entry = manifest.op_table(folder)
+        marks[name] = [folder, entry.changes if entry else 0, len((entry.complete if entry else None) or ())]
+    return identity(**marks)
 
 
 def _unfinished(view: View, plan: Sequence[Planned], shards: list[int]) -> dict[str, list[int]]:
     """For each table, the shards that it has work in."""
-    store, tables, pool = view.store, view.store.manifest()["tables"], view.pool()
+    store, pool = view.store, view.pool()
     found: dict[str, list[int]] = {}
     for planned in plan:
         absent = set(shards) - store.parts(planned.folder)
-        complete = tables.get(planned.folder, {}).get("complete", {})
-        if complete.get(pool) == _reads(view, planned.op):
+        if _complete(view, planned.folder).get(pool) == _reads(view, planned.op):
             found[planned.folder] = sorted(absent)
         elif len(shards) > LOOK_HERE:
             found[planned.folder] = shards
@@ -153,7 +159,7 @@ def _whole(view: View, op: Op, cluster: Cluster) -> View:
     _check_name(view, op)
     op.check_reads(_made_by(view, op, {}))
     # One that is not in the manifest was stopped before its end, even when all its parts are there.
-    if folder in view.store.manifest()["tables"] and set(view.store.shard_rows()) <= view.store.parts(folder):
+    if folder in view.store.manifest().tables and set(view.store.shard_rows()) <= view.store.parts(folder):
         _note(view, op, folder)
         return view.with_table(folder, op.makes())
     report: dict[str, Any] = {}
@@ -172,6 +178,6 @@ def _whole(view: View, op: Op, cluster: Cluster) -> View:
     return view.with_table(folder, op.makes())
 
 
-def _note(view: View, op: Op, folder: str, **more: object) -> None:
+def _note(view: View, op: Op, folder: str, **more: Any) -> None:
     columns = [*op.makes(), status_column(op.table())]
-    view.store.note_table(folder, name=op.table(), **op.spec(), columns=columns, **more)
+    view.store.note_table(folder, Table(name=op.table(), **op.spec(), columns=columns, **more))

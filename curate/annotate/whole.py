@@ -247,5 +247,5 @@ def run_counted(view: View, op: Counted, folder: str, cluster: Cluster) -> dict[
         total = op.resettle(total, summed(total))
     missing = [s for s in shards if s not in store.parts(folder)]
     cluster.do(op.table(), ApplyTotal(view, op, folder, total), missing, rows, cpus=op.cpus)
-    tables = store.manifest()["tables"]
-    return op.report_of(total, {name: tables.get(view.columns[name], {}) for name in op.needs()})
+    manifest = store.manifest()
+    return op.report_of(total, {name: manifest.spec_of(view.columns[name]) for name in op.needs()})

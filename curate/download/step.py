@@ -28,6 +28,7 @@ from curate.record import sample_key
 from curate.store.folder import identity, shard_name
 from curate.store.image_columns import IMAGE_FIELDS
 from curate.store.images import TARS, ImageReader
+from curate.store.manifest import Table
 from curate.store.part_file import hashed
 from curate.store.tar import TarFile
 from curate.store.view import View
@@ -261,7 +262,7 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
     manifest = store.manifest()
     rows = store.shard_rows()
     folder = folder_of(options)
-    came = next((g["images"] for g in manifest["inputs"] if g["images"]), "")
+    came = manifest.images_of_input or ""
     remarks = Remarks()
     if came:
         remarks = came_along.looked_at(view, came)
@@ -269,8 +270,9 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
         folder = folder_of(options, came)
     if came and not (remarks.counts.get(came_along.FETCHED) or store.parts(folder)):
         # Nothing is lacking: the table that reading made is the one.
-        said = (manifest["tables"].get(came) or {}).get("remarks") or {}
-        store.note_table(came, name="images", remarks=said | remarks.to_json())
+        entry = manifest.op_table(came)
+        of_reading = entry.remarks if entry else {}
+        store.note_table(came, Table(name="images", op="read", remarks=of_reading | remarks.to_json()))
         return View(store, view.with_table(came, COLUMNS).columns, view.keep, came)
     todo = _todo(view, folder, options, sorted(rows))
     if todo:
@@ -279,7 +281,7 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
         view=view,
         options=options,
         folder=folder,
-        rows_per_shard=manifest["inputs"][0]["rows_per_shard"],
+        rows_per_shard=manifest.inputs[0].rows_per_shard,
         again=options.retry,
         session=secrets.token_hex(8),
         came=came,
@@ -289,8 +291,7 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
     if todo:
         say("download: images", done)
     remarks.merge(done)
-    store.note_table(
-        folder,
+    entry = Table(
         name="images",
         op="download",
         options=options.model_dump(mode="json"),
@@ -298,6 +299,7 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
         version=IMAGES,
         remarks=remarks.to_json(),
     )
+    store.note_table(folder, entry)
     after = view.with_table(folder, COLUMNS)
     return View(store, after.columns, view.keep, folder)
 

@@ -23,6 +23,7 @@ from curate.messages.remarks import Remarks
 from curate.op import op_name
 from curate.store.folder import identity
 from curate.store.image_columns import IMAGE_FIELDS
+from curate.store.manifest import Counts, Keep, Manifest
 from curate.store.view import View
 
 #: Reading small parquet files waits for storage more than it computes.
@@ -133,9 +134,9 @@ def select(view: View, rule: Filter, step: str = "") -> tuple[View, dict[str, An
     rule = rule.model_copy(update={"name": step})
     store, folder = view.store, folder_of(rule, view)
     shards = sorted(store.shard_rows())
-    entry = store.manifest()["tables"].get(folder, {})
+    entry = store.manifest().tables.get(folder)
     after = replace(view, keep=folder)
-    if not entry.get("counts") or not set(shards) <= store.parts(folder):
+    if not isinstance(entry, Keep) or not set(shards) <= store.parts(folder):
         threshold = _threshold(view, rule, shards)
         dropped: Counter[str] = Counter()
         entered = 0
@@ -144,21 +145,27 @@ def select(view: View, rule: Filter, step: str = "") -> tuple[View, dict[str, An
             dropped.update(found)
         # By count, then by name: the same manifest whichever shard ended first.
         reasons = dict(sorted(dropped.items(), key=lambda item: (-item[1], item[0])))
-        counts = {"entered": entered, "kept": entered - dropped.total(), "dropped": reasons}
-        entry = {"counts": counts, "threshold": asdict(threshold) if threshold else None}
-    about = {"name": f"keep_{step}", "kind": "keep", "step": step, "filter": rule.spec(), "after": view.keep}
-    columns = ["kept", "dropped_by", "reason"]
-    store.note_table(folder, **about, columns=columns, counts=entry["counts"], threshold=entry["threshold"])
-    return after, entry["counts"]
+        entry = Keep(
+            kind="keep",
+            name=f"keep_{step}",
+            step=step,
+            filter=rule.spec(),
+            columns=["kept", "dropped_by", "reason"],
+            after=view.keep,
+            counts=Counts(entered=entered, kept=entered - dropped.total(), dropped=reasons),
+            threshold=asdict(threshold) if threshold else None,
+        )
+    store.note_table(folder, entry)
+    return after, entry.counts.model_dump()
 
 
 def read_remarks(view: View, rule: Filter) -> Iterator[tuple[str, Remarks]]:
     """(table, what its step had to say) of the tables that a filter reads."""
-    tables = view.store.manifest()["tables"]
+    manifest = view.store.manifest()
     for folder in dict.fromkeys(view.columns[name] for name in rule.needs()):
-        entry = tables.get(folder, {})
-        if remarks := Remarks.from_json(entry.get("remarks") or {}):
-            yield entry["name"], remarks
+        entry = manifest.op_table(folder)
+        if entry and (remarks := Remarks.from_json(entry.remarks)):
+            yield entry.name, remarks
 
 
 def _threads(work: Callable[[int], T], shards: list[int]) -> Iterator[T]:
@@ -251,11 +258,6 @@ def _one_shard(view: View, rule: Filter, threshold: Threshold | None, shard: int
     return counts
 
 
-def funnel(manifest: dict[str, Any], folder: str | None) -> list[dict[str, Any]]:
+def funnel(manifest: Manifest, folder: str | None) -> list[dict[str, Any]]:
     """The steps that led to a keep table, first step first: {step, entered, kept, dropped: {reason: rows}}."""
-    steps: list[dict[str, Any]] = []
-    while folder:
-        entry = manifest["tables"][folder]
-        steps.append({"step": entry["step"], **entry["counts"]})
-        folder = entry["after"]
-    return steps[::-1]
+    return [{"step": entry.step, **entry.counts.model_dump()} for entry in manifest.chain(folder)]

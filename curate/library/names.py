@@ -10,7 +10,10 @@ MOST_CHARACTERS = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 #: What a store itself calls its parts.
-RESERVED = ("records", "images", "manifest", "manifest.json", "shards", "report", "report.html", "keep", "uid")
+RESERVED = (
+    *("records", "inputs", "images", "manifest", "manifest.json", "shards", "report", "report.html"),
+    *("keep", "uid"),
+)
 
 #: Steps of a store's own that drop rows.
 RESERVED_FILTERS = ("download",)

@@ -101,15 +101,15 @@ class Dataset:
             CurateError: for a step that is not there, and when nothing was filtered yet.
         """
         manifest = self.store.manifest()
-        keeps = {n.removeprefix("keep_"): f for n, f in manifest["current"].items() if n.startswith("keep_")}
+        keeps = {name.removeprefix("keep_"): folder for name, folder in manifest.keeps().items()}
         if step:
             if step not in keeps:
                 raise unknown("filter step", step, keeps, self.store.url)
-            return str(keeps[step])
+            return keeps[step]
         if not keeps:
             raise CurateError(f"{self.store.url}: nothing was filtered yet")
-        runs = list(manifest["runs"].values())
-        return str(runs[-1]["keep"] if runs and runs[-1]["keep"] else list(keeps.values())[-1])
+        runs = list(manifest.runs.values())
+        return (runs[-1].keep if runs else None) or list(keeps.values())[-1]
 
     def funnel(self, step: str = "") -> pl.DataFrame:
         """One row per step and reason: step, entered, reason (null: all that the step dropped), rows, left."""
@@ -123,14 +123,8 @@ class Dataset:
 
     def rules(self, step: str = "") -> dict[str, dict[str, Any]]:
         """The filter steps up to the ledger, first one first: name to {"where": {reason: SQL}, "top", "threshold"}."""
-        tables = self.store.manifest()["tables"]
-        found = {}
-        folder: str | None = self.keep_folder(step)
-        while folder:
-            entry = tables[folder]
-            found[entry["step"]] = {**entry["filter"], "threshold": entry["threshold"]}
-            folder = entry["after"]
-        return dict(reversed(found.items()))
+        steps = self.store.manifest().chain(self.keep_folder(step))
+        return {entry.step: {**entry.filter, "threshold": entry.threshold} for entry in steps}
 
     def thresholds(self, step: str = "") -> pl.DataFrame:
         """The limits that filter steps set: step, column, relation (what is kept: ">="), value.
@@ -157,9 +151,8 @@ class Dataset:
         Bookkeeping is left out: places in tars, hashes, sizes of duplicate groups, and of images all but the original
         width and height, unless a filter uses them.
         """
-        current = set(self.store.manifest()["current"].values())
         used: list[str] = []
-        if any(folder.startswith("keep_") for folder in current):
+        if self.store.manifest().keeps():
             for rule in self.rules().values():
                 used += [name for sql in rule["where"].values() for name in condition(sql).columns]
                 used += [rule["top"]["by"]] if rule["top"] else []
@@ -176,8 +169,7 @@ class Dataset:
         folder = self.view.columns[column]
         if folder == self.view.images:
             return column in ("original_width", "original_height")
-        op = self.store.manifest()["tables"].get(folder, {}).get("op", "")
-        return not op.startswith("dedupe.")
+        return not self.store.manifest().op_of(folder).startswith("dedupe.")
 
     # ---- rows and images ----
 

@@ -24,6 +24,7 @@ from curate.pictures.decoded import decode
 from curate.pipeline.weak_scores import in_store
 from curate.store.folder import Folder
 from curate.store.images import ImageReader
+from curate.store.manifest import Keep, Manifest, Run, Table
 from curate.store.verify import signed
 
 BINS = 40
@@ -68,8 +69,8 @@ def _environment() -> jinja2.Environment:
 def _facts(dataset: Dataset) -> dict[str, Any]:
     manifest = dataset.store.manifest()
     keep = dataset.keep_folder()
-    runs = [(name, run) for name, run in manifest["runs"].items() if run["keep"] == keep]
-    name, run = runs[-1] if runs else ("", dict[str, Any]())
+    runs = [(name, run) for name, run in manifest.runs.items() if run.keep == keep]
+    name, run = runs[-1] if runs else ("", Run())
     steps = _steps(dataset)
     return {
         "version": __version__,
@@ -78,9 +79,9 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
         "rows": dataset.rows,
         "kept": steps[-1]["left"],
         "steps": steps,
-        "written": run.get("written") or {},
-        "seconds": run.get("seconds") or {},
-        "tables": [_made(table, manifest["tables"][folder]) for table, folder in manifest["current"].items()],
+        "written": run.written,
+        "seconds": run.seconds,
+        "tables": [_made(table, manifest.tables[folder]) for table, folder in manifest.current.items()],
         "remarks": _remarks(manifest),
         "histograms": _histograms(dataset, keep),
         "groups": _samples(dataset, keep, steps),
@@ -89,13 +90,13 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _remarks(manifest: dict[str, Any]) -> list[tuple[str, str]]:
+def _remarks(manifest: Manifest) -> list[tuple[str, str]]:
     """(step, what it changed, left out, cut, guessed or skipped), in the order of the tables."""
-    entries = [("read", group) for group in manifest["inputs"]]
-    entries += [(name, manifest["tables"][folder]) for name, folder in manifest["current"].items()]
-    entries += [("write", run["written"]) for run in list(manifest["runs"].values())[-1:] if run["written"]]
-    lines = [("read", f"{group['rows']:,} rows, {columns_of(group)}") for group in manifest["inputs"]]
-    lines += [(name, line) for name, e in entries for line in Remarks.from_json(e.get("remarks") or {}).lines()]
+    remarks = [("read", group.remarks) for group in manifest.inputs]
+    remarks += [(n, table.remarks) for n, f in manifest.current.items() if (table := manifest.op_table(f))]
+    remarks += [("write", run.written.get("remarks")) for run in list(manifest.runs.values())[-1:]]
+    lines = [("read", f"{group.rows:,} rows, {columns_of(group)}") for group in manifest.inputs]
+    lines += [(name, line) for name, kinds in remarks for line in Remarks.from_json(kinds or {}).lines()]
     return lines + in_store(manifest)
 
 
@@ -124,21 +125,22 @@ def _used(rule: dict[str, Any], reason: str = "") -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _made(name: str, entry: dict[str, Any]) -> dict[str, Any]:
-    if entry.get("kind") == "keep":
-        options = entry["filter"]["where"] | ({"top": entry["filter"]["top"]} if entry["filter"]["top"] else {})
+def _made(name: str, entry: Table | Keep) -> dict[str, Any]:
+    if isinstance(entry, Keep):
+        options = entry.filter["where"] | ({"top": entry.filter["top"]} if entry.filter["top"] else {})
+        entry = Table(name=name, op="filter")
     else:
         # Those of a download would fill the page; the manifest has them.
-        given = {} if name == "images" else entry.get("options") or {}
-        options = {option: value for option, value in given.items() if value not in ("", None)}
+        options = {} if name == "images" else entry.options
+        options = {option: value for option, value in options.items() if value not in ("", None)}
     return {
         "name": name,
-        "op": entry.get("op") or "filter",
+        "op": entry.op,
         "options": "; ".join(k if k == v else f"{k}: {v}" for k, v in options.items()),
-        "weights": entry.get("weights", ""),
-        "seconds": entry.get("seconds", 0),
-        "said": sentence(entry.get("report") or {}),
-        "about_rows": op_tables(entry.get("report") or {}),
+        "weights": entry.weights,
+        "seconds": entry.seconds,
+        "said": sentence(entry.report),
+        "about_rows": op_tables(entry.report),
     }
 
 

@@ -15,6 +15,8 @@ from curate.look.op_report import sentence, tables
 from curate.messages.remarks import Remarks
 from curate.messages.terminal import out
 from curate.read import inputs
+from curate.store.manifest import Input, Keep
+from curate.store.manifest import Table as OpTable
 
 if TYPE_CHECKING:
     from curate.look.probe import Forecast
@@ -65,19 +67,19 @@ def print_store(root: str, step: str = "") -> None:
     dataset = Dataset(root)
     manifest = dataset.store.manifest()
     out.print(f"[bold]{escape(root)}[/]: {dataset.rows:,} rows in {len(dataset.store.shard_rows()):,} shards")
-    for group in manifest["inputs"]:
-        files = f"{group['format']}, {len(group['files']):,} files, {group['rows']:,} rows"
-        out.print(f"  read from {escape(group['input'])} ({files})")
+    for group in manifest.inputs:
+        files = f"{group.format}, {group.files:,} files, {group.rows:,} rows"
+        out.print(f"  read from {escape(group.input)} ({files})")
         out.print(f"  {escape(columns_of(group))}", highlight=False)
-        _print_remarks("  read", group)
+        _print_remarks("  read", group.remarks)
     try:
         from curate.filter.step import funnel
 
         folder = dataset.keep_folder(step)
-        runs = [r for r in manifest["runs"].values() if r["keep"] == folder]
-        written = runs[-1]["written"] if runs and not step else {}
+        runs = [run for run in manifest.runs.values() if run.keep == folder]
+        written = runs[-1].written if runs and not step else {}
         print_funnel(funnel(manifest, folder), written)
-        _print_remarks("write", written)
+        _print_remarks("write", written.get("remarks"))
     except CurateError as error:
         if step:
             raise
@@ -87,26 +89,27 @@ def print_store(root: str, step: str = "") -> None:
     for heading in ("name", "identity", "made by", "columns"):
         table.add_column(heading, overflow="fold")
     table.add_column("seconds", justify="right")
-    for name, folder in manifest["current"].items():
-        entry = manifest["tables"][folder]
-        columns = ", ".join(c for c in entry["columns"] if c not in ("uid", f"{name}_status"))
-        seconds = f"{entry['seconds']:,.1f}" if entry.get("seconds") else ""
-        table.add_row(name, folder.removeprefix(f"{name}-"), escape(_made(name, entry)), escape(columns), seconds)
+    for name, folder in manifest.current.items():
+        entry = manifest.tables[folder]
+        columns = ", ".join(c for c in entry.columns if c not in ("uid", f"{name}_status"))
+        seconds = f"{entry.seconds:,.1f}" if not isinstance(entry, Keep) and entry.seconds else ""
+        table.add_row(name, folder.removeprefix(f"{name}-"), escape(_maker(name, entry)), escape(columns), seconds)
     out.print(table)
-    for name, folder in manifest["current"].items():
-        _print_remarks(name, manifest["tables"][folder])
-        if report := manifest["tables"][folder].get("report"):
-            _print_report(name, report)
+    for name, folder in manifest.current.items():
+        if op_table := manifest.op_table(folder):
+            _print_remarks(name, op_table.remarks)
+            if op_table.report:
+                _print_report(name, op_table.report)
 
 
-def columns_of(group: dict[str, Any]) -> str:
+def columns_of(group: Input) -> str:
     """Which columns of an input became ours: `url <- image_url, text <- caption`."""
-    return ", ".join(f"{ours} <- {theirs}" for ours, theirs in group["mapping"].items())
+    return ", ".join(f"{ours} <- {theirs}" for ours, theirs in group.mapping.items())
 
 
-def _print_remarks(name: str, entry: dict[str, Any]) -> None:
+def _print_remarks(name: str, remarks: dict[str, Any] | None) -> None:
     """What a step changed, left out, cut, guessed or skipped."""
-    if lines := Remarks.from_json(entry.get("remarks") or {}).lines():
+    if lines := Remarks.from_json(remarks or {}).lines():
         out.print(f"[yellow]{escape(name)}: {escape('; '.join(lines))}")
 
 
@@ -123,15 +126,15 @@ def _print_report(name: str, report: dict[str, Any]) -> None:
         out.print(table)
 
 
-def _made(name: str, entry: dict[str, Any]) -> str:
-    if entry.get("kind") == "keep":
-        top = f", threshold {entry['threshold']['score']}" if entry.get("threshold") else ""
-        return f"filter: {' AND '.join(entry['filter']['where'].values())}{top}"
+def _maker(name: str, entry: OpTable | Keep) -> str:
+    if isinstance(entry, Keep):
+        top = f", threshold {entry.threshold['score']}" if entry.threshold else ""
+        return f"filter: {' AND '.join(entry.filter['where'].values())}{top}"
     # A download has thirty options: the manifest has them.
-    given = {} if name == "images" else entry.get("options") or {}
-    options = ", ".join(f"{option}: {value}" for option, value in given.items() if value not in ("", None))
-    made = f"{entry['op']} v{entry.get('version', 1)}" + (f" {{{options}}}" if options else "")
-    return made + (f", weights {entry['weights']}" if entry.get("weights") else "")
+    options = {} if name == "images" else {o: value for o, value in entry.options.items() if value not in ("", None)}
+    listed = ", ".join(f"{option}: {value}" for option, value in options.items())
+    maker = f"{entry.op} v{entry.version}" + (f" {{{listed}}}" if listed else "")
+    return maker + (f", weights {entry.weights}" if entry.weights else "")
 
 
 def print_costs(found: Forecast, workers: int) -> None:

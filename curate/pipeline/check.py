@@ -120,8 +120,8 @@ def _makers_at_start(pipeline: Pipeline) -> dict[str, Mapping[str, Any]]:
     if isinstance(pipeline.steps[0].do, ReadOptions):
         return {}
     view = View.of(Store(pipeline.root))
-    tables = view.store.manifest()["tables"]
-    return {name: tables.get(folder, {}) for name, folder in view.columns.items()}
+    manifest = view.store.manifest()
+    return {name: manifest.spec_of(folder) for name, folder in view.columns.items()}
 
 
 def _step_faults(step: Step, place: str, columns: dict[str, Any] | None, images: bool) -> list[str]:

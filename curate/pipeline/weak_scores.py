@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ from curate.filter.rule import Filter
 from curate.models.names import EMBEDDED
 from curate.op import Op, Score
 from curate.pipeline.steps import Pipeline
+from curate.store.manifest import Keep, Manifest, Table
 
 #: The pipeline that is made for it.
 DEMO = "demo"
@@ -47,11 +48,11 @@ def in_pipeline(pipeline: Pipeline) -> list[str]:
     return [line(column) for column in used]
 
 
-def in_store(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+def in_store(manifest: Manifest) -> list[tuple[str, str]]:
     """(step, line) for the tables of a store that were decided so; none where the demo ran."""
-    if DEMO in manifest["runs"]:
+    if DEMO in manifest.runs:
         return []
-    entries = {name: manifest["tables"][folder] for name, folder in manifest["current"].items()}
+    entries = {name: manifest.tables[folder] for name, folder in manifest.current.items()}
     weak = {column for entry in entries.values() for column in _scores_of(entry)}
     return [(name, line(column)) for name, entry in entries.items() for column in _named(_decides(entry), weak)]
 
@@ -62,17 +63,17 @@ def _scores(op: Op) -> set[str]:
     return {name for name, kind in op.makes().items() if pa.types.is_floating(kind)}
 
 
-def _scores_of(entry: Mapping[str, Any]) -> list[str]:
-    if (entry.get("options") or {}).get("model") != EMBEDDED:
+def _scores_of(entry: Table | Keep) -> list[str]:
+    if isinstance(entry, Keep) or entry.options.get("model") != EMBEDDED:
         return []
-    return [name for name in entry["columns"] if name != "uid" and not name.endswith(NO_SCORE)]
+    return [name for name in entry.columns if name != "uid" and not name.endswith(NO_SCORE)]
 
 
-def _decides(entry: Mapping[str, Any]) -> Any:
+def _decides(entry: Table | Keep) -> Any:
     """What of a table names the columns that rows were judged by: a filter's rule, the options of another op."""
-    if entry.get("kind") == "keep":
-        return entry["filter"]
-    return {} if str(entry.get("op", "")).startswith("score.") else entry.get("options") or {}
+    if isinstance(entry, Keep):
+        return entry.filter
+    return {} if entry.op.startswith("score.") else entry.options
 
 
 def _named(rule: Any, columns: Iterable[str]) -> list[str]:

@@ -18,8 +18,10 @@ from curate.read.input_scan import scanned
 from curate.read.options import ReadOptions
 from curate.read.read_slice import ReadSlice, Slice
 from curate.read.source import Source, on_files, open_source
+from curate.store.file_list import InputFile, files_id, read_file_list, write_file_list
 from curate.store.folder import identity
 from curate.store.image_columns import IMAGE_FIELDS
+from curate.store.manifest import Input, Table
 from curate.store.store import Store
 from curate.store.view import View
 
@@ -52,23 +54,23 @@ def read(store: Store, options: ReadOptions, cluster: Cluster) -> View:
         CurateError: when a file that was read has changed since, other columns or another input are asked for, or the
             input is empty.
     """
-    groups = store.manifest()["inputs"]
+    groups = store.manifest().inputs
     source = open_source(options)
     for group in groups:
-        if group["rows_per_shard"] != options.rows_per_shard:
+        if group.rows_per_shard != options.rows_per_shard:
             raise CurateError(
-                f"{store.url} was read with rows_per_shard: {group['rows_per_shard']}, not {options.rows_per_shard}"
+                f"{store.url} was read with rows_per_shard: {group.rows_per_shard}, not {options.rows_per_shard}"
             )
     fresh = _fresh(store, source, options)
-    another = groups and len(fresh) == len(source.names) and options.place not in {g["input"] for g in groups}
+    another = groups and len(fresh) == len(source.names) and options.place not in {group.input for group in groups}
     if another and not options.append:
         raise CurateError(
-            f"{store.url} holds the rows of '{groups[0]['input']}', not of '{options.place}': use a new root, "
+            f"{store.url} holds the rows of '{groups[0].input}', not of '{options.place}': use a new root, "
             "or add them with read: {append: true} (--set append=true for the pipelines that ship)"
         )
     # What an earlier run began comes first: its first shard settles the types.
-    for group in groups:
-        _read_group(store, group, source, cluster)
+    for number in range(len(groups)):
+        _read_group(store, number, source, cluster)
     if fresh:
         own, remarks, counts = scanned(source.subset(fresh), cluster)
         _read_group(store, _plan_group(store, own, options, counts, remarks), own, cluster)
@@ -81,36 +83,35 @@ def _fresh(store: Store, source: Source, options: ReadOptions) -> list[str]:
     Raises:
         CurateError: when one that it has changed, or is to be read in another way.
     """
-    groups = store.manifest()["inputs"]
     known = {
-        file["name"]: (file, mark, group)
-        for group in groups
-        for file, mark in zip(group["files"], group.get("marks") or [""] * len(group["files"]), strict=True)
+        file.name: (file, group)
+        for number, group in enumerate(store.manifest().inputs)
+        for file in read_file_list(store, number)
     }
     fresh = []
     for number, (name, size) in enumerate(zip(source.names, source.sizes, strict=True)):
         if name not in known:
             fresh.append(name)
             continue
-        file, mark, group = known[name]
-        if file["size"] != size:
+        file, group = known[name]
+        if file.size != size:
             raise CurateError(
-                f"'{name}' had {file['size']} bytes when {store.url} read it and has {size} now: "
+                f"'{name}' had {file.size} bytes when {store.url} read it and has {size} now: "
                 "use a new root, or give the changed file another name"
             )
         # The hash is asked only where the file system cannot say that the file is the same.
-        moved = group["input"] != options.place or not mark or mark != source.marks[number]
-        if moved and file["ends"] != content(source.files[number]):
-            if group["input"] == options.place:
+        moved = group.input != options.place or not file.mark or file.mark != source.marks[number]
+        if moved and file.ends != content(source.files[number]):
+            if group.input == options.place:
                 raise CurateError(
                     f"'{name}' has changed since {store.url} read it, at the same size: use a new root, or give the "
                     "changed file another name"
                 )
             raise CurateError(
-                f"{store.url} has read another '{name}', from '{group['input']}': use a new root, or rename the file"
+                f"{store.url} has read another '{name}', from '{group.input}': use a new root, or rename the file"
             )
-        if group.get("choices", options.choices) != options.choices:
-            was, now = _differing(group["choices"], options.choices)
+        if group.choices is not None and group.choices != options.choices:
+            was, now = _differing(group.choices, options.choices)
             raise CurateError(
                 f"{store.url} was read with {was}, not with {now}: use a new root (--set root=...), or go on with {was}"
             )
@@ -126,18 +127,16 @@ def _differing(was: dict[str, Any], now: dict[str, Any]) -> tuple[str, str]:
 
 def records_view(store: Store) -> View:
     """The store as reading left it: what later steps make is theirs to add, in the order of the pipeline."""
-    groups = store.manifest()["inputs"]
-    view = View(store).with_table("records", groups[0]["columns"])
-    images = next((g["images"] for g in groups if g["images"]), None)
+    manifest = store.manifest()
+    view = View(store).with_table("records", manifest.inputs[0].columns)
+    images = manifest.images_of_input
     return View(store, view.with_table(images, IMAGE_FIELDS).columns, None, images) if images else view
 
 
-def _plan_group(
-    store: Store, source: Source, options: ReadOptions, counts: list[int], remarks: Remarks
-) -> dict[str, Any]:
-    """The manifest's entry for files to be read."""
+def _plan_group(store: Store, source: Source, options: ReadOptions, counts: list[int], remarks: Remarks) -> int:
+    """Enter files to be read into the manifest; returns the number of their input."""
     manifest = store.manifest()
-    if not sum(counts) and not manifest["inputs"]:
+    if not sum(counts) and not manifest.inputs:
         raise CurateError(f"input '{options.place}' holds no rows")
     types = _types(store, source)
     left_out = {name for number in range(len(source.files)) for name in source.types_of(number)} - set(types.names)
@@ -146,30 +145,31 @@ def _plan_group(
         remarks.add(f"column(s) '{theirs}' kept as '{ours}'{why}", 1)
     for name in sorted(left_out):
         remarks.add(f"column(s) left out, with which {store.url} did not begin: {name}", 1)
-    files = zip(source.names, source.sizes, counts, on_files(content, source.files), strict=True)
-    group = {
-        "input": options.place,
-        "format": source.format,
-        "columns": types.names,
-        "mapping": source.mapping | ({"image": source.inline} if source.inline else {}),
-        "choices": options.choices,
-        "listed": source.listed,
-        "files": [{"name": name, "size": size, "rows": rows, "ends": hashed} for name, size, rows, hashed in files],
-        # Apart from the files: the same files elsewhere have other marks, and are the same pool.
-        "marks": source.marks,
-        "first_shard": sum(g["shards"] for g in manifest["inputs"]),
-        "shards": -(-sum(counts) // options.rows_per_shard),
-        "rows": sum(counts),
-        "rows_per_shard": options.rows_per_shard,
-        "images": f"images-{identity(adopted=source.format, version=2)}" if source.has_images else None,
-        "scanned": remarks.to_json(),
-    }
-    if manifest["inputs"] and manifest["inputs"][0]["images"] != group["images"]:
-        which = "without images" if group["images"] is None else "with images"
+    columns = zip(source.names, source.sizes, counts, on_files(content, source.files), source.marks, strict=True)
+    files = [InputFile(*values) for values in columns]
+    group = Input(
+        input=options.place,
+        format=source.format,
+        columns=types.names,
+        mapping=source.mapping | ({"image": source.inline} if source.inline else {}),
+        choices=options.choices,
+        listed=source.listed,
+        files=len(files),
+        files_id=files_id(files),
+        first_shard=sum(group.shards for group in manifest.inputs),
+        shards=-(-sum(counts) // options.rows_per_shard),
+        rows=sum(counts),
+        rows_per_shard=options.rows_per_shard,
+        images=f"images-{identity(adopted=source.format, version=2)}" if source.has_images else None,
+        scanned=remarks.to_json(),
+    )
+    if manifest.inputs and manifest.inputs[0].images != group.images:
+        which = "without images" if group.images is None else "with images"
         raise CurateError(f"'{options.place}' holds pairs {which}, {store.url} the other kind: use a new root")
-    manifest["inputs"].append(group)
+    write_file_list(store, len(manifest.inputs), files)
+    manifest.inputs.append(group)
     store.save(manifest)
-    return group
+    return len(manifest.inputs) - 1
 
 
 def _types(store: Store, source: Source) -> pa.Schema:
@@ -189,53 +189,55 @@ def _types(store: Store, source: Source) -> pa.Schema:
     return types
 
 
-def _read_group(store: Store, group: dict[str, Any], source: Source, cluster: Cluster) -> None:
-    names = [file["name"] for file in group["files"]]
-    shards = range(group["first_shard"], group["first_shard"] + group["shards"])
+def _read_group(store: Store, number: int, source: Source, cluster: Cluster) -> None:
+    group = store.manifest().inputs[number]
+    shards = group.shard_numbers
     missing = set(shards) - store.parts("records")
     if missing:
+        files = read_file_list(store, number)
+        names = [file.name for file in files]
         gone = set(names) - set(source.names)
         if gone:
             raise CurateError(f"'{min(gone)}' was not read to its end and is no longer in the input")
-        own, size = source.subset(names), group["rows_per_shard"]
+        own, size = source.subset(names), group.rows_per_shard
         if not own.complete:
             own, _, _ = scanned(own, cluster)
         rows = {s: r for s, r in store.shard_rows().items() if s in shards}
-        slices = plan([f["rows"] for f in group["files"]], size, group["first_shard"], own.seekable)
+        slices = plan([file.rows for file in files], size, group.first_shard, own.seekable)
         todo = [i for i, s in enumerate(slices) if missing & set(range(s.first_shard, s.first_shard + s.shards))]
         work = ReadSlice(
             store=store,
             source=own.for_workers(),
             slices=slices,
             rows=rows,
-            images=group["images"],
+            images=group.images,
             types=_types(store, own),
             rows_per_shard=size,
         )
         sizes = {i: sum(rows[s] for s in range(c.first_shard, c.first_shard + c.shards)) for i, c in enumerate(slices)}
         cluster.do("read", work, todo, sizes)
-    if group["images"] and store.manifest()["current"].get("images") != group["images"]:
-        remarks = store.remarks(group["images"])
+    if group.images and store.manifest().current.get("images") != group.images:
+        remarks = store.remarks(group.images)
         say("read", remarks)
-        columns = [*IMAGE_FIELDS]
-        store.note_table(group["images"], name="images", op="read", columns=columns, remarks=remarks.to_json())
-    if "remarks" not in group:
-        _note_remarks(store, group, shards)
+        entry = Table(name="images", op="read", columns=[*IMAGE_FIELDS], remarks=remarks.to_json())
+        store.note_table(group.images, entry)
+    if group.remarks is None:
+        _note_remarks(store, number)
 
 
-def _note_remarks(store: Store, group: dict[str, Any], shards: range) -> None:
+def _note_remarks(store: Store, number: int) -> None:
     """Record and print what was read, from which columns, and what was done with rows."""
-    remarks = Remarks.from_json(group.get("scanned", {}))
-    remarks.merge(store.remarks("records", shards))
-    chosen = [f"{ours} <- {theirs}" for ours, theirs in group["mapping"].items()]
-    if "text" not in group["mapping"]:
-        chosen.append("no captions: text is null")
-    elif group.get("listed") or group.get("choices", {}).get("caption") == "each":
-        chosen[list(group["mapping"]).index("text")] += f" ({group['choices']['caption']} of a list)"
-    line = [f"{group['rows']:,} rows", *chosen, *remarks.lines()]
-    console.print(f"[yellow]read: {escape(', '.join(line))}" if remarks else f"[dim]read: {escape(', '.join(line))}")
     manifest = store.manifest()
-    for entry in manifest["inputs"]:
-        if entry["first_shard"] == group["first_shard"]:
-            entry["remarks"] = remarks.to_json()
+    group = manifest.inputs[number]
+    remarks = Remarks.from_json(group.scanned)
+    remarks.merge(store.remarks("records", group.shard_numbers))
+    chosen = [f"{ours} <- {theirs}" for ours, theirs in group.mapping.items()]
+    caption = (group.choices or {}).get("caption")
+    if "text" not in group.mapping:
+        chosen.append("no captions: text is null")
+    elif group.listed or caption == "each":
+        chosen[list(group.mapping).index("text")] += f" ({caption} of a list)"
+    line = [f"{group.rows:,} rows", *chosen, *remarks.lines()]
+    console.print(f"[yellow]read: {escape(', '.join(line))}" if remarks else f"[dim]read: {escape(', '.join(line))}")
+    group.remarks = remarks.to_json()
     store.save(manifest)

@@ -3,7 +3,8 @@
     <root>/records/00042.parquet            uid, url, text, the input's other columns
     <root>/<name>-<identity>/00042.parquet  the columns of one op, same rows in the same order
     <root>/images-<identity>/00042.tar      the downloaded images of a shard, beside their status rows
-    <root>/manifest.json                    what made each table
+    <root>/inputs/00000.parquet             the files that were read, one list for each input
+    <root>/manifest.json                    what made each table, see curate.store.manifest
 
 A part is written to a temporary name and renamed, or put in one request: if it exists, it is complete. Every file
 carries checksums: a part in itself (curate.store.part_file), with the identity of the records that its rows belong to.
@@ -20,13 +21,14 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
+from pydantic import ValidationError
 
 from curate.errors import CurateError, unknown
 from curate.messages.remarks import Remarks
 from curate.store import part_file
 from curate.store.folder import Folder, shard_name
+from curate.store.manifest import FORMAT, Keep, Manifest, Table
 
-FORMAT = 2
 #: Columns of values that hardly repeat: with a dictionary they take a third longer to write and three times to read.
 _DISTINCT = {"uid", "url", "text", "sha256", "key"}
 _WRITE: dict[str, Any] = {"compression": "zstd", "write_statistics": True, "store_schema": True}
@@ -36,7 +38,7 @@ _WRITE: dict[str, Any] = {"compression": "zstd", "write_statistics": True, "stor
 LOST: set[str] = set()
 
 #: Stores whose lease this process holds, each with its manifest once read: nobody else changes it.
-HELD: dict[str, dict[str, Any] | None] = {}
+HELD: dict[str, Manifest | None] = {}
 
 
 def _place(name: str) -> str:
@@ -72,22 +74,22 @@ class Store(Folder):
 
     # ---- the manifest: written by the driver only ----
 
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> Manifest:
         """What the store holds; an empty one when nothing was read yet.
 
         Raises:
-            CurateError: when the file is damaged or of a newer format.
+            CurateError: when the file is damaged or of another format.
         """
         manifest = HELD.get(self.url) or self._read_manifest()
         if self.url in HELD:
             HELD[self.url] = manifest
         return manifest
 
-    def _read_manifest(self) -> dict[str, Any]:
+    def _read_manifest(self) -> Manifest:
         try:
             data = self.read_json("manifest.json")
         except FileNotFoundError:
-            return {"format": FORMAT, "inputs": [], "tables": {}, "current": {}, "runs": {}}
+            return Manifest()
         except NotADirectoryError as error:
             raise CurateError(f"'{self.url}' is a file, not the folder of a store") from error
         except CurateError:
@@ -95,7 +97,12 @@ class Store(Folder):
             raise
         if data.get("format") != FORMAT:
             self._refuse_other_format()
-        return data
+        try:
+            return Manifest.model_validate(data)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            place = ".".join(map(str, fault["loc"]))
+            raise CurateError(f"{self.url}/manifest.json is damaged: {place}: {fault['msg']}") from error
 
     def _refuse_other_format(self) -> None:
         """
@@ -108,49 +115,34 @@ class Store(Folder):
                 step = f"`curate upgrade {self.url}` converts it" if data["format"] < FORMAT else "upgrade curate"
                 raise CurateError(f"{self.url} has format {data['format']}; this curate reads {FORMAT}: {step}")
 
-    def save(self, manifest: dict[str, Any]) -> None:
+    def save(self, manifest: Manifest) -> None:
         """
         Raises:
             CurateError: when another command took over this one's lease.
         """
         if self.url in LOST:
             raise CurateError(f"{self.url}: another command has taken the lease of this one, which was not heard of")
-        self.write_json("manifest.json", manifest)
+        self.write_json("manifest.json", manifest.json_tree())
         if self.url in HELD:
             HELD[self.url] = manifest
 
-    def note_table(self, table: str, **about: Any) -> None:
-        """Record what made a table and make it the one that its name means from now on."""
+    def note_table(self, folder: str, entry: Table | Keep) -> None:
+        """Record what made a table and make it the one that its name means from now on; see Manifest.note."""
         manifest = self.manifest()
-        entry = manifest["tables"].setdefault(table, {})
-        seconds = entry.get("seconds", 0.0) + about.pop("seconds", 0.0)
-        entry.update(about, seconds=round(seconds, 3))
-        # Last used is last in the dict: a column that two tables hold means the later one.
-        manifest["current"].pop(entry["name"], None)
-        manifest["current"][entry["name"]] = table
+        manifest.note(folder, entry)
         self.save(manifest)
 
-    def note_change(self, table: str) -> None:
+    def note_change(self, folder: str) -> None:
         """Record, before it happens, that final values of a table change: what was made from them is made anew."""
         manifest = self.manifest()
-        entry = manifest["tables"].get(table)
-        if entry is not None:
-            entry["changes"] = entry.get("changes", 0) + 1
-            if "complete" in entry:
-                entry["complete"] = {}
+        if manifest.note_change(folder):
             self.save(manifest)
 
     # ---- shards ----
 
     def shard_rows(self) -> dict[int, int]:
         """Shard number to row count, in order."""
-        rows: dict[int, int] = {}
-        for group in self.manifest()["inputs"]:
-            size, left = group["rows_per_shard"], group["rows"]
-            for shard in range(group["first_shard"], group["first_shard"] + group["shards"]):
-                rows[shard] = min(size, left)
-                left -= rows[shard]
-        return rows
+        return self.manifest().shard_rows()
 
     def parts(self, table: str) -> set[int]:
         """Shards for which `table` has a complete part."""
@@ -264,9 +256,8 @@ class Store(Folder):
     def tables(self) -> dict[str, str]:
         """Table names to the folders they stand for, `records` first."""
         manifest = self.manifest()
-        found = {"records": "records"} if manifest["inputs"] else {}
-        found.update(manifest["current"])
-        return found
+        records = {"records": "records"} if manifest.inputs else {}
+        return records | manifest.current
 
     def __getitem__(self, name: str) -> pl.LazyFrame:
         """A table as a polars lazy frame, all shards in order.
@@ -297,16 +288,3 @@ class Store(Folder):
         import pyarrow.dataset as ds
 
         return pl.scan_pyarrow_dataset(ds.dataset(parts, format="parquet", filesystem=self.fs))
-
-    def columns(self) -> dict[str, str]:
-        """Column names to the folder of the table they come from (the latest, when several have one)."""
-        manifest = self.manifest()
-        found: dict[str, str] = {}
-        for group in manifest["inputs"]:
-            found.update(dict.fromkeys(group["columns"], "records"))
-        for folder in manifest["current"].values():
-            entry = manifest["tables"][folder]
-            if entry.get("kind") != "keep":
-                # Every table has uid; that of the records is the one that identities are made of.
-                found.update({name: folder for name in entry["columns"] if name != "uid"})
-        return found

@@ -1,4 +1,7 @@
-"""Converting a store of format 1 to format 2: checksums in every file, no uid in the tables."""
+"""Converting a store of an older format to today's.
+
+Format 1 had no checksums, and a uid in every table. Format 2 had the names of all input files in the manifest.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,13 @@ import pyarrow.parquet as pq
 import xxhash
 
 from curate.errors import CurateError
-from curate.store.folder import shard_name
+from curate.store.file_list import InputFile, files_id, write_file_list
+from curate.store.folder import CHECKSUM, shard_name
 from curate.store.image_columns import IMAGE_FIELDS
 from curate.store.images import TARS
+from curate.store.manifest import FORMAT, Manifest
 from curate.store.part_file import MAGIC, hashed
-from curate.store.store import FORMAT, Store
+from curate.store.store import Store
 
 _BLOCK_BYTES = 1 << 20
 
@@ -25,7 +30,8 @@ _BLOCK_BYTES = 1 << 20
 def upgrade(root: str) -> str:
     """Convert every file where it lies, the manifest last: a stopped upgrade goes on when it is called again.
 
-    Scores keep their values. Ops whose version was raised since make their tables anew when they are next asked for.
+    Scores keep their values. Ops whose version was raised since, and ops that look at all rows, make their tables anew
+    when they are next asked for.
 
     Raises:
         CurateError: when there is no store, or one of a format that this version does not convert.
@@ -37,8 +43,25 @@ def upgrade(root: str) -> str:
         raise CurateError(f"'{root}' holds no manifest.json that can be read: it is no store") from error
     if manifest.get("format") == FORMAT:
         return f"{root} has format {FORMAT} already"
-    if manifest.get("format") != 1:
-        raise CurateError(f"{root} has format {manifest.get('format')!r}; this curate converts format 1")
+    if manifest.get("format") not in (1, 2):
+        raise CurateError(f"{root} has format {manifest.get('format')!r}; this curate converts formats 1 and 2")
+    converted = _tables_converted(store, manifest) if manifest["format"] == 1 else "no part had to be converted"
+    manifest.pop(CHECKSUM, None)
+    manifest["inputs"] = [_with_file_list(store, number, group) for number, group in enumerate(manifest["inputs"])]
+    store.save(Manifest.model_validate({**manifest, "format": FORMAT}))
+    return f"{root} has format {FORMAT} now: {converted}"
+
+
+def _with_file_list(store: Store, number: int, group: dict[str, Any]) -> dict[str, Any]:
+    """The manifest's entry of an input, its files in a list of their own."""
+    marks = group.pop("marks", None) or [""] * len(group["files"])
+    files = [InputFile(**file, mark=mark) for file, mark in zip(group["files"], marks, strict=True)]
+    write_file_list(store, number, files)
+    return {**group, "files": len(files), "files_id": files_id(files)}
+
+
+def _tables_converted(store: Store, manifest: dict[str, Any]) -> str:
+    """Convert the parts of every table of format 1; says how many."""
     tables = ["records", *(name for name in manifest["tables"] if store.parts(name))]
     images = {g["images"] for g in manifest["inputs"] if g.get("images")}
     images |= {folder for folder, about in manifest["tables"].items() if about["name"] == "images"}
@@ -50,8 +73,7 @@ def upgrade(root: str) -> str:
             parts += sum(pool.map(convert, sorted(store.parts(table))))
     for about in manifest["tables"].values():
         about["columns"] = [name for name in about["columns"] if name != "uid"]
-    store.save({**manifest, "format": FORMAT})
-    return f"{root} has format {FORMAT} now: {parts:,} parts of {len(tables)} tables converted"
+    return f"{parts:,} parts of {len(tables)} tables converted"
 
 
 def _convert(store: Store, table: str, shard: int, images: bool) -> int:

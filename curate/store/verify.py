@@ -19,6 +19,7 @@ import xxhash
 
 from curate.errors import CurateError
 from curate.store import part_file
+from curate.store.file_list import FOLDER as INPUTS
 from curate.store.folder import Folder, json_file, shard_name
 from curate.store.images import TARS
 from curate.store.lease import NAME as LEASE
@@ -119,7 +120,8 @@ def _of_store(store: Store) -> tuple[list[File], list[str]]:
     shards = set(store.shard_rows())
     faults: list[str] = []
     files = [File("manifest.json", lambda: _json_fault(store, "manifest.json"))]
-    known = {"records", *manifest["tables"], *(g["images"] for g in manifest["inputs"] if g.get("images"))}
+    known = {"records", *manifest.tables, *(group.images for group in manifest.inputs if group.images)}
+    known |= {INPUTS} if manifest.inputs else set()
     for name in sorted(store.names()):
         if name in ("manifest.json", LEASE) or name.startswith("."):
             continue
@@ -135,7 +137,10 @@ def _of_store(store: Store) -> tuple[list[File], list[str]]:
         else:
             files += _of_table(store, name)
             known.discard(name)
-            if name in {"records", *manifest["tables"]}:
+            if name == INPUTS:
+                lists = set(range(len(manifest.inputs)))
+                faults += [f"{store.part(name, number)}: is missing" for number in sorted(lists - store.parts(name))]
+            elif name in {"records", *manifest.tables}:
                 faults += [f"{store.part(name, s)}: is missing" for s in sorted(shards - store.parts(name))]
     return files, faults + [f"{name}: is missing" for name in sorted(known) if shards]
 
@@ -173,7 +178,7 @@ def _part_fault(store: Store, table: str, place: str) -> Callable[[], str | None
         part_file.check(memoryview(store.read_bytes(place)))
         with store.opened(place) as part:
             owner = part_file.rows_of(part.schema)
-        if table == "records":
+        if table in ("records", INPUTS):
             return None
         shard = int(place.rpartition("/")[2].removesuffix(".parquet"))
         if owner != store.rows_digest(shard):

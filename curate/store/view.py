@@ -10,7 +10,6 @@ import polars as pl
 import pyarrow as pa
 
 from curate.errors import CurateError, unknown
-from curate.store.folder import identity
 from curate.store.part_file import rows_of
 from curate.store.store import Store
 
@@ -33,52 +32,29 @@ class View:
     def of(cls, store: Store, after: str | None = None) -> View:
         """The store as its manifest has it, restricted to the rows that the keep table `after` kept."""
         manifest = store.manifest()
-        if not manifest["inputs"]:
+        if not manifest.inputs:
             raise CurateError(f"'{store.url}' holds no records: start with a pipeline that reads, or check the path")
-        keeps = [n for n, f in manifest["current"].items() if manifest["tables"][f].get("kind") == "keep"]
+        keeps = manifest.keeps()
         if after is not None and after not in keeps:
             raise unknown("keep table", after, keeps, store.url)
-        return cls(
-            store,
-            store.columns(),
-            manifest["current"][after] if after else None,
-            manifest["current"].get("images"),
-        )
+        return cls(store, manifest.columns(), keeps[after] if after else None, manifest.current.get("images"))
 
     def with_table(self, folder: str, columns: Iterable[str]) -> View:
         return replace(self, columns=self.columns | dict.fromkeys(columns, folder))
 
     def pool(self) -> str:
-        """Identity of the rows that are in: a table computed over all of them depends on it."""
-        inputs = [(g["files"], g["rows"], g["first_shard"]) for g in self.store.manifest()["inputs"]]
-        return identity(keep=self.keep, inputs=inputs)
-
-    def pools(self) -> set[str]:
-        """Identities of the rows that are in, and of the larger pools that earlier steps took them from."""
-        tables = self.store.manifest()["tables"]
-        found, keep = {self.pool()}, self.keep
-        while keep:
-            keep = tables.get(keep, {}).get("after")
-            found.add(replace(self, keep=keep).pool())
-        return found
+        """Identity of the rows that are in."""
+        return self.store.manifest().pool(self.keep)
 
     def states(self, columns: Iterable[str]) -> dict[str, str]:
-        """What the values of columns, in the rows that are in, come from: a folder, and marks where they may change.
-
-        A table that ops fill for more rows later is final for the pools that it is complete for. One whose final values
-        were changed (failed downloads tried again) is another one from then on.
-        """
-        names = {name: self.columns[name] for name in columns}
-        marked = {folder: self.state(folder) for folder in set(names.values())}
-        return {name: marked[folder] for name, folder in names.items()}
+        """What the values of columns, in the rows that are in, come from; see Manifest.state."""
+        manifest, folders = self.store.manifest(), {name: self.columns[name] for name in columns}
+        marked = {folder: manifest.state(folder, self.keep) for folder in set(folders.values())}
+        return {name: marked[folder] for name, folder in folders.items()}
 
     def state(self, folder: str) -> str:
-        """A table's folder with the marks that `states` speaks of."""
-        entry, pools = self.store.manifest()["tables"].get(folder, {}), self.pools()
-        mark = f"@{entry['changes']}" if entry.get("changes") else ""
-        if not pools & set(entry.get("complete", pools)):
-            mark += f"+{len(entry['complete'])}"
-        return folder + mark
+        """What the values of one table come from."""
+        return self.store.manifest().state(folder, self.keep)
 
     # ---- one shard at a time ----
 

@@ -117,14 +117,14 @@ def _free(brought: dict[str, Column], taken: set[str]) -> dict[str, Column]:
 
 
 def _by_default(view: View, everything: dict[str, Column], remarks: Remarks) -> list[str]:
-    tables = view.store.manifest()["tables"]
+    manifest = view.store.manifest()
     chosen, left = [], dict[str, list[str]]()
     for name, column in sorted(everything.items()):
         if column.of_input:
             chosen.append(name)
         elif name in _OF_THE_STORE or name.endswith("_status"):
             continue
-        elif str(tables.get(column.folder, {}).get("op", "")).startswith("dedupe."):
+        elif manifest.op_of(column.folder).startswith("dedupe."):
             left.setdefault(POINTERS, []).append(name)
         elif pa.types.is_nested(column.kind):
             left.setdefault(VECTORS, []).append(name)

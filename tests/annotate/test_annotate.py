@@ -504,8 +504,8 @@ def test_a_table_does_not_take_the_name_of_another_ops(make_store):
 def test_rows_without_a_value_are_counted_by_reason_with_an_example(make_store, capsys):
     view = make_store(texts("t0", None, "t2", None, "t4"), 2)
     annotate(view, [Length(bad=("t4",))], HERE)
-    entry = view.store.manifest()["tables"][view.store.manifest()["current"]["length"]]
-    remarks = entry["remarks"]
+    entry = view.store.manifest().tables[view.store.manifest().current["length"]]
+    remarks = entry.remarks
     assert {kind: about["rows"] for kind, about in remarks.items()} == {"no_text": 2, "error": 1}
     assert remarks["no_text"]["example"] == "shard 0, row 1"
     assert remarks["error"]["example"].startswith("shard 2, row 0: ValueError: cannot do 't4'")

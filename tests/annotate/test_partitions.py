@@ -94,7 +94,7 @@ def fresh(view: View, op: Op) -> None:
     """Forget a table that was made."""
     manifest = view.store.manifest()
     folder = folder_for(view, op, whole=True)
-    del manifest["tables"][folder], manifest["current"][op.table()]
+    del manifest.tables[folder], manifest.current[op.table()]
     view.store.save(manifest)
     view.store.remove(folder)
 

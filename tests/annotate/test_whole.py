@@ -120,9 +120,9 @@ def test_a_statistic_of_all_rows(make_store, per_shard, monkeypatch):
     rows = rows_of(NUMBERS)
     view = annotate(make_store(rows, per_shard), [Share()], HERE)
     assert column(view, "share") == shares(rows)
-    entry = view.store.manifest()["tables"][view.columns["share"]]
+    entry = view.store.manifest().tables[view.columns["share"]]
     known = [n for n in NUMBERS if n is not None]
-    assert entry["report"] == {"sum": sum(known), "rows": len(known)}
+    assert entry.report == {"sum": sum(known), "rows": len(known)}
     status = view.store["share"].collect()["share_status"].to_list()
     assert status == ["no_value" if n is None else "ok" if n % 2 else "even" for n in NUMBERS]
 
@@ -179,7 +179,7 @@ def test_a_finished_table_is_not_made_again(make_store, monkeypatch):
     second = annotate(View.of(view.store), [Same(), Share()], HERE)
     assert second.columns == View.of(view.store).columns
     assert {n: f for n, f in second.columns.items() if n in first.columns} == first.columns
-    assert second.store.manifest()["tables"][second.columns["share"]]["report"]["rows"] == 23
+    assert second.store.manifest().tables[second.columns["share"]].report["rows"] == 23
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_stopped_when_all_parts_are_there(make_store, monkeypatch):
     after = annotate(view, [Same()], HERE)
     folder = after.columns["same_size"]
     assert ".work" not in view.store.names(folder)
-    assert view.store.manifest()["tables"][folder]["pool"] == view.pool()
+    assert view.store.manifest().tables[folder].pool == view.pool()
 
 
 KILLED = """

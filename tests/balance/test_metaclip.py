@@ -80,13 +80,13 @@ def test_the_draw_is_seeded_and_grows_with_t(tmp_path: Path) -> None:
 def test_t_from_the_share_of_the_tail(tmp_path: Path) -> None:
     texts: list[str | None] = ["dog"] * 10 + ["cat"] * 4 + ["photo"] * 3 + ["of"] * 2 + ["2019"]
     view = balanced(tmp_path, {"tail_share": 0.3}, ENTRIES, texts)
-    report = view.store.manifest()["tables"][view.columns["metaclip_p"]]["report"]
+    report = view.store.manifest().tables[view.columns["metaclip_p"]].report
     assert report["t"] == 3 and report["matches"] == 20 and report["entries_over_t"] == 2
     assert column(view, "metaclip_p") == pytest.approx([0.3] * 10 + [0.75] * 4 + [1] * 6)
 
 
 def report(view: View) -> dict[str, object]:
-    found: dict[str, object] = view.store.manifest()["tables"][view.columns["metaclip_p"]]["report"]
+    found: dict[str, object] = view.store.manifest().tables[view.columns["metaclip_p"]].report
     return found
 
 

@@ -169,8 +169,8 @@ def store_with_vectors(make_store, tmp_path):
 def test_its_report_says_which_evaluation_images_are_met(make_store, tmp_path):
     view = store_with_vectors(make_store, tmp_path)
     annotate(view, [Decontaminate(by="v", against=str(tmp_path / "eval.npy"), threshold=0.9)], HERE)
-    (entry,) = [e for e in view.store.manifest()["tables"].values() if e.get("op") == "dedupe.decontaminate"]
-    assert entry["report"] == {
+    (entry,) = [e for e in view.store.manifest().tables.values() if e.op == "dedupe.decontaminate"]
+    assert entry.report == {
         "rows_compared": 6,
         "rows_near": 5,
         "evaluation_images": 3,

@@ -58,7 +58,7 @@ def test_what_is_lacking_is_fetched(tmp_path, site):
     stored = bodies(view)
     assert (stored[0], stored[5]) == (picture(0), picture(5)), "as they came, whatever image_size says"
     assert column(view, "width") == [16, 8, None, None, 8, 16]
-    remarks = view.store.manifest()["tables"][view.images]["remarks"]
+    remarks = view.store.manifest().tables[view.images].remarks
     assert (remarks[KEPT]["rows"], remarks[FETCHED]["rows"]) == (2, 3)
 
     # Again, with nothing to do; then what failed, when asked for.
@@ -79,7 +79,7 @@ def test_nothing_is_lacking(tmp_path):
     view = took(tmp_path)
     after = download(view, options(), HERE)
     assert after.images == view.images
-    assert view.store.manifest()["tables"][view.images]["remarks"][KEPT]["rows"] == 2
+    assert view.store.manifest().tables[view.images].remarks[KEPT]["rows"] == 2
 
 
 def test_failed_rows_of_img2dataset_are_tried_again(tmp_path, site):

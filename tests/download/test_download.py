@@ -162,7 +162,7 @@ def test_columns_that_look_like_ours_are_columns(tmp_path: Path) -> None:
         read(store, ReadOptions(input=str(tmp_path / name)), HERE)
         columns = store.read_part("records", 0).to_pydict()
         assert [[str(v) for v in columns[n]] for n in NAMES] == [["0", "1", "2"]] * len(NAMES), name
-        assert not store.manifest()["inputs"][0]["images"], name
+        assert not store.manifest().inputs[0].images, name
         ours = columns.get("image:tar_10") or [json.loads(text)["image:tar"] for text in columns["malformed"]]
         assert list(map(int, ours)) == [7, 7, 7], f"{name}: the one name that is ours is kept, under another one"
 
@@ -282,7 +282,7 @@ def test_what_was_done_to_images_is_said(make_store: MakeStore, site: str, tmp_p
     }
     download(view, asked, HERE)
     assert view.store.remarks(folder).counts == wanted
-    assert view.store.manifest()["tables"][folder]["remarks"]["turned upright, as their EXIF says"] == {
+    assert view.store.manifest().tables[folder].remarks["turned upright, as their EXIF says"] == {
         "rows": 2,
         "example": "shard 0, row 0",
         "place": [0, 0],

@@ -287,5 +287,5 @@ def test_rows_that_are_out_do_not_count(make_store):
     assert [int(u, 16) for u in ledger(after).filter("kept")["uid"]] == [3, 4, 5]
     assert counts == {"entered": 6, "kept": 3, "dropped": {"not in the top 0.5 of the rows by s": 3}}
     manifest = first.store.manifest()
-    assert manifest["tables"][after.keep]["threshold"] == {"score": 0.3, "uid": None, "rows": 3, "place": None}
+    assert manifest.tables[after.keep].threshold == {"score": 0.3, "uid": None, "rows": 3, "place": None}
     assert column(after, "s") == [i / 10 for i in range(10)]

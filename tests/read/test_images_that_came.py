@@ -57,7 +57,7 @@ def test_bytes_in_a_parquet(tmp_path, kind):
     assert column(view, "extension") == NAMES
     assert column(view, "sha256") == [hashlib.sha256(body).hexdigest() for body in PICTURES]
     assert "image" not in view.columns
-    assert view.store.manifest()["inputs"][0]["mapping"]["image"] == "image"
+    assert view.store.manifest().inputs[0].mapping["image"] == "image"
     assert len(set(column(view, "uid"))) == 7
     if "struct" in kind:
         assert column(view, "image_path") == [f"{i}.x" if i % 2 else None for i in range(7)]

@@ -25,6 +25,7 @@ from curate.errors import CurateError
 from curate.read import step as reading
 from curate.read.source import ReadOptions, open_source
 from curate.read.step import ReadSlice, plan, read
+from curate.store.file_list import read_file_list
 from curate.store.store import Store
 
 sys.path.insert(0, str(Path(__file__).parent / "inputs"))
@@ -45,7 +46,7 @@ def load(tmp_path, source):
         options.setdefault("input", str(source))
         read(store, ReadOptions(rows_per_shard=rows_per_shard, **options), Cluster(workers=0))
         frame = store["records"].collect()
-        assert frame.height == sum(store.shard_rows().values()) == sum(g["rows"] for g in store.manifest()["inputs"])
+        assert frame.height == sum(store.shard_rows().values()) == store.manifest().rows
         assert [store.read_part("records", s).num_rows for s in store.shard_rows()] == list(store.shard_rows().values())
         return frame
 
@@ -401,7 +402,7 @@ def test_http(tmp_path):
             open_source(ReadOptions(input=f"{url}/none.csv"))
         server.shutdown()
     assert store["records"].select("url", "text").collect().to_dicts() == pairs(0, 25)
-    assert store.manifest()["inputs"][0]["files"][0]["name"] == "x.csv"
+    assert read_file_list(store, 0)[0].name == "x.csv"
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from curate.read.captions import chosen, each, lists
 from curate.read.columns import renamed
 from curate.read.source import ReadOptions
 from curate.read.step import read, records_view
+from curate.store.file_list import read_file_list
 from curate.store.store import Store
 
 N = None
@@ -46,7 +47,7 @@ def load(tmp_path):
 @pytest.fixture
 def said(tmp_path):
     def lines(root: str = "store", group: int = 0) -> list[str]:
-        return Remarks.from_json(Store(str(tmp_path / root)).manifest()["inputs"][group]["remarks"]).lines()
+        return Remarks.from_json(Store(str(tmp_path / root)).manifest().inputs[group].remarks or {}).lines()
 
     return lines
 
@@ -373,7 +374,7 @@ def test_lists_and_braces(load, tmp_path):
     assert load("braces", input=f"{tmp_path}/in/{{000..001}}.parquet")["n"].to_list() == [0, 1]
     both = [f"{tmp_path}/in/002.parquet", f"{tmp_path}/in/sub"]
     assert load("list", input=both)["n"].to_list() == [2, 9]
-    names = [file["name"] for file in Store(str(tmp_path / "list")).manifest()["inputs"][0]["files"]]
+    names = [file.name for file in read_file_list(Store(str(tmp_path / "list")), 0)]
     assert names == ["002.parquet", "sub/000.parquet"]
     with pytest.raises(CurateError, match=r"no input at '.*003.parquet'"):
         load("none", input=f"{tmp_path}/in/{{002..003}}.parquet")

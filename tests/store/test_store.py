@@ -23,6 +23,7 @@ from curate.errors import CurateError
 from curate.filter.rule import Filter
 from curate.filter.step import select
 from curate.store.folder import Folder, identity
+from curate.store.manifest import Manifest
 from curate.store.store import Store
 from curate.store.verify import verify
 from curate.store.view import View
@@ -94,6 +95,7 @@ def test_a_reader_never_sees_a_part_of_a_file(tmp_path):
 def test_kill_9_in_the_middle_of_a_write_leaves_no_part(tmp_path):
     code = """
 import sys
+from curate.store.manifest import Manifest
 from curate.store.store import Store
 with Store(sys.argv[1]).writing("words/00007.parquet") as file:
     file.write(b"half")
@@ -167,7 +169,8 @@ def test_a_pool_changes_with_input_and_keep(make_store):
     pools.append(other.pool())
     pools.append(make_store(2, root=view.store.url).pool())
     assert len(set(pools)) == 4
-    assert View.of(view.store, "keep_a").pools() == {View.of(view.store).pool(), View.of(view.store, "keep_a").pool()}
+    last = View.of(view.store, "keep_a")
+    assert view.store.manifest().pools(last.keep) == {View.of(view.store).pool(), last.pool()}
 
 
 # ---- the manifest ----
@@ -175,7 +178,7 @@ def test_a_pool_changes_with_input_and_keep(make_store):
 
 def test_an_empty_place_has_an_empty_manifest(root):
     store = Store(root)
-    assert store.manifest()["tables"] == {}
+    assert store.manifest() == Manifest()
     assert store.tables() == {}
     with pytest.raises(CurateError, match="holds no records"):
         View.of(store)
@@ -189,14 +192,14 @@ def test_a_damaged_manifest_is_named(tmp_path, content):
 
 
 def test_a_newer_format_is_refused(tmp_path):
-    (tmp_path / "manifest.json").write_text(json.dumps({"format": 3, "stores": []}))
-    with pytest.raises(CurateError, match="format 3; this curate reads 2: upgrade curate"):
+    (tmp_path / "manifest.json").write_text(json.dumps({"format": 4, "stores": []}))
+    with pytest.raises(CurateError, match="format 4; this curate reads 3: upgrade curate"):
         Store(str(tmp_path)).manifest()
 
 
 def test_an_older_format_is_refused_with_the_command_that_converts_it(tmp_path):
     (tmp_path / "manifest.json").write_text(json.dumps({"format": 1, "inputs": [], "tables": {}}))
-    with pytest.raises(CurateError, match=r"format 1; this curate reads 2: `curate upgrade .*` converts it"):
+    with pytest.raises(CurateError, match=r"format 1; this curate reads 3: `curate upgrade .*` converts it"):
         Store(str(tmp_path)).manifest()
 
 
@@ -240,7 +243,7 @@ def test_shards_past_99999_are_found(tmp_path):
 
 def test_a_lazy_frame_has_the_rows_in_order(root):
     store = Store(root)
-    store.save({"format": 2, "inputs": [], "tables": {}, "current": {"t": "t-1"}, "runs": {}})
+    store.save(Manifest(current={"t": "t-1"}))
     for shard in range(12):
         store.write_part("records", shard, pa.table({"uid": [f"{shard}-{i}" for i in range(3)]}))
         store.write_part("t-1", shard, pa.table({"x": [shard] * 3}))
@@ -259,6 +262,7 @@ def test_what_another_process_wrote_is_seen(s3):
     assert store.parts("t") == {0}
     code = """
 import sys, pyarrow as pa
+from curate.store.manifest import Manifest
 from curate.store.store import Store
 store = Store(sys.argv[1])
 store.write_part("t", 0, pa.table({"x": list(range(5000))}))

@@ -94,7 +94,7 @@ def test_two_commands_at_once(number, finished, alone, tmp_path):
             assert COMMANDS[name][1](root, to) == alone(name), name
     verify(str(root))
     manifest = Store(str(root)).manifest()
-    assert set(manifest["current"].values()) <= set(manifest["tables"])
+    assert set(manifest.current.values()) <= set(manifest.tables)
 
 
 def test_a_command_during_a_long_one_is_refused_and_the_long_one_ends_right(finished, tmp_path):

@@ -12,6 +12,7 @@ import pytest
 from conftest import HERE, ledger
 
 from curate.errors import CurateError
+from curate.store.file_list import read_file_list
 from curate.store.store import Store
 from curate.store.upgrade import upgrade
 from curate.store.verify import verify
@@ -19,8 +20,22 @@ from curate.store.view import View
 from curate.write.step import WriteOptions, write
 
 
+def to_format_2(root: Path) -> None:
+    """As format 2 was: the files of an input in the manifest."""
+    manifest = json.loads((root / "manifest.json").read_text())
+    del manifest["checksum"]
+    for number, group in enumerate(manifest["inputs"]):
+        files = read_file_list(Store(str(root)), number)
+        group["marks"] = [file.mark for file in files]
+        group["files"] = [{"name": f.name, "size": f.size, "rows": f.rows, "ends": f.ends} for f in files]
+        del group["files_id"]
+    shutil.rmtree(root / "inputs")
+    Store(str(root)).write_json("manifest.json", {**manifest, "format": 2})
+
+
 def to_format_1(root: Path) -> None:
     """As format 1 was: uid in every table, no checksums."""
+    to_format_2(root)
     manifest = json.loads((root / "manifest.json").read_text())
     del manifest["checksum"]
     (root / "manifest.json").write_text(json.dumps({**manifest, "format": 1}))
@@ -51,7 +66,7 @@ def old(finished, tmp_path) -> Path:
 def test_nothing_but_the_format_changes(finished, old, tmp_path):
     with pytest.raises(CurateError, match="`curate upgrade"):
         View.of(Store(str(old)))
-    assert "has format 2 now" in upgrade(str(old))
+    assert "has format 3 now" in upgrade(str(old))
     views = [View.of(Store(str(root)), "keep_sure") for root in (finished, old)]
     assert ledger(views[0]).equals(ledger(views[1]))
     for view, to in zip(views, ("before", "after"), strict=True):
@@ -60,6 +75,18 @@ def test_nothing_but_the_format_changes(finished, old, tmp_path):
         assert path.read_bytes() == (tmp_path / "after" / path.name).read_bytes(), path.name
     shutil.rmtree(next(old.glob("shards-*")))
     verify(str(old))
+
+
+def test_a_store_of_format_2_gets_its_list_of_files(finished, tmp_path):
+    root = Path(shutil.copytree(finished, tmp_path / "store"))
+    before = read_file_list(Store(str(root)), 0)
+    to_format_2(root)
+    with pytest.raises(CurateError, match=r"format 2; this curate reads 3: `curate upgrade"):
+        View.of(Store(str(root)))
+    assert "has format 3 now: no part had to be converted" in upgrade(str(root))
+    assert read_file_list(Store(str(root)), 0) == before
+    assert (root / "manifest.json").read_bytes() == (finished / "manifest.json").read_bytes()
+    verify(str(root))
 
 
 def test_a_stopped_upgrade_goes_on(old, monkeypatch):
@@ -76,7 +103,7 @@ def test_a_stopped_upgrade_goes_on(old, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             upgrade(str(old))
     upgrade(str(old))
-    assert "has format 2 already" in upgrade(str(old))
+    assert "has format 3 already" in upgrade(str(old))
     shutil.rmtree(next(old.glob("shards-*")))
     verify(str(old))
 

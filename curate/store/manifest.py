@@ -1,0 +1,250 @@
+"""The manifest: what a store holds, and what made each of its tables. Every promise of restart rests on it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from curate.store.folder import identity
+
+FORMAT = 3
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Input(_Entry):
+    """Files that were read together, as shards of their own.
+
+    files: their number; `files_id` is the identity of their names, sizes, rows and contents. The list itself lies in
+        `inputs/<number>.parquet`, see curate.store.file_list.
+    mapping: our column to the input's. choices: options of reading that decide what a row is.
+    listed: whether captions came as lists. images: folder of the images that came along.
+    scanned: remarks of the scan; `remarks`: all of reading, once it has ended.
+    """
+
+    input: str
+    format: str
+    columns: list[str]
+    mapping: dict[str, str]
+    choices: dict[str, Any] | None = None
+    listed: bool = False
+    files: int
+    files_id: str
+    first_shard: int
+    shards: int
+    rows: int
+    rows_per_shard: int
+    images: str | None = None
+    scanned: dict[str, Any] = {}
+    remarks: dict[str, Any] | None = None
+
+    @property
+    def shard_numbers(self) -> range:
+        return range(self.first_shard, self.first_shard + self.shards)
+
+
+class Table(_Entry):
+    """The columns of one op, of a download, or of images that came with the input.
+
+    name: what it is called; its folder is `<name>-<identity>`. Name, op, options, version, weights, code and decoding
+        are the op's `spec`, which decides the values.
+    changes: how often final values were changed (failed downloads tried again).
+    complete: for an op that looks at single rows: the pools of rows that the table is final for (`Manifest.pool`), each
+        with the identity of what the op read there.
+    pool: for an op that looks at all rows, the rows it looked at; `after` is their keep table.
+    seconds: of computing, all runs together. remarks, report: what is said of it.
+    """
+
+    name: str
+    op: str
+    options: dict[str, Any] = {}
+    version: int = 1
+    weights: str = ""
+    code: str = ""
+    decoding: Any = None
+    columns: list[str] = []
+    seconds: float = 0.0
+    changes: int = 0
+    complete: dict[str, str] | None = None
+    pool: str | None = None
+    after: str | None = None
+    remarks: dict[str, Any] = {}
+    report: dict[str, Any] = {}
+
+    def spec(self) -> dict[str, Any]:
+        """As `Op.spec` gave it."""
+        spec = {"op": self.op, "options": self.options, "version": self.version, "weights": self.weights}
+        more = {"code": self.code, "decoding": self.decoding}
+        return spec | {name: value for name, value in more.items() if value}
+
+
+class Counts(_Entry):
+    """Rows that a filter let in, kept, and dropped by reason."""
+
+    entered: int
+    kept: int
+    dropped: dict[str, int]
+
+
+class Keep(_Entry):
+    """The verdicts of a filter step.
+
+    filter: its rule. after: folder of the keep table before it. threshold: what `top` was resolved to.
+    """
+
+    kind: Literal["keep"]
+    name: str
+    step: str
+    filter: dict[str, Any]
+    columns: list[str] = []
+    after: str | None = None
+    counts: Counts
+    threshold: dict[str, Any] | None = None
+
+
+class Run(_Entry):
+    """How a pipeline's last run ended. seconds: by step. written: what the write step says of its shards."""
+
+    keep: str | None = None
+    written: dict[str, Any] = {}
+    seconds: dict[str, float] = {}
+
+
+class Manifest(_Entry):
+    """tables: by folder. current: table name to the folder that it means; the last used is the last."""
+
+    format: int = FORMAT
+    inputs: list[Input] = []
+    tables: dict[str, Annotated[Keep | Table, Field(union_mode="left_to_right")]] = {}
+    current: dict[str, str] = {}
+    runs: dict[str, Run] = {}
+
+    def json_tree(self) -> dict[str, Any]:
+        """What is written to disk: all that is not as it is by default."""
+        return {"format": self.format, **self.model_dump(mode="json", exclude_defaults=True)}
+
+    # ---- rows ----
+
+    @property
+    def rows(self) -> int:
+        """Rows of all inputs."""
+        return sum(group.rows for group in self.inputs)
+
+    def shard_rows(self) -> dict[int, int]:
+        """Shard number to row count, in order."""
+        rows: dict[int, int] = {}
+        for group in self.inputs:
+            rest = group.rows
+            for shard in group.shard_numbers:
+                rows[shard] = min(group.rows_per_shard, rest)
+                rest -= rows[shard]
+        return rows
+
+    @property
+    def images_of_input(self) -> str | None:
+        """Folder of the images that came with the input."""
+        return next((group.images for group in self.inputs if group.images), None)
+
+    # ---- tables ----
+
+    def op_table(self, folder: str | None) -> Table | None:
+        """The entry of a folder that an op, or a download, filled."""
+        entry = self.tables.get(folder or "")
+        return entry if isinstance(entry, Table) else None
+
+    def spec_of(self, folder: str | None) -> dict[str, Any]:
+        """The spec of the op that filled a folder; empty for records and keep tables."""
+        entry = self.op_table(folder)
+        return entry.spec() if entry else {}
+
+    def op_of(self, folder: str | None) -> str:
+        """The name of the op that filled a folder; empty for records and keep tables."""
+        entry = self.op_table(folder)
+        return entry.op if entry else ""
+
+    def keep(self, folder: str) -> Keep:
+        """The entry of a keep table."""
+        entry = self.tables[folder]
+        assert isinstance(entry, Keep)
+        return entry
+
+    def keeps(self) -> dict[str, str]:
+        """Names of keep tables to their folders."""
+        return {name: folder for name, folder in self.current.items() if isinstance(self.tables[folder], Keep)}
+
+    def columns(self) -> dict[str, str]:
+        """Column names to the folder of the table they come from (the latest, when several have one)."""
+        folders: dict[str, str] = {}
+        for group in self.inputs:
+            folders.update(dict.fromkeys(group.columns, "records"))
+        for folder in self.current.values():
+            if entry := self.op_table(folder):
+                # Every table has uid; that of the records is the one that identities are made of.
+                folders.update({name: folder for name in entry.columns if name != "uid"})
+        return folders
+
+    def note(self, folder: str, entry: Table | Keep) -> None:
+        """Record what made a table, and make it the one that its name means from now on.
+
+        What `entry` does not say of a table that is there already stays as it is; seconds add up.
+        """
+        earlier = self.tables.get(folder)
+        if isinstance(earlier, Table) and isinstance(entry, Table):
+            changes = {name: getattr(entry, name) for name in entry.model_fields_set}
+            changes["seconds"] = round(earlier.seconds + entry.seconds, 3)
+            entry = earlier.model_copy(update=changes)
+        self.tables[folder] = entry
+        # Last used is last in the dict: a column that two tables hold means the later one.
+        self.current.pop(entry.name, None)
+        self.current[entry.name] = folder
+
+    def note_change(self, folder: str) -> bool:
+        """Record, before it happens, that final values of a table change; False when the table has none yet."""
+        entry = self.op_table(folder)
+        if entry is None:
+            return False
+        entry.changes += 1
+        if entry.complete is not None:
+            entry.complete = {}
+        return True
+
+    def note_run(self, name: str, run: Run) -> None:
+        """Record how a pipeline ended; the last run is the last in the dict."""
+        self.runs.pop(name, None)
+        self.runs[name] = run
+
+    # ---- filters, and the rows that are in ----
+
+    def chain(self, keep: str | None) -> list[Keep]:
+        """The filter steps that led to a keep table, first step first."""
+        steps: list[Keep] = []
+        while keep:
+            steps.append(self.keep(keep))
+            keep = steps[-1].after
+        return steps[::-1]
+
+    def pool(self, keep: str | None) -> str:
+        """Identity of the rows that a keep table kept: a table computed over all of them depends on it."""
+        return identity(keep=keep, inputs=[[g.files_id, g.rows, g.first_shard] for g in self.inputs])
+
+    def pools(self, keep: str | None) -> set[str]:
+        """Identities of the rows that a keep table kept, and of the larger pools that earlier steps took them from."""
+        folders = [entry.after for entry in self.chain(keep)] + [keep]
+        return {self.pool(folder) for folder in folders} | {self.pool(None)}
+
+    def state(self, folder: str, keep: str | None) -> str:
+        """What the values of a table, in the rows that are in, come from: the folder, and marks where they may change.
+
+        A table that ops fill for more rows later is final for the pools that it is complete for. One whose final values
+        were changed (failed downloads tried again) is another one from then on.
+        """
+        entry = self.op_table(folder)
+        if entry is None:
+            return folder
+        mark = f"@{entry.changes}" if entry.changes else ""
+        if entry.complete is not None and not self.pools(keep) & set(entry.complete):
+            mark += f"+{len(entry.complete)}"
+        return folder + mark
