@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
+from curate.library.op_class import OpClass
 from curate.library.op_source import code_of
 from curate.pictures.decoded import DECODING, Decoded
 from curate.pictures.upright import upright
@@ -28,6 +29,9 @@ class Rows:
 
     Every row has a value in every column that the op reads, and an image if it reads `image`: rows that
     lack one never reach the op, they get null and a status.
+
+    images: what `prepare_image` returned for each row; None for an op that does not read `image`.
+    texts: what `prepare_texts` returned for each row; None where the op keeps the default: the captions as they are.
     """
 
     def __init__(
@@ -47,28 +51,33 @@ class Rows:
         return self._length
 
     def __getitem__(self, column: str) -> pa.Array:
+        if column not in self._columns:
+            raise LookupError(f"no column '{column}': `reads` of the op names: {', '.join(self._columns) or 'nothing'}")
         return self._columns[column]
 
     @property
     def images(self) -> Sequence[Any]:
-        """What the op's `prepare_image` made of each image: by default an RGB image, decoded once for all ops."""
-        assert self._images is not None, "an op that uses images lists 'image' in `reads`"
+        """What the op's `prepare_image` returned for each row: by default an RGB image, decoded once for all ops."""
+        if self._images is None:
+            raise LookupError("no images: `reads` of the op does not name 'image'")
         return self._images
 
     @property
     def texts(self) -> Sequence[Any]:
-        """What the op's `prepare_texts` made of each caption."""
-        assert self._texts is not None, "an op that uses these has `prepare_texts`, and lists 'text' in `reads`"
-        return self._texts
+        """What the op's `prepare_texts` returned for each row: by default the caption, an empty text for a null."""
+        return captions_of(self["text"]) if self._texts is None else self._texts
 
 
-class Op(BaseModel):
+def captions_of(column: pa.Array) -> list[str]:
+    """Captions as texts; a null one is an empty text."""
+    return [text or "" for text in column.to_pylist()]
+
+
+class Op(BaseModel, metaclass=OpClass):
     """Adds columns, drops nothing. The fields of a subclass are its YAML options, checked at load."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    #: Columns it needs; `image` means the decoded pixels.
-    reads: ClassVar[tuple[str, ...]] = ()
     #: Raise it when results change: tables made by another version are not reused.
     version: ClassVar[int] = 1
     #: Where the method is published.
@@ -92,12 +101,12 @@ class Op(BaseModel):
         return _snake(name.rpartition(":")[2]) if ":" in name else name.rpartition(".")[2]
 
     @abstractmethod
+    def reads(self) -> tuple[str, ...]:
+        """The columns it reads; `image` means the decoded pixels."""
+
+    @abstractmethod
     def makes(self) -> dict[str, pa.DataType]:
         """The columns it adds."""
-
-    def needs(self) -> tuple[str, ...]:
-        """The columns it reads; by default `reads`."""
-        return self.reads
 
     def gpus(self) -> float:
         """GPUs that one worker takes where the cluster has some."""
@@ -133,7 +142,7 @@ class Op(BaseModel):
         options = self.model_dump(mode="json", exclude=set(self.how))
         name = op_name(type(self))
         more: dict[str, Any] = {"code": code_of(type(self))} if ":" in name else {}
-        if "image" in self.needs():
+        if "image" in self.reads():
             more["decoding"] = DECODING
         return {"op": name, "options": options, "version": self.version, "weights": self.weights(), **more}
 
@@ -149,8 +158,18 @@ class Score(Op):
         """
         return decoded.image
 
-    #: The same for captions, all of a batch at once: `prepare_texts(texts) -> one value per caption`, in `rows.texts`.
-    prepare_texts: ClassVar[Any] = None
+    def prepare_texts(self, texts: Sequence[str]) -> Sequence[Any]:
+        """The same for captions, all of a batch at once: one value per caption, which `batch` finds in `rows.texts`.
+
+        By default the captions as they are. A null caption, which only an op with `reads_null` gets, is an empty text.
+        """
+        return texts
+
+    def prepares(self) -> frozenset[str]:
+        """Which of `image` and `text` it reads and prepares in its own way: what else is no work to be done ahead."""
+        hooks = {"image": "prepare_image", "text": "prepare_texts"}
+        own = (column for column, hook in hooks.items() if getattr(type(self), hook) is not getattr(Score, hook))
+        return frozenset(own) & frozenset(self.reads())
 
     def rows_at_a_time(self) -> int:
         """Rows of one call of `batch`; asked once `setup` is done, so that a model can say what fits."""
@@ -165,11 +184,15 @@ class Score(Op):
         """What of the finished table goes into the manifest and is shown; most have nothing to say."""
         return {}
 
-    def apply(self, columns: Mapping[str, pa.Array], images: Sequence[Image.Image] | None = None) -> Mapping[str, Any]:
-        """`batch` of rows at hand, prepared first: to try an op in a notebook, after `setup`."""
+    def apply(self, columns: Mapping[str, Any], images: Sequence[Image.Image] | None = None) -> Mapping[str, Any]:
+        """`batch` of rows at hand, prepared first: to try an op in a notebook, after `setup`.
+
+        columns: by name, lists or Arrow arrays, one value per row.
+        """
+        arrays = {name: v if isinstance(v, pa.Array) else pa.array(v) for name, v in columns.items()}
         seen = None if images is None else [self.prepare_image(Decoded(image=upright(image))) for image in images]
-        texts = self.prepare_texts(columns["text"].to_pylist()) if self.prepare_texts else None
-        return self.batch(Rows(columns, seen, texts=texts))
+        texts = self.prepare_texts(captions_of(arrays["text"])) if "text" in self.prepares() else None
+        return self.batch(Rows(arrays, seen, texts=texts))
 
 
 class Grouped(Op):

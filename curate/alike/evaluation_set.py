@@ -114,7 +114,7 @@ def from_folder(folder: str, vectors: bool, column: str, op: Score) -> Set:
     files, root = files_of(folder), root_of(folder)
     for start in range(0, len(files), AT_ONCE):
         some = files[start : start + AT_ONCE]
-        columns = {"text": pa.array([""] * len(some))} if "text" in op.needs() else {}
+        columns = {"text": pa.array([""] * len(some))} if "text" in op.reads() else {}
         values = as_array(op.apply(columns, [_image(name) for name in some])[column], op.makes()[column])
         there = values.is_valid().to_pylist()
         names += [name.removeprefix(root) for name, found in zip(some, there, strict=True) if found]

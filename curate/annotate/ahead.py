@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.cluster.suspects import Suspects
-from curate.op import Score
+from curate.op import Score, captions_of
 from curate.pictures.decoded import attempt
 from curate.store.images import ImageReader
 
@@ -68,8 +68,8 @@ class Ahead:
         #: Seconds of processor time that preparing took, by key.
         self.seconds = dict.fromkeys(ops, 0.0)
         self._lock = threading.Lock()
-        self._seeing = {key: op for key, op in ops.items() if reader and "image" in op.needs()}
-        self._reading = {key: op for key, op in ops.items() if texts is not None and op.prepare_texts}
+        self._seeing = {key: op for key, op in ops.items() if reader and "image" in op.reads()}
+        self._reading = {key: op for key, op in ops.items() if texts is not None and "text" in op.prepares()}
 
     def __call__(self, chunks: Sequence[np.ndarray]) -> Iterator[Chunk]:
         # One thread reads, in the order of the rows, so that a slow store is waited for beside the ops, too.
@@ -121,14 +121,14 @@ class Ahead:
 
     def _read(self, key: str, op: Score, rows: np.ndarray) -> Sequence[Any] | None:
         assert self.texts is not None
-        given = self.texts.take(pa.array(rows)).to_pylist()
+        captions = captions_of(self.texts.take(pa.array(rows)))
         began = time.thread_time()
         try:
-            made: Sequence[Any] | None = op.prepare_texts([text or "" for text in given])
+            prepared: Sequence[Any] | None = op.prepare_texts(captions)
         except Exception:  # noqa: BLE001 - which caption it was is found when they are prepared in halves
-            made = None
+            prepared = None
         self._spent(key, began)
-        return made
+        return prepared
 
     def _spent(self, key: str, began: float) -> None:
         with self._lock:

@@ -62,7 +62,7 @@ class SpillBands:
         return {"rows": len(frame)}
 
     def _bands(self, shard: int) -> list[pl.DataFrame]:
-        columns = tuple(dict.fromkeys((*self.op.needs(), *self.op.compares())))
+        columns = tuple(dict.fromkeys((*self.op.reads(), *self.op.compares())))
         rows, _, table = pool_rows(self.view, shard, columns, nulls=True)
         found = self.op.keys(_as_rows(table))
         compared = {name: flat(table[name]) for name in self.op.compares()}

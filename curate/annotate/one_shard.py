@@ -20,7 +20,7 @@ from curate.library.op_fault import OP_MISTAKES, OpFault
 from curate.library.user_code import said
 from curate.messages.progress import console
 from curate.messages.remarks import Remarks
-from curate.op import Op, Rows, Score, op_name
+from curate.op import Op, Rows, Score, captions_of, op_name
 from curate.store.images import ImageReader
 from curate.store.view import View
 
@@ -60,7 +60,7 @@ def unfinished(
         return (np.ones(rows, bool) if kept is None else kept), None
     status = np.asarray(part[status_column(planned.op.table())].to_pylist(), object)
     todo = status == SKIPPED
-    for name in planned.op.needs():
+    for name in planned.op.reads():
         # What a row lacked may have come since: a download tried again, a column filled for more rows.
         lacked = status == f"no_{name}"
         if lacked.any():
@@ -141,14 +141,14 @@ class Pass:
     ) -> dict[str, _Made]:
         made = {p.folder: _Made(p) for p in work}
         fresh = {name for p in work for name in p.op.makes()}
-        stored = sorted({name for p in work for name in p.op.needs()} - fresh - {"image"})
+        stored = sorted({name for p in work for name in p.op.reads()} - fresh - {"image"})
         table = self.view.read(shard, stored).combine_chunks() if stored else None
         active = np.flatnonzero(np.logical_or.reduce([todo[p.folder] for p in work]))
         size = _rows_at_a_time([p.op for p in work])
         chunks = [active[i : i + size] for i in range(0, len(active), size)]
         if suspects:
             chunks = suspects.split(chunks)
-        images = self.view.images if any("image" in p.op.needs() for p in work) else None
+        images = self.view.images if any("image" in p.op.reads() for p in work) else None
         ahead = Ahead(
             {p.folder: p.op for p in work},
             todo,
@@ -192,8 +192,8 @@ def remarks_of(part: pa.Table, op: Op, shard: int) -> Remarks:
 def _rows_at_a_time(ops: Sequence[Score]) -> int:
     """Rows of a chunk. Where an op keeps images at their full size, no more than it asks for: two chunks of them are
     in memory."""
-    seeing = [op for op in ops if "image" in op.needs()]
-    keeping = [op.rows_at_a_time() for op in seeing if type(op).prepare_image is Score.prepare_image]
+    seeing = [op for op in ops if "image" in op.reads()]
+    keeping = [op.rows_at_a_time() for op in seeing if "image" not in op.prepares()]
     return max(keeping or [op.rows_at_a_time() for op in seeing or ops])
 
 
@@ -215,7 +215,7 @@ class _Made:
         verdict: the status to begin with; with another than `ok` the op does not run.
         """
         status = np.where(mine, verdict, SKIPPED).astype(object)
-        for name in self.op.needs():
+        for name in self.op.reads():
             if name == "image":
                 for i in np.flatnonzero(mine & (status == "ok")):
                     status[i] = chunk.status[i]
@@ -281,17 +281,17 @@ class _Made:
         self, rows: np.ndarray, columns: dict[str, pa.Array], chunk: Chunk
     ) -> tuple[dict[str, pa.Array], list[str]]:
         """The op's columns and its status words for some rows, checked to be one value per row."""
-        taken = {name: columns[name].take(pa.array(rows)) for name in self.op.needs() if name != "image"}
+        taken = {name: columns[name].take(pa.array(rows)) for name in self.op.reads() if name != "image"}
         images = None
-        if "image" in self.op.needs():
+        if "image" in self.op.reads():
             images = [chunk.images[self.key][i] for i in rows]
             for value in images:
                 if isinstance(value, Fault):
                     raise value.error
         texts = None
-        if self.op.prepare_texts:
+        if "text" in self.op.prepares():
             ready = chunk.texts.get(self.key)
-            texts = [ready[i] for i in rows] if ready else self.op.prepare_texts(taken["text"].to_pylist())
+            texts = [ready[i] for i in rows] if ready else self.op.prepare_texts(captions_of(taken["text"]))
         result = self.op.batch(Rows(taken, images, len(rows), texts))
         return checked(result, self.op, len(rows)), status_words(result, self.op, len(rows))
 

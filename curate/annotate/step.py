@@ -46,7 +46,7 @@ def _passes(ops: Iterable[Score]) -> Iterator[list[Score]]:
             yield together
             together, names = [], set()
         together.append(op)
-        names |= {*op.needs(), *op.makes()}
+        names |= {*op.reads(), *op.makes()}
     yield together
 
 
@@ -103,7 +103,7 @@ def _check_name(view: View, op: Op) -> None:
 def _made_by(view: View, op: Op, coming: Mapping[str, Any]) -> dict[str, Any]:
     """For each column that an op reads the spec of what makes it; `coming`: by folder, those of this very pass."""
     manifest = view.store.manifest()
-    folders = {name: view.columns[name] for name in op.needs() if name != "image"}
+    folders = {name: view.columns[name] for name in op.reads() if name != "image"}
     return {name: coming.get(folder) or manifest.spec_of(folder) for name, folder in folders.items()}
 
 
@@ -126,7 +126,7 @@ def _facts(view: View, planned: Planned) -> dict[str, Any]:
 def _reads(view: View, op: Score) -> str:
     """Identity of what an op reads: it changes when the values may have."""
     manifest = view.store.manifest()
-    folders = {name: view.images if name == "image" else view.columns[name] for name in op.needs()}
+    folders = {name: view.images if name == "image" else view.columns[name] for name in op.reads()}
     marks: dict[str, list[Any]] = {}
     for name, folder in folders.items():
         entry = manifest.op_table(folder)

@@ -17,7 +17,7 @@ def folder_for(view: View, op: Op, whole: bool = False) -> str:
         CurateError: when a column that it reads is not there.
     """
     reads = {}
-    for column in op.needs():
+    for column in op.reads():
         if column == "image":
             if view.images is None:
                 raise CurateError(f"{op.spec()['op']} reads images, and there are none yet: download comes first")

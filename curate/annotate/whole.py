@@ -88,7 +88,7 @@ class SpillKeys:
         return {"rows": len(frame)}
 
     def _keys(self, shard: int) -> pl.DataFrame:
-        needs = tuple(dict.fromkeys((*self.op.needs(), *self.op.carries())))
+        needs = tuple(dict.fromkeys((*self.op.reads(), *self.op.carries())))
         # Only null in what makes the key takes a row out of its group; a carried null is the op's to rank.
         rows, _, table = pool_rows(self.view, shard, needs, nulls=True)
         keys = self.op.keys(_as_rows(table))
@@ -197,7 +197,7 @@ class CountShards:
     def __call__(self, group: int) -> dict[str, Any]:
         total: Any = None
         for shard in runs_of(self.shards)[group]:
-            _, _, table = pool_rows(self.view, shard, self.op.needs(), nulls=False)
+            _, _, table = pool_rows(self.view, shard, self.op.reads(), nulls=False)
             rows = _as_rows(table)
             part = self.op.count(rows) if self.total is None else self.op.recount(rows, self.total)
             total = part if total is None else total + part
@@ -217,7 +217,7 @@ class ApplyTotal:
         self.op.setup()
 
     def __call__(self, shard: int) -> dict[str, Any]:
-        columns = tuple(dict.fromkeys(self.op.needs()))
+        columns = tuple(dict.fromkeys(self.op.reads()))
         rows, inside, table = pool_rows(self.view, shard, columns, nulls=False)
         values = self.op.batch(_as_rows(table), self.total) if len(rows) else _nothing(self.op)
         self.view.store.write_part(self.folder, shard, _part(self.op, rows, inside, values))
@@ -248,4 +248,4 @@ def run_counted(view: View, op: Counted, folder: str, cluster: Cluster) -> dict[
     missing = [s for s in shards if s not in store.parts(folder)]
     cluster.do(op.table(), ApplyTotal(view, op, folder, total), missing, rows, cpus=op.cpus)
     manifest = store.manifest()
-    return op.report_of(total, {name: manifest.spec_of(view.columns[name]) for name in op.needs()})
+    return op.report_of(total, {name: manifest.spec_of(view.columns[name]) for name in op.reads()})

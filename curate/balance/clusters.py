@@ -43,7 +43,7 @@ class Clusters(Counted):
     def makes(self) -> dict[str, pa.DataType]:
         return {self.table(): pa.uint32(), f"{self.table()}_cos": pa.float32()}
 
-    def needs(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self.by, "uid")))
 
     def check_reads(self, made_by: Mapping[str, Mapping[str, Any]]) -> None:

@@ -52,7 +52,6 @@ class MetaClip(Counted):
     `dataset.select(lambda sample: random.random() < json.loads(sample["json"])["metaclip_p"])` in webdataset.
     """
 
-    reads: ClassVar[tuple[str, ...]] = ("entries", "uid")
     version: ClassVar[int] = 2
     cite: ClassVar[str] = "Xu et al., Demystifying CLIP Data, 2023; MetaCLIP 2, 2025"
     t: int | None = Field(None, ge=1)
@@ -71,8 +70,8 @@ class MetaClip(Counted):
             raise ValueError("give one of `t`, `tail_share` and `rows`")
         return self
 
-    def needs(self) -> tuple[str, ...]:
-        return (*self.reads, self.by) if self.by else self.reads
+    def reads(self) -> tuple[str, ...]:
+        return ("entries", "uid", *([self.by] if self.by else []))
 
     def makes(self) -> dict[str, pa.DataType]:
         return {"metaclip_p": pa.float64(), "metaclip_keep": pa.bool_()}

@@ -49,7 +49,7 @@ class OneText(Grouped):
     def replaces(self) -> tuple[str, ...]:
         return ("metaclip_keep",)
 
-    def needs(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self.by, *self.carries())))
 
     def carries(self) -> tuple[str, ...]:

@@ -68,7 +68,7 @@ class Decontaminate(Score):
         kinds = {"near_eval": pa.bool_(), "eval_match": pa.string(), "eval_closeness": pa.float32()}
         return {(name if not self.name else f"{self.name}_{name}"): kind for name, kind in kinds.items()}
 
-    def needs(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[str, ...]:
         return (self.by,)
 
     def decision(self) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class Exact(Grouped):
     def makes(self) -> dict[str, pa.DataType]:
         return {f"{self.table()}_of": pa.string(), f"{self.table()}_size": pa.uint32()}
 
-    def needs(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((*self.columns(), *self.carries())))
 
     def carries(self) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ class MinHash(Linked):
     def makes(self) -> dict[str, pa.DataType]:
         return {f"{self.table()}_of": pa.string(), f"{self.table()}_size": pa.uint32()}
 
-    def needs(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self.by, *self.carries())))
 
     def carries(self) -> tuple[str, ...]:

@@ -100,7 +100,7 @@ class Perceptual(Linked):
     def makes(self) -> dict[str, pa.DataType]:
         return {f"{self.table()}_of": pa.string(), f"{self.table()}_size": pa.uint32()}
 
-    def needs(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self.by, *self.carries())))
 
     def decision(self) -> dict[str, Any]:

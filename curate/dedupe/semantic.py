@@ -74,7 +74,7 @@ class Semantic(Grouped):
     def _cluster(self) -> str:
         return self.cluster or f"{self.by}_cluster"
 
-    def needs(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self._cluster(), *self.carries())))
 
     def carries(self) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ class Shared(Grouped):
         keep = f"{count} <= {self.most} OR {count} IS NULL"
         return {"keep": [{"if": keep, "else": f"{by} with more than {self.most} {distinct}s"}]}
 
-    def needs(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self.by, *self.carries())))
 
     def carries(self) -> tuple[str, ...]:

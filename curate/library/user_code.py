@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
-import linecache
-import re
 import sysconfig
 import traceback
 from pathlib import Path
@@ -39,10 +37,10 @@ def user_line(error: BaseException) -> str:
     Empty when none of the traceback's lines is the user's.
     """
     if isinstance(error, SyntaxError) and error.filename and is_users(error.filename):
-        return _place(error.filename, error.lineno or 0, "", error.text or "")
+        return source_line(error.filename, error.lineno or 0, "", error.text or "")
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if is_users(frame.filename):
-            return _place(frame.filename, frame.lineno or 0, frame.name, frame.line or "")
+            return source_line(frame.filename, frame.lineno or 0, frame.name, frame.line or "")
     return ""
 
 
@@ -56,7 +54,8 @@ def said(error: BaseException) -> str:
     return f"{kind}{': ' if text else ''}{text}{f' ({line})' if line else ''}"
 
 
-def _place(file: str, number: int, name: str, text: str) -> str:
+def source_line(file: str, number: int, name: str, text: str) -> str:
+    """`colour.py, line 12, in setup: self.x = y`, of a file, a line's number, its function and its text."""
     where = f", in {name}" if name and name != "<module>" else ""
     # The name alone: an error may become a row's status, which is the same in whatever folder a run is done.
     return f"{Path(file).name}, line {number}{where}{': ' if text.strip() else ''}{text.strip()[:200]}"
@@ -78,32 +77,10 @@ def import_users(module: str, what: str) -> ModuleType:
             ) from error
         hint = f": {install_hint(error.name)}" if error.name else ""
         raise CurateError(f"{what}: cannot import '{module}': {said(error)}{hint}") from error
+    except CurateError as error:
+        raise CurateError(f"{what}: cannot import '{module}': {error}") from error
     except Exception as error:
-        raise CurateError(f"{what}: cannot import '{module}': {_reworded(error)}") from error
-
-
-def _reworded(error: Exception) -> str:
-    """An error at a class's definition, with the line of the option that it speaks of."""
-    untyped = re.search(r"non-annotated attribute was detected: `(\w+) = (.*?)`\.", str(error), re.S)
-    if not untyped:
-        return said(error)
-    name, value = untyped[1], untyped[2]
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if is_users(f.filename)]
-    if not frames:
-        return said(error)
-    file, number = frames[-1].filename, frames[-1].lineno or 0
-    for line in range(number, number + 500):
-        if re.match(rf"\s+{name}\s*=", text := linecache.getline(file, line)):
-            kind = _kind(text.partition("=")[2].strip())
-            return f"{_place(file, line, '', text)}: an option needs its type: `{name}: {kind} = {value}`"
-    return said(error)
-
-
-def _kind(value: str) -> str:
-    try:
-        return type(ast.literal_eval(value)).__name__
-    except (ValueError, SyntaxError):
-        return "..."
+        raise CurateError(f"{what}: cannot import '{module}': {said(error)}") from error
 
 
 def missing_imports(module: ModuleType) -> list[str]:
@@ -140,11 +117,10 @@ def check_contract(op: Any, name: str) -> None:
     Raises:
         CurateError: naming the answer that does not fit, or with the user's line where asking raises.
     """
-    reads = _ask(op, name, "needs")
-    if isinstance(reads, str):
-        raise CurateError(f"op '{name}': `reads` is the text {reads!r}, expected a tuple: reads = (\"{reads}\",)")
+    reads = _ask(op, name, "reads")
     if not isinstance(reads, (tuple, list)) or not all(isinstance(column, str) for column in reads):
-        raise CurateError(f"op '{name}': `reads` is {reads!r}, expected a tuple of columns: reads = (\"text\",)")
+        example = reads if isinstance(reads, str) else "text"
+        raise CurateError(f"op '{name}': `reads` returns {reads!r}, expected a tuple of columns: (\"{example}\",)")
     makes = _ask(op, name, "makes")
     _check_makes(makes, name)
     for method in ("gpus", "weights", "spec", "decision", "replaces"):

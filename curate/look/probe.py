@@ -16,7 +16,7 @@ from curate.annotate.one_shard import Planned, _Made
 from curate.arrays.arrow_columns import flat
 from curate.cluster.nodes import feeding_threads
 from curate.errors import CurateError
-from curate.op import Op, Score
+from curate.op import Op, Score, captions_of
 from curate.pictures.decoded import attempt
 from curate.store.images import ImageReader
 from curate.store.view import View
@@ -105,8 +105,8 @@ def _run(view: View, tried: Sequence[_Tried], rows: int) -> tuple[float, int]:
     decoding, done = 0.0, 0
     ops = [t.op for t in tried]
     fresh = {name for op in ops for name in op.makes()}
-    stored = sorted({name for op in ops for name in op.needs()} - fresh - {"image"})
-    pixels = any("image" in op.needs() for op in ops)
+    stored = sorted({name for op in ops for name in op.reads()} - fresh - {"image"})
+    pixels = any("image" in op.reads() for op in ops)
     if pixels and view.images is None:
         raise CurateError("these ops read images, and the store has none: download comes first")
     for shard, size in view.store.shard_rows().items():
@@ -131,10 +131,10 @@ def _run(view: View, tried: Sequence[_Tried], rows: int) -> tuple[float, int]:
 
 
 def _prepare(op: Score, chunk: Chunk, images: Sequence[tuple[Any, str]], columns: Mapping[str, pa.Array]) -> None:
-    if "image" in op.needs():
+    if "image" in op.reads():
         chunk.images[op.table()] = [op.prepare_image(image) if image is not None else None for image, _ in images]
-    if op.prepare_texts:
-        chunk.texts[op.table()] = op.prepare_texts([text or "" for text in columns["text"].to_pylist()])
+    if "text" in op.prepares():
+        chunk.texts[op.table()] = op.prepare_texts(captions_of(columns["text"]))
 
 
 def _image(reader: ImageReader, row: int) -> tuple[Any, str]:

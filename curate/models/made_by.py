@@ -56,7 +56,7 @@ def faults_in_order(ops: Iterable[tuple[str, Op]], known: Specs) -> list[str]:
     specs, faults = dict(known), []
     for place, op in ops:
         try:
-            op.check_reads({name: specs.get(name, {}) for name in op.needs() if name != "image"})
+            op.check_reads({name: specs.get(name, {}) for name in op.reads() if name != "image"})
         except CurateError as error:
             faults.append(f"{place}: {error}")
         specs |= dict.fromkeys(op.makes(), op.spec())

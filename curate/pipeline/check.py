@@ -135,7 +135,7 @@ def _step_faults(step: Step, place: str, columns: dict[str, Any] | None, images:
         faults += [f"{place}: {fault}" for fault in wrong]
         if wrong and have is None:
             continue
-        for name in op.needs():
+        for name in op.reads():
             if name == "image" and not images:
                 faults.append(f"{place}: {op_name(type(op))} reads images: download comes first")
             elif name != "image" and have is not None and name not in have:

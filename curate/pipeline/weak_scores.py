@@ -41,7 +41,7 @@ def in_pipeline(pipeline: Pipeline) -> list[str]:
         ops = step.do.ops if isinstance(step.do, Filter) else step.do if isinstance(step.do, tuple) else ()
         for op in ops:
             if not isinstance(op, Score):
-                used |= dict.fromkeys(name for name in op.needs() if name in weak)
+                used |= dict.fromkeys(name for name in op.reads() if name in weak)
             weak |= _scores(op)
         if isinstance(step.do, Filter):
             used |= dict.fromkeys(name for name in step.do.needs() if name in weak)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import pyarrow as pa
 from PIL import Image
@@ -16,7 +16,6 @@ from curate.text_in_images.ocr_engine import Boxes, OcrEngine, Spotted, check_oc
 class OcrScore(Score):
     """An op with an OcrEngine; the options are its arguments."""
 
-    reads: ClassVar[tuple[str, ...]] = ("image",)
     detector: str = ""
     recognizer: str = ""
     enlarge_side_px: int = Field(768, ge=0)
@@ -28,6 +27,9 @@ class OcrScore(Score):
     batch_size: int = 64
 
     _engine: Any = PrivateAttr(None)
+
+    def reads(self) -> tuple[str, ...]:
+        return ("image",)
 
     def weights(self) -> str:
         return ocr_weights(self.detector, self.recognizer)

@@ -57,7 +57,7 @@ class Aesthetic(Score):
     def table(self) -> str:
         return self.name or f"aesthetic_{self.head}"
 
-    def needs(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[str, ...]:
         return (self.by,)
 
     def makes(self) -> dict[str, pa.DataType]:

@@ -41,7 +41,6 @@ class Clip(EncoderScore):
     has nothing: most rows of a web pool that lack one never get it, and are dropped.
     """
 
-    reads: ClassVar[tuple[str, ...]] = ("image", "text")
     reads_null: ClassVar[bool] = True
     how: ClassVar[frozenset[str]] = EncoderScore.how | {"compile"}
     columns_by_name: ClassVar[bool] = True
@@ -53,6 +52,9 @@ class Clip(EncoderScore):
 
     def table(self) -> str:
         return self.name or column_name(self.model)
+
+    def reads(self) -> tuple[str, ...]:
+        return ("image", "text")
 
     def makes(self) -> dict[str, pa.DataType]:
         vector = pa.list_(pa.float16())
@@ -68,7 +70,7 @@ class Clip(EncoderScore):
         return self._encoder.pixels.one(decoded)
 
     def prepare_texts(self, texts: Sequence[str]) -> Sequence[Any]:
-        return self._encoder.tokens.ready([text or "" for text in texts])  # type: ignore[no-any-return]
+        return self._encoder.tokens.ready(texts)  # type: ignore[no-any-return]
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
         captions = rows["text"].to_pylist()

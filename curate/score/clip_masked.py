@@ -37,7 +37,7 @@ class ClipMasked(EncoderScore):
     def table(self) -> str:
         return self.name or masked_name(column_name(self.model), self.fill)
 
-    def needs(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[str, ...]:
         clip = column_name(self.model)
         return ("image", "text_polygons", clip, f"{clip}_txt")
 

@@ -69,7 +69,7 @@ class ClipNoDigits(EncoderScore):
     def table(self) -> str:
         return self.name or f"{column_name(self.model)}_no_digits"
 
-    def needs(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[str, ...]:
         clip = column_name(self.model)
         return ("text", clip, f"{clip}_img")
 

@@ -35,11 +35,10 @@ class ClipScore(EncoderScore):
     model: as score.clip's; published with ViT-B-32/openai.
     """
 
-    reads: ClassVar[tuple[str, ...]] = ("text",)
     cite: ClassVar[str] = "Hessel et al., CLIPScore, 2021"
     model: str = "ViT-B-32/openai"
 
-    def needs(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[str, ...]:
         return ("text", f"{column_name(self.model)}_img")
 
     def makes(self) -> dict[str, pa.DataType]:

@@ -38,12 +38,14 @@ class Cotr(Score):
     Reads `ocr_words`: score.ocr comes before it.
     """
 
-    reads: ClassVar[tuple[str, ...]] = ("text", "ocr_words")
     version: ClassVar[int] = 2
     cite: ClassVar[str] = "Lin et al., Parrot Captions Teach CLIP to Spot Text, 2023"
     batch_size: int = 1000
     least_letters: int = Field(3, ge=1)
     any_script: bool = False
+
+    def reads(self) -> tuple[str, ...]:
+        return ("text", "ocr_words")
 
     def makes(self) -> dict[str, pa.DataType]:
         return dict.fromkeys(("cotr_published", "cotr", "cotr_fuzzy"), pa.float32())

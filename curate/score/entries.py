@@ -44,7 +44,7 @@ class Entries(Score):
             raise ValueError("`by` chooses among the lists of a folder: give it as `metadata`")
         return self
 
-    def needs(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[str, ...]:
         return ("text", self.by) if self.by else ("text",)
 
     def makes(self) -> dict[str, pa.DataType]:

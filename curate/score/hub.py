@@ -65,7 +65,7 @@ class Hub(Score):
     def table(self) -> str:
         return self.name or f"{self.by}_hub"
 
-    def needs(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[str, ...]:
         return (self.by,)
 
     def makes(self) -> dict[str, pa.DataType]:

@@ -46,8 +46,10 @@ class ImageQuality(Score):
     variance of the Laplacian mostly grows as an image is shrunk, so a threshold fits one size only.
     """
 
-    reads: ClassVar[tuple[str, ...]] = ("image",)
     cite: ClassVar[str] = "DanQing (thresholds); Pech-Pacheco et al., 2000 (variance of the Laplacian)"
+
+    def reads(self) -> tuple[str, ...]:
+        return ("image",)
 
     def makes(self) -> dict[str, pa.DataType]:
         return dict.fromkeys(("pixel_std", "laplacian_variance", "image_entropy"), pa.float32())

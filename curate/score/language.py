@@ -28,7 +28,6 @@ class Language(Score):
         compressed form of lid.176.bin. Unreliable under about 20 characters, and on names and titles.
     """
 
-    reads: ClassVar[tuple[str, ...]] = ("text",)
     cite: ClassVar[str] = "Joulin et al., Bag of tricks, 2016; lid.176"
     version: ClassVar[int] = 2
     batch_size: int = 10_000
@@ -36,6 +35,9 @@ class Language(Score):
     model: str = ""
 
     _ask: Any = PrivateAttr(None)
+
+    def reads(self) -> tuple[str, ...]:
+        return ("text",)
 
     def makes(self) -> dict[str, pa.DataType]:
         return {"lang": pa.string(), "lang_score": pa.float32(), "lang_lower": pa.string()}

@@ -69,7 +69,7 @@ class Nsfw(Score):
     def table(self) -> str:
         return self.name or f"nsfw_{self.head}"
 
-    def needs(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[str, ...]:
         return (self.by,)
 
     def makes(self) -> dict[str, pa.DataType]:

@@ -44,7 +44,7 @@ class Parrot(EncoderScore):
     least_letters: int = Field(3, ge=1)
     any_script: bool = False
 
-    def needs(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[str, ...]:
         clip = column_name(self.model)
         read = ("image", "text", "text_polygons", "ocr_words", "ocr_word_boxes")
         return (*read, clip, f"{clip}_txt", masked_name(clip, self.fill))

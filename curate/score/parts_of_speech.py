@@ -65,11 +65,13 @@ class PartsOfSpeech(Score):
     not one). Of 6,000, 6 had no noun by it (3 of these rightly), and 1,136 (19 %) a determiner.
     """
 
-    reads: ClassVar[tuple[str, ...]] = ("text",)
     cite: ClassVar[str] = (
         "after Sharma et al., Conceptual Captions, 2018; the tagger is ours, on lemminflect's dictionary"
     )
     batch_size: int = 10_000
+
+    def reads(self) -> tuple[str, ...]:
+        return ("text",)
 
     def makes(self) -> dict[str, pa.DataType]:
         return {"has_noun": pa.bool_(), "has_determiner": pa.bool_()}

@@ -37,9 +37,11 @@ class Pdq(Score):
     frequencies that vary in both directions are compared with their median.
     """
 
-    reads: ClassVar[tuple[str, ...]] = ("image",)
     cite: ClassVar[str] = "Davis & Rosen, Open-Sourcing Photo- and Video-Matching Technology (PDQ), 2019"
     min_quality: int = Field(50, ge=0, le=100)
+
+    def reads(self) -> tuple[str, ...]:
+        return ("image",)
 
     def makes(self) -> dict[str, pa.DataType]:
         return {"pdq": pa.binary(32), "pdq_quality": pa.uint8(), "pdq_colours": pa.binary(BYTES)}

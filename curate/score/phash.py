@@ -36,7 +36,6 @@ class Phash(Score):
     116 no dhash.
     """
 
-    reads: ClassVar[tuple[str, ...]] = ("image",)
     version: ClassVar[int] = 3
     cite: ClassVar[str] = "imagehash (pHash: Zauner, 2010); COYO-700M drops by equal pHash"
     kind: Literal["phash", "dhash", "ahash"] = "phash"
@@ -44,6 +43,9 @@ class Phash(Score):
 
     def table(self) -> str:
         return self.name or self.kind
+
+    def reads(self) -> tuple[str, ...]:
+        return ("image",)
 
     def makes(self) -> dict[str, pa.DataType]:
         return {self.kind: pa.uint64(), f"{self.kind}_colours": pa.binary(BYTES)}

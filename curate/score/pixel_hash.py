@@ -21,8 +21,10 @@ class PixelHash(Score):
     sRGB, on white where they are transparent. Ours.
     """
 
-    reads: ClassVar[tuple[str, ...]] = ("image",)
     cite: ClassVar[str] = "xxHash (Collet), XXH3-128; the rule is ours"
+
+    def reads(self) -> tuple[str, ...]:
+        return ("image",)
 
     def makes(self) -> dict[str, pa.DataType]:
         return {"pixel_hash": pa.string()}

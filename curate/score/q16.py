@@ -37,7 +37,7 @@ class Q16(Score):
 
     _prompts: Any = PrivateAttr(None)
 
-    def needs(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[str, ...]:
         return (self.by,)
 
     def makes(self) -> dict[str, pa.DataType]:

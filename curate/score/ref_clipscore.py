@@ -36,7 +36,7 @@ class RefClipScore(EncoderScore):
     references: str
     model: str = "ViT-B-32/openai"
 
-    def needs(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[str, ...]:
         return ("text", "clipscore", self.references)
 
     def makes(self) -> dict[str, pa.DataType]:

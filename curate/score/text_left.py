@@ -28,7 +28,7 @@ class TextLeft(OcrScore):
     cite: ClassVar[str] = "for T-MARS, Maini et al., 2023; the second look is ours"
     fill: Fill = "mean"
 
-    def needs(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[str, ...]:
         return ("image", "text_polygons")
 
     def makes(self) -> dict[str, pa.DataType]:

@@ -50,11 +50,13 @@ class TextRules(Score):
     cut-offs: the definitions are ours, cut-offs are the filter's. The phrases are English. Words are split at blanks.
     """
 
-    reads: ClassVar[tuple[str, ...]] = ("text",)
     #: 2: ratios in 64 bits, so that 1 of 5 is not over a limit of 0.2.
     version: ClassVar[int] = 2
     cite: ClassVar[str] = "after Sharma et al., Conceptual Captions, 2018; definitions are ours"
     batch_size: int = 10_000
+
+    def reads(self) -> tuple[str, ...]:
+        return ("text",)
 
     def makes(self) -> dict[str, pa.DataType]:
         ratios = dict.fromkeys(("digit_ratio", "alnum_ratio", "capital_ratio", "repeat_ratio"), pa.float64())

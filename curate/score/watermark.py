@@ -23,7 +23,6 @@ class Watermark(Score):
     EfficientNet-B3 on the image squashed to 256 x 256.
     """
 
-    reads: ClassVar[tuple[str, ...]] = ("image",)
     cite: ClassVar[str] = "Schuhmann et al., LAION-5B, 2022 (watermark detection)"
     how: ClassVar[frozenset[str]] = Op.how | {"file", "sha256"}
     batch_size: int = 256
@@ -32,6 +31,9 @@ class Watermark(Score):
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     _net: Any = PrivateAttr(None)
+
+    def reads(self) -> tuple[str, ...]:
+        return ("image",)
 
     def makes(self) -> dict[str, pa.DataType]:
         return {"pwatermark": pa.float32()}

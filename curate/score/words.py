@@ -17,9 +17,11 @@ WORD = r"[^\s\x1c-\x1f]+"
 class Words(Score):
     """`words` is `len(text.split())`, `characters` is `len(text)`; both 0 for an empty caption, null for none."""
 
-    reads: ClassVar[tuple[str, ...]] = ("text",)
     cite: ClassVar[str] = "Gadre et al., DataComp, 2023 (basic filtering)"
     batch_size: int = 10_000
+
+    def reads(self) -> tuple[str, ...]:
+        return ("text",)
 
     def makes(self) -> dict[str, pa.DataType]:
         return {"words": pa.int32(), "characters": pa.int32()}

@@ -7,7 +7,7 @@ import io
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -36,12 +36,14 @@ class Redness(Score):
     """Red of the first pixel, found ahead; it cannot see images that are as red as `blind`."""
 
     name: str = "redness"
-    reads: ClassVar[tuple[str, ...]] = ("image",)
     batch_size: int = 4
     blind: tuple[int, ...] = ()
     seen: Any = Field(default_factory=list, exclude=True)
     alive: Any = Field(default_factory=list, exclude=True)
     most: Any = Field(default_factory=list, exclude=True)
+
+    def reads(self) -> tuple[str, ...]:
+        return ("image",)
 
     def makes(self) -> dict[str, pa.DataType]:
         return {self.name: pa.int32()}
@@ -64,9 +66,11 @@ class Words(Score):
     """Number of words, counted ahead; a caption that says `boom` cannot be."""
 
     name: str = "words"
-    reads: ClassVar[tuple[str, ...]] = ("text",)
     batch_size: int = 4
     asked: Any = Field(default_factory=list, exclude=True)
+
+    def reads(self) -> tuple[str, ...]:
+        return ("text",)
 
     def makes(self) -> dict[str, pa.DataType]:
         return {"words": pa.int32()}

@@ -40,11 +40,13 @@ class Counting(Score):
     """An op that notes what it was asked for."""
 
     how: ClassVar[frozenset[str]] = Score.how | {"bad"}
-    reads: ClassVar[tuple[str, ...]] = ("text",)
     bad: tuple[str, ...] = ()
 
+    def reads(self) -> tuple[str, ...]:
+        return ("text",)
+
     def seen(self, rows: Rows) -> list[str]:
-        texts = rows["text"].to_pylist() if "text" in self.needs() else [""] * len(rows)
+        texts = rows["text"].to_pylist() if "text" in self.reads() else [""] * len(rows)
         CALLS.update((self.table(), text) for text in texts)
         LARGEST[self.table()] = max(LARGEST[self.table()], len(rows))
         for text in texts:
@@ -67,7 +69,9 @@ class Twice(Counting):
     """Reads what Length makes."""
 
     name: str = "twice"
-    reads: ClassVar[tuple[str, ...]] = ("length", "text")
+
+    def reads(self) -> tuple[str, ...]:
+        return ("length", "text")
 
     def makes(self) -> dict[str, pa.DataType]:
         return {"twice": pa.int64()}
@@ -81,8 +85,10 @@ class Red(Score):
     """Reads pixels."""
 
     name: str = "red"
-    reads: ClassVar[tuple[str, ...]] = ("image",)
     batch_size: int = 4
+
+    def reads(self) -> tuple[str, ...]:
+        return ("image",)
 
     def makes(self) -> dict[str, pa.DataType]:
         return {self.name: pa.uint8(), f"{self.name}_size": pa.list_(pa.float16())}
@@ -97,8 +103,10 @@ class Odd(Score):
     """Returns whatever it is told to."""
 
     name: str = "odd"
-    reads: ClassVar[tuple[str, ...]] = ("text",)
     returns: Any = Field(None, exclude=True)
+
+    def reads(self) -> tuple[str, ...]:
+        return ("text",)
 
     def makes(self) -> dict[str, pa.DataType]:
         return {"x": pa.float32()}

@@ -29,7 +29,7 @@ class Close(Linked):
     def makes(self):
         return {"close_of": pa.string(), "close_size": pa.uint32()}
 
-    def needs(self):
+    def reads(self):
         return ("number", "uid")
 
     def compares(self):

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -31,9 +31,11 @@ class Same(Grouped):
     """Rows with the same `n`: how many, and the smallest uid among them."""
 
     name: str = "same"
-    reads: ClassVar[tuple[str, ...]] = ("n", "uid")
     short_keys: bool = False
     drops: bool = False
+
+    def reads(self) -> tuple[str, ...]:
+        return ("n", "uid")
 
     def makes(self) -> dict[str, pa.DataType]:
         return {"same_size": pa.int32(), "same_first": pa.string()}
@@ -53,8 +55,10 @@ class Share(Counted):
     """Each row's share of the sum of `n` over all rows."""
 
     name: str = "share"
-    reads: ClassVar[tuple[str, ...]] = ("n",)
     off: int = 0
+
+    def reads(self) -> tuple[str, ...]:
+        return ("n",)
 
     def makes(self) -> dict[str, pa.DataType]:
         return {"share": pa.float64()}

@@ -191,9 +191,11 @@ def test_a_cluster_that_is_no_longer_there_is_not_joined(tmp_path: Path) -> None
 class Poison(Score):
     """Dies on some captions, as a decoder may on an image."""
 
-    reads: ClassVar[tuple[str, ...]] = ("text",)
     cite: ClassVar[str] = "ours"
     batch_size: int = 8
+
+    def reads(self) -> tuple[str, ...]:
+        return ("text",)
 
     def makes(self) -> dict[str, pa.DataType]:
         return {"length": pa.int32()}

@@ -187,7 +187,7 @@ class Embed(Score):
     def makes(self):
         return {"clip_img": pa.list_(pa.float32())}
 
-    def needs(self):
+    def reads(self):
         return ("text",)
 
     def batch(self, rows):

@@ -100,7 +100,7 @@ def test_wrong_options(options, message):
 def test_names_and_columns():
     op = load({"dedupe.minhash": {"keep": "best:score"}})
     assert op.table() == "near_text" and list(op.makes()) == ["near_text_of", "near_text_size"]
-    assert op.needs() == ("text", "uid", "score")
+    assert op.reads() == ("text", "uid", "score")
     assert MinHash().shape() == (18, 7) and MinHash(recall=None).shape() == (9, 13)
 
 

@@ -41,7 +41,7 @@ def verdicts(op, rows, cuts=(), partitions=1):
     frames = []
     for shard, (start, end) in enumerate(pairwise(bounds)):
         mine = rows[start:end]
-        columns = {name: column(mine, name) for name in op.needs()}
+        columns = {name: column(mine, name) for name in op.reads()}
         keys = op.keys(Rows(columns))
         numbers = pa.array(range(len(mine)), pa.int32())
         table = {"key": keys, "shard": pa.array([shard] * len(mine), pa.int32()), "row": numbers}
@@ -224,8 +224,8 @@ def test_one_spec_for_one_key():
 
 
 def test_reads_the_column_it_ranks_by():
-    assert Exact(by="text", keep="best:score").needs() == ("text", "uid", "score")
-    assert Exact(by="uid").needs() == ("uid",)
+    assert Exact(by="text", keep="best:score").reads() == ("text", "uid", "score")
+    assert Exact(by="uid").reads() == ("uid",)
 
 
 @pytest.mark.parametrize("rows_per_shard", [1, 3, 100])

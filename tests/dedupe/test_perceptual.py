@@ -103,7 +103,7 @@ def test_what_goes_with_a_column():
         8,
     )
     assert Perceptual(by="pdq").bands() == 32 and Perceptual(by="pdq", radius=3).bands() == 4
-    assert Perceptual(by="pdq").needs() == ("pdq", "uid", "pdq_colours")
+    assert Perceptual(by="pdq").reads() == ("pdq", "uid", "pdq_colours")
     assert Perceptual(by="mine").colours is Perceptual(colours=None).colours is None
 
 

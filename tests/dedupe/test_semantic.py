@@ -70,7 +70,7 @@ def test_what_is_true_of_one_is_true_of_its_group():
     op = Semantic(by="v", rule="linked", spread="near_eval")
     assert list(op.makes()) == ["semantic_v_of", "semantic_v_size", "semantic_v_near_eval"]
     assert [marked for *_, marked in verdicts(op, rows)] == [True, True, True, False, False]
-    assert "near_eval" in op.needs()
+    assert "near_eval" in op.reads()
 
 
 @settings(max_examples=60, deadline=None)

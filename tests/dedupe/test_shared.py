@@ -16,7 +16,7 @@ from curate.store.store import Store
 
 def counts(op, rows, shard_of=lambda i: 0):
     """The count per row; the frame holds the rows in the order of `rows`."""
-    columns = {name: pa.array([row.get(name) for row in rows], pa.string()) for name in op.needs()}
+    columns = {name: pa.array([row.get(name) for row in rows], pa.string()) for name in op.reads()}
     number = range(len(rows))
     places = {"shard": pa.array(map(shard_of, number), pa.int32()), "row": pa.array(number, pa.int32())}
     carried = {name: columns[name] for name in op.carries()}

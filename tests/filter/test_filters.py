@@ -77,7 +77,7 @@ def test_examples_have_the_columns_it_needs(rule):
 
 def test_columns_it_makes_are_used(rule):
     """By a condition, or by another op of the filter."""
-    used = {*rule.needs(), *(name for op in rule.ops for name in op.needs())}
+    used = {*rule.needs(), *(name for op in rule.ops for name in op.reads())}
     assert set(rule.columns) <= used
 
 

@@ -17,7 +17,8 @@ from {helper} import factor
 
 class Marks(Score):
     """Counts."""
-    reads = ("text",)
+    def reads(self):
+        return ("text",)
 
     def makes(self):
         return {{"marks": pa.int64()}}

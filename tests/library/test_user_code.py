@@ -14,13 +14,15 @@ from curate.errors import CurateError
 from curate.pipeline.place_check import op_faults
 
 GOOD = """
-import pyarrow as pa
+import pyarrow as pa; from typing import ClassVar
 from curate.op import Score
 
 
 class Loud(Score):
-    reads = ("text",)
     mark: str = "!"
+
+    def reads(self):
+        return ("text",)
 
     def makes(self):
         return {"loud": pa.float32()}
@@ -29,16 +31,51 @@ class Loud(Score):
         return {"loud": [text.count(self.mark) for text in rows["text"].to_pylist()]}
 """
 
+READS = 'def reads(self):\n        return ("text",)'
+MAKES = 'def makes(self):\n        return {"loud": pa.float32()}'
+
 #: What is changed in the good op, into what, and what the error holds.
 FAULTS = {
-    "untyped": ('mark: str = "!"', 'mark = "!"', 'line 8: mark = "!": an option needs its type: `mark: str ='),
+    "untyped": ('mark: str = "!"', 'mark = "!"', 'line 7: mark = "!": an option needs its type: `mark: str ='),
     "untyped_list": (
         'mark: str = "!"',
         "marks = [1, 2]",
-        "line 8: marks = [1, 2]: an option needs its type: `marks: list",
+        "line 7: marks = [1, 2]: an option needs its type: `marks: list",
     ),
-    "text_reads": ('("text",)', '"text"', "`reads` is the text 'text', expected a tuple: reads = (\"text\",)"),
-    "number_reads": ('("text",)', "(1,)", '`reads` is (1,), expected a tuple of columns: reads = ("text",)'),
+    "untyped_none": ('mark: str = "!"', "mark = None", "line 7: mark = None: an option needs its type: `mark: ... ="),
+    "text_reads": ('("text",)', '"text"', "`reads` returns 'text', expected a tuple of columns: (\"text\",)"),
+    "number_reads": ('("text",)', "(1,)", '`reads` returns (1,), expected a tuple of columns: ("text",)'),
+    "old_reads": (
+        READS,
+        'reads = ("a", "b")',
+        'line 9: reads = ("a", "b"): `reads` is a method of an op: `def reads(self): return ("a", "b")`',
+    ),
+    "old_typed_reads": (
+        READS,
+        'reads: ClassVar[tuple[str, ...]] = ("text",)',
+        '`reads` is a method of an op: `def reads(self): return ("text",)`',
+    ),
+    "old_reads_text": (READS, 'reads = "text"', '`def reads(self): return ("text",)`'),
+    "old_needs": (
+        "def reads",
+        "def needs",
+        "line 9: def needs(self):: the method is called `reads`: `def reads(self): return (...)`",
+    ),
+    "old_prepare_texts": (
+        "    mark: str",
+        "    prepare_texts = len\n    mark: str",
+        "`prepare_texts` is a method of an op: `def prepare_texts(self, texts): return [...]`",
+    ),
+    "old_prepare_lambda": (
+        "    mark: str",
+        "    prepare_texts = lambda texts: texts\n    mark: str",
+        "`prepare_texts` is a method of an op",
+    ),
+    "makes_attribute": (
+        MAKES,
+        'makes = {"loud": pa.float32()}',
+        'line 12: makes = {"loud": pa.float32()}: `makes` is a method of an op: `def makes(self): return',
+    ),
     "import_error": (
         "import pyarrow as pa",
         "import pyarrow as pa, no_such_package",
@@ -47,25 +84,26 @@ FAULTS = {
     "name_error": (
         "mark: str",
         "mark: strr",
-        "NameError: name 'strr' is not defined (name_error.py, line 8, in Loud: mark",
+        "NameError: name 'strr' is not defined (name_error.py, line 7, in Loud: mark",
     ),
     "crash": (
         "    mark: str",
         "    LIMIT = 1 / 0\n    mark: str",
-        "ZeroDivisionError: division by zero (crash.py, line 8",
+        "ZeroDivisionError: division by zero (crash.py, line 7",
     ),
     "syntax": (
         "def makes(self):",
         "def makes(self)",
-        "SyntaxError: expected ':' (syntax.py, line 10: def makes(self))",
+        "SyntaxError: expected ':' (syntax.py, line 12: def makes(self))",
     ),
     "indent": ("        return {", "    return {", "IndentationError: expected an indented block"),
     "makes_list": ('{"loud": pa.float32()}', '["loud"]', "`makes` returns ['loud'], expected columns and their types"),
     "makes_type": ("pa.float32()", "float", "`makes` returns {'loud': <class 'float'>}, expected columns"),
-    "makes_error": ("pa.float32()", "self.kind", "has no attribute 'kind' (makes_error.py, line 11, in makes: return"),
+    "makes_error": ("pa.float32()", "self.kind", "has no attribute 'kind' (makes_error.py, line 13, in makes: return"),
     "makes_uid": ('{"loud": pa', '{"uid": pa', "'uid' cannot be a column that an op makes"),
     "makes_escape": ('{"loud": pa', '{"\\x1b[31m": pa', r"'\x1b[31m' cannot be a column"),
     "abstract": ("def batch", "def batches", "abstract.Loud lacks batch: an op defines it"),
+    "no_reads": ("def reads", "def read", "no_reads.Loud lacks reads: an op defines it"),
     "no_op": ("(Score)", "", "no_op.Loud is no subclass of Score, Grouped or Counted"),
     "other_name": ("class Loud", "class Lout", "no op 'Loud' (did you mean 'Lout'?)"),
     "version": ("    mark: str", '    version = "2"\n    mark: str', "`version` and `cpus` are numbers, got '2'"),
@@ -115,7 +153,7 @@ def test_a_package_that_only_setup_imports_is_missed_at_check(folder: Path) -> N
 def test_an_error_of_its_check_has_its_line(folder: Path) -> None:
     wrong = "    def check(self):\n        raise KeyError('weights')\n\n    def makes"
     (fault,) = op_faults(load(written(folder, "wrong", "    def makes", wrong)))
-    assert fault == "wrong:Loud: KeyError: 'weights' (wrong.py, line 11, in check: raise KeyError('weights'))"
+    assert fault == "wrong:Loud: KeyError: 'weights' (wrong.py, line 13, in check: raise KeyError('weights'))"
 
 
 @pytest.mark.parametrize(
@@ -123,13 +161,13 @@ def test_an_error_of_its_check_has_its_line(folder: Path) -> None:
     [
         (
             "open('/no/such/weights.bin')",
-            "FileNotFoundError: .*'/no/such/weights.bin' .setup.py, line 11, in setup: open",
+            "FileNotFoundError: .*'/no/such/weights.bin' .setup.py, line 13, in setup: open",
         ),
         (
             "self._net = 1\n        self.late = 2",
-            "setup.py, line 12, in setup: self.late = 2.: declare it with `PrivateAttr",
+            "setup.py, line 14, in setup: self.late = 2.: declare it with `PrivateAttr",
         ),
-        ("raise RuntimeError('two\\nlines')", "RuntimeError: two lines .setup.py, line 11, in setup"),
+        ("raise RuntimeError('two\\nlines')", "RuntimeError: two lines .setup.py, line 13, in setup"),
     ],
 )
 def test_an_error_of_setup_has_its_line(folder: Path, make_store, line: str, message: str) -> None:  # type: ignore[no-untyped-def]

@@ -76,7 +76,7 @@ def test_columns_are_named_after_model_and_fill():
     for name, options in names.items():
         op = load({"score.clip_masked": options})
         assert list(op.makes()) == [name] == [op.table()]
-    assert load({"score.clip_masked": {"model": "ViT-B-32/openai"}}).needs() == (
+    assert load({"score.clip_masked": {"model": "ViT-B-32/openai"}}).reads() == (
         "image",
         "text_polygons",
         "clip_b32",

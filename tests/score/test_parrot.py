@@ -104,8 +104,8 @@ def test_rows_do_not_mix():
 
 
 def test_it_reads_the_masked_column_of_its_fill():
-    assert "lite_masked" in load("score.parrot").needs()
-    needs = load({"score.parrot": {"model": "ViT-B-32/openai", "fill": "inpaint"}}).needs()
+    assert "lite_masked" in load("score.parrot").reads()
+    needs = load({"score.parrot": {"model": "ViT-B-32/openai", "fill": "inpaint"}}).reads()
     assert needs[-3:] == ("clip_b32", "clip_b32_txt", "clip_b32_inpainted")
 
 

@@ -173,7 +173,8 @@ from neighbour import SECONDS
 
 
 class Slow(Score):
-    reads = ("text",)
+    def reads(self):
+        return ("text",)
 
     def makes(self):
         return {"letters": pa.int32()}
