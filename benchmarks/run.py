@@ -138,8 +138,7 @@ def rows_by_step(pipeline: Pipeline, funnel: list[dict[str, Any]]) -> dict[str, 
     by_filter = {step["step"]: step for step in funnel}
     now, found = funnel[0]["entered"], {}
     for step in pipeline.steps:
-        label = f"{step.verb} {step.name}" if step.verb in ("annotate", "filter") else step.verb
-        found[label] = now
+        found[step.label()] = now
         if step.name in by_filter:
             now = by_filter[step.name]["kept"]
     return found

@@ -1,25 +1,30 @@
-"""A row's life: read, download, annotate, filter, write, as a pipeline's steps have it. Start here."""
+"""A row's life, from a line of the input to a sample of a training shard. Start here.
+
+A pipeline is a list of steps, done one after the other over one store (`curate.pipeline.steps` has a class for each):
+
+    read                 the input's rows become shards: the table `records`, which no later step changes
+    download             each row's image, stored beside its status; rows that get none leave
+    score, annotate      ops add columns, in tables beside the records; no row leaves
+    filter               a rule over columns: the rows that fail it leave, each for a reason
+    dedupe, balance      an op judges all rows that are in, and those that it decides against leave
+    write                the rows that are in become training shards
+
+A row that leaves stays in the store: a keep table says which step dropped it, and why. What a step did already, for the
+same rows and options, is not done again: so a run that was killed goes on where it was.
+"""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
-from curate.annotate.step import annotate
 from curate.cluster.cluster import Cluster
-from curate.download.step import DownloadOptions, download
-from curate.errors import CurateError
-from curate.filter.rule import Filter
-from curate.filter.step import funnel, nothing_left, select
-from curate.messages.progress import console
-from curate.pipeline.steps import NO_IMAGE, Pipeline, lacking_ops
-from curate.read.options import ReadOptions
-from curate.read.step import read
+from curate.filter.step import funnel
+from curate.pipeline.steps import Pipeline
 from curate.store.lease import leased
 from curate.store.manifest import Run
 from curate.store.store import Store
 from curate.store.view import View
-from curate.write.step import WriteOptions, write
 
 
 def run(pipeline: Pipeline, cluster: Cluster) -> dict[str, Any]:
@@ -34,40 +39,14 @@ def run(pipeline: Pipeline, cluster: Cluster) -> dict[str, Any]:
 
 
 def _run(pipeline: Pipeline, store: Store, cluster: Cluster) -> dict[str, Any]:
-    view = View(store) if pipeline.steps[0].verb == "read" else View.of(store)
-    cluster.memory = cluster.memory or pipeline.memory
-    written: dict[str, Any] = {}
+    view = View(store) if pipeline.reads else View.of(store)
+    cluster = cluster.with_memory(pipeline.memory)
     seconds: dict[str, float] = {}
     for step in pipeline.steps:
         began = time.monotonic()
-        if isinstance(step.do, ReadOptions):
-            view = read(store, step.do, cluster)
-        elif isinstance(step.do, DownloadOptions):
-            view = download(view, step.do, cluster)
-            view, counts = select(view, NO_IMAGE)
-            _say(counts, "download", store.url)
-        elif isinstance(step.do, Filter):
-            view = annotate(view, lacking_ops(step.do, set(view.columns)), cluster)
-            view, counts = select(view, step.do, step.name)
-            _say(counts, step.name, store.url)
-        elif isinstance(step.do, WriteOptions):
-            written = write(view, step.do, cluster)
-        else:
-            view = annotate(view, step.do, cluster)
-        label = f"{step.verb} {step.name}" if step.verb in ("annotate", "filter") else step.verb
-        seconds[label] = round(seconds.get(label, 0) + time.monotonic() - began, 2)
+        view = step.do(view, cluster)
+        seconds[step.label()] = round(seconds.get(step.label(), 0) + time.monotonic() - began, 2)
     manifest = store.manifest()
-    manifest.note_run(pipeline.name, Run(keep=view.keep, written=written, seconds=seconds))
+    manifest.note_run(pipeline.name, Run(keep=view.keep, written=view.written, seconds=seconds))
     store.save(manifest)
-    return {"rows": manifest.rows, "funnel": funnel(manifest, view.keep), "written": written, "seconds": seconds}
-
-
-def _say(counts: dict[str, Any], name: str, root: str) -> None:
-    """
-    Raises:
-        CurateError: when no row is left: the steps after it have nothing to do.
-    """
-    if nothing := nothing_left(counts, name, root):
-        raise CurateError(nothing)
-    dropped = counts["entered"] - counts["kept"]
-    console.print(f"[dim]{name}: {counts['entered']:,} rows in, {dropped:,} dropped, {counts['kept']:,} left")
+    return {"rows": manifest.rows, "funnel": funnel(manifest, view.keep), "written": view.written, "seconds": seconds}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import logging
 import os
@@ -24,6 +25,13 @@ DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @dataclass
+class _Ray:
+    """Whether Ray was started here; one for a cluster and its copies."""
+
+    ours: bool = False
+
+
+@dataclass
 class Cluster:
     """Where shards are worked on: `workers=0` is this process, otherwise Ray, started when first needed.
 
@@ -37,7 +45,15 @@ class Cluster:
     memory: int | None = None
 
     def __post_init__(self) -> None:
-        self._started = False
+        self._ray = _Ray()
+
+    def with_memory(self, memory: int | None) -> Cluster:
+        """The same cluster with a limit for each worker, unless it has one. Both are one Ray: either stops it."""
+        if self.memory or not memory:
+            return self
+        limited = copy.copy(self)
+        limited.memory = memory
+        return limited
 
     def each(
         self,
@@ -143,16 +159,16 @@ class Cluster:
                 f"no Ray cluster answers at '{self.address}': {error}. "
                 "A cluster with tokens also needs RAY_AUTH_MODE=token and the token here"
             ) from error
-        self._started = True
+        self._ray.ours = True
         console.print(f"[dim]Ray: {ray.cluster_resources().get('CPU', 0):g} CPUs, {time.monotonic() - began:.1f} s")
 
     def stop(self) -> None:
-        """Leave Ray if this object started it; a user's own Ray is never shut down."""
-        if self._started:
+        """Leave Ray if this cluster started it; a user's own Ray is never shut down."""
+        if self._ray.ours:
             import ray
 
             ray.shutdown()
-            self._started = False
+            self._ray.ours = False
 
 
 def _check_answers(address: str) -> None:

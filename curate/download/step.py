@@ -17,12 +17,15 @@ import numpy as np
 import pyarrow as pa
 
 from curate.cluster.cluster import Cluster
-from curate.cluster.suspects import Suspects
+from curate.cluster.suspects import DEADLY, Suspects
 from curate.download import came_along
 from curate.download.holds import Holds
 from curate.download.options import FetchOptions
+from curate.download.statuses import STATUS as FETCHED
 from curate.download.unfetched import REMARKS, SKIPPED, in_order, missing, shard_remarks
+from curate.errors import unknown
 from curate.messages.remarks import Remarks, say
+from curate.pictures.resize import STATUS as STORED
 from curate.pictures.resize import Resize, ResizeOptions
 from curate.record import sample_key
 from curate.store.folder import identity, shard_name
@@ -53,6 +56,16 @@ class DownloadOptions(FetchOptions, ResizeOptions):
 
     retry: tuple[str, ...] = ()
     processes: int | None = None
+
+
+def unknown_statuses(options: DownloadOptions) -> list[str]:
+    """Statuses to fetch again that no download gives: nothing would be, without a word."""
+    known = sorted({*FETCHED, *STORED, DEADLY} - {"success"})
+    return [
+        str(unknown("status", status, known, "retry"))
+        for status in options.retry
+        if status not in known and not re.fullmatch(r"http_[1-5]\d\d", status)
+    ]
 
 
 def folder_of(options: DownloadOptions, came: str = "") -> str:
@@ -273,7 +286,7 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
         entry = manifest.op_table(came)
         of_reading = entry.remarks if entry else {}
         store.note_table(came, Table(name="images", op="read", remarks=of_reading | remarks.to_json()))
-        return View(store, view.with_table(came, COLUMNS).columns, view.keep, came)
+        return replace(view.with_table(came, COLUMNS), images=came)
     todo = _todo(view, folder, options, sorted(rows))
     if todo:
         store.note_change(folder)
@@ -301,7 +314,7 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
     )
     store.note_table(folder, entry)
     after = view.with_table(folder, COLUMNS)
-    return View(store, after.columns, view.keep, folder)
+    return replace(after, images=folder)
 
 
 def _workers(cluster: Cluster, options: DownloadOptions, starts: bool) -> Cluster:

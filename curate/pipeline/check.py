@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 from rich.markup import escape
 
-from curate.cluster.suspects import DEADLY
-from curate.download.statuses import STATUS as FETCHED
-from curate.download.step import COLUMNS as IMAGE_COLUMNS
-from curate.download.step import DownloadOptions
 from curate.errors import CurateError, findings_of, unknown
-from curate.filter.rule import Filter
-from curate.filter.step import check_columns, types_of
+from curate.filter.step import types_of
 from curate.messages.progress import console
 from curate.models.made_by import faults_in_order
 from curate.op import Op, op_name
-from curate.pictures.resize import STATUS as STORED
 from curate.pipeline.place_check import folder_fault, op_faults
-from curate.pipeline.steps import Pipeline, Step, needed_ops
+from curate.pipeline.steps import IMAGE_TYPES, Known, Pipeline
 from curate.pipeline.weak_scores import in_pipeline
-from curate.read.options import ReadOptions
 from curate.read.source import open_source
-from curate.store.image_columns import IMAGE_FIELDS
 from curate.store.store import Store
 from curate.store.view import View
-from curate.write.step import WriteOptions
-
-_IMAGE_TYPES = {name: IMAGE_FIELDS.get(name) for name in IMAGE_COLUMNS}
 
 
 def check(pipeline: Pipeline, where: str, known_steps: int | None = None, elsewhere: bool = False) -> list[str]:
@@ -43,34 +32,30 @@ def check(pipeline: Pipeline, where: str, known_steps: int | None = None, elsewh
     faults: list[str] = []
     if not elsewhere and (fault := folder_fault(pipeline.root, "root")):
         faults.append(fault)
-    columns, images = None, True
+    known = Known(None, True)
     ordered: list[tuple[str, Op]] = []
     if known_steps != 0:
         try:
-            columns, images = _columns_at_start(pipeline)
+            known = _known_at_start(pipeline)
         except CurateError as error:
             if not (elsewhere and _cannot_be_seen(pipeline)):
                 faults += findings_of(error)
     for number, step in enumerate(pipeline.steps, 1):
         if known_steps is not None and number > known_steps:
-            columns, images = None, True
-        place = f"{where}: {step.verb} ({step.name})"
+            known = replace(known, columns=None, images=True)
         if step.verb == "read":
-            if number > 1:
-                faults.append(f"{where}, step {number}: `read` can only be the first step")
+            faults += [f"{where}, step {number}: `read` can only be the first step"] if number > 1 else []
             continue
-        if step.verb == "download":
-            images = True
-            columns = None if columns is None else columns | _IMAGE_TYPES
-        faults += _step_faults(step, place, columns, images)
-        if columns is not None:
-            ops = needed_ops(step, set(columns))
-            ordered += [(place, op) for op in ops]
-            columns |= {name: kind for op in ops for name, kind in op.makes().items()}
-        if isinstance(step.do, WriteOptions) and step.do.to and not elsewhere:
-            faults += filter(None, [folder_fault(step.do.to, f"{place}: to")])
+        place = f"{where}: {step.verb} ({step.name})"
+        ops = step.ops(known.names())
+        ordered += [(place, op) for op in ops] if known.columns is not None else []
+        faults_of_ops, known = _ops_faults(ops, known)
+        faults += [f"{place}: {fault}" for fault in [*faults_of_ops, *step.check(known)]]
+        known = step.after(known)
+    if not elsewhere:
+        faults += filter(None, [folder_fault(folder, f"{where}: write (write): to") for folder in pipeline.writes_to])
     # What makes a column is told only where every column is there.
-    faults = faults or (faults_in_order(ordered, _makers_at_start(pipeline)) if columns is not None else [])
+    faults = faults or (faults_in_order(ordered, _makers_at_start(pipeline)) if known.columns is not None else [])
     for line in in_pipeline(pipeline):
         console.print(f"[yellow]{escape(f'{where}: {line}')}")
     return faults
@@ -78,22 +63,20 @@ def check(pipeline: Pipeline, where: str, known_steps: int | None = None, elsewh
 
 def _cannot_be_seen(pipeline: Pipeline) -> bool:
     """Whether the input lies where only the cluster looks: a URL, or a path that is not there on this machine."""
-    first = pipeline.steps[0].do
-    place = first.place if isinstance(first, ReadOptions) else pipeline.root
+    place = pipeline.reads.place if pipeline.reads else pipeline.root
     return "://" in place or os.path.isabs(place)
 
 
-def _columns_at_start(pipeline: Pipeline) -> tuple[dict[str, Any], bool]:
-    """The columns before the second step with their types where these are known, and whether there are images."""
-    first = pipeline.steps[0]
-    if not isinstance(first.do, ReadOptions):
+def _known_at_start(pipeline: Pipeline) -> Known:
+    """What is known of the rows that are read, or that the store has."""
+    if not pipeline.reads:
         view = View.of(Store(pipeline.root))
-        return types_of(view, view.columns) or dict.fromkeys(view.columns), view.images is not None
-    source = open_source(first.do)
+        return Known(types_of(view, view.columns) or dict.fromkeys(view.columns), view.images is not None)
+    source = open_source(pipeline.reads)
     columns = dict.fromkeys([*source.mapping, *source.fields]) | _types_of_input(source.schemas)
     columns |= dict.fromkeys(("uid", "url", "text"), pa.string())
     images = source.has_images or source.format == "webdataset"
-    return columns | (_IMAGE_TYPES if images else {}), images
+    return Known(columns | (IMAGE_TYPES if images else {}), images)
 
 
 def _types_of_input(schemas: list[pa.Schema]) -> dict[str, Any]:
@@ -105,49 +88,32 @@ def _types_of_input(schemas: list[pa.Schema]) -> dict[str, Any]:
     return {name: kind for name, kind in one.items() if not pa.types.is_nested(kind) and not pa.types.is_null(kind)}
 
 
-def _retry_faults(options: DownloadOptions, place: str) -> list[str]:
-    """Statuses that no download gives: nothing would be tried again, without a word."""
-    known = sorted({*FETCHED, *STORED, DEADLY} - {"success"})
-    return [
-        f"{place}: {unknown('status', status, known, 'retry')}"
-        for status in options.retry
-        if status not in known and not re.fullmatch(r"http_[1-5]\d\d", status)
-    ]
-
-
 def _makers_at_start(pipeline: Pipeline) -> dict[str, Mapping[str, Any]]:
     """For each column of a store that a pipeline goes on with, the spec of the op that made it."""
-    if isinstance(pipeline.steps[0].do, ReadOptions):
+    if pipeline.reads:
         return {}
     view = View.of(Store(pipeline.root))
     manifest = view.store.manifest()
     return {name: manifest.spec_of(folder) for name, folder in view.columns.items()}
 
 
-def _step_faults(step: Step, place: str, columns: dict[str, Any] | None, images: bool) -> list[str]:
-    """What one step lacks; columns: those before it, None when they are not known."""
-    if step.verb == "write" and not images:
-        return [f"{place}: there are no images to write: download comes first"]
-    faults = _retry_faults(step.do, place) if isinstance(step.do, DownloadOptions) else []
-    have = columns
-    for op in needed_ops(step, set(columns or ())):
+def _ops_faults(ops: Sequence[Op], known: Known) -> tuple[list[str], Known]:
+    """What ops that run one after the other lack, and what is known once they have run."""
+    faults: list[str] = []
+    for op in ops:
         wrong = op_faults(op)
-        faults += [f"{place}: {fault}" for fault in wrong]
-        if wrong and have is None:
-            continue
-        for name in op.reads():
-            if name == "image" and not images:
-                faults.append(f"{place}: {op_name(type(op))} reads images: download comes first")
-            elif name != "image" and have is not None and name not in have:
-                faults.append(str(unknown("column", name, have, f"{place}: {op_name(type(op))} reads it")))
-        have = None if have is None else have | op.makes()
-    if have is None:
-        return faults
-    try:
-        if isinstance(step.do, Filter):
-            check_columns(step.do, have)
-        elif isinstance(step.do, WriteOptions):
-            faults += [str(unknown("column", n, have, place)) for n in step.do.columns or () if n not in have]
-    except CurateError as error:
-        faults += [f"{place}: {finding}" for finding in findings_of(error)]
-    return faults
+        faults += wrong
+        if not (wrong and known.columns is None):
+            faults += _lacking(op, known)
+            known = known.adding(op.makes())
+    return faults, known
+
+
+def _lacking(op: Op, known: Known) -> list[str]:
+    """What an op reads that is not there."""
+    name = op_name(type(op))
+    images = [f"{name} reads images: download comes first"] if "image" in op.reads() and not known.images else []
+    if known.columns is None:
+        return images
+    columns = [column for column in op.reads() if column != "image" and column not in known.columns]
+    return images + [str(unknown("column", column, known.columns, f"{name} reads it")) for column in columns]

@@ -8,19 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from curate.catalog import library, load_all
+from curate.catalog import library
 from curate.cluster.memory import memory_size
-from curate.download.step import DownloadOptions
-from curate.errors import CurateError, Findings, findings_of, reworded, unknown
-from curate.filter.rule import load_filter, read_yaml
+from curate.errors import CurateError, Findings, findings_of, unknown
+from curate.filter.rule import read_yaml
 from curate.library.names import check_name
 from curate.library.yaml_text import parse
 from curate.pipeline.check import check
-from curate.pipeline.steps import VERBS, Pipeline, Step
-from curate.read.options import ReadOptions
-from curate.write.step import WriteOptions
+from curate.pipeline.step_yaml import in_full, steps_of, with_own_names
+from curate.pipeline.steps import Pipeline, Step
 
 #: What a pipeline file may hold.
 KEYS = ("name", "about", "set", "memory", "steps")
@@ -30,7 +26,8 @@ _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 @dataclass(frozen=True)
 class Opened:
-    """A pipeline's file, its content, its variables' values, and its steps with these filled in, not yet checked."""
+    """A pipeline's file, its content, its variables' values, and its steps with these filled in and ops named in full,
+    not yet checked."""
 
     path: Path
     data: dict[str, Any]
@@ -58,7 +55,7 @@ def open_pipeline(source: str | Path, variables: Mapping[str, str]) -> Opened:
     steps = _filled(data.get("steps"), values, where)
     if not isinstance(steps, list) or not steps:
         raise CurateError(f"{where}: `steps` must be a list of `- verb: ...`")
-    return Opened(path, data, values, steps)
+    return Opened(path, data, values, [in_full(step) for step in steps])
 
 
 def load_pipeline(source: str | Path, variables: Mapping[str, str] | None = None, elsewhere: bool = False) -> Pipeline:
@@ -76,16 +73,18 @@ def load_pipeline(source: str | Path, variables: Mapping[str, str] | None = None
     except ValueError as error:
         raise CurateError(f"{where}: {error}") from error
     faults: list[str] = []
-    checked = [_step_or_fault(step, f"{where}, step {number}", faults) for number, step in enumerate(opened.steps, 1)]
+    checked = [_steps_or_fault(step, f"{where}, step {number}", faults) for number, step in enumerate(opened.steps, 1)]
+    steps = [step for of_one in checked for step in of_one or ()]
+    # What follows a step that cannot be read may lack only that step's columns.
+    readable = sum(len(of_one or ()) for of_one in checked[: checked.index(None)]) if None in checked else None
     pipeline = Pipeline(
         name=name,
         about=str(data.get("about", "")),
         root=str(opened.values["root"]),
         memory=memory_size(data["memory"], f"{where}: memory") if data.get("memory") else None,
-        steps=tuple(_named([step for step in checked if step is not None])),
+        steps=tuple(with_own_names(steps)),
     )
-    # What follows a step that cannot be read may lack only that step's columns.
-    faults += check(pipeline, where, known_steps=checked.index(None) if None in checked else None, elsewhere=elsewhere)
+    faults += check(pipeline, where, known_steps=readable, elsewhere=elsewhere)
     if faults:
         raise Findings(list(dict.fromkeys(faults)))
     return pipeline
@@ -127,48 +126,9 @@ def _filled(node: Any, values: Mapping[str, Any], where: str) -> Any:
     return _VARIABLE.sub(lambda match: str(values[match[1]]), node)
 
 
-def _step_or_fault(step: Any, where: str, faults: list[str]) -> Step | None:
+def _steps_or_fault(step: Any, where: str, faults: list[str]) -> list[Step] | None:
     try:
-        return _step(step, where)
+        return steps_of(step, where)
     except CurateError as error:
         faults.extend(findings_of(error))
         return None
-
-
-def _step(step: Any, where: str) -> Step:
-    if not isinstance(step, Mapping) or len(step) != 1:
-        raise CurateError(f"{where}: a step is one `verb: what`, got {step!r}")
-    ((verb, what),) = step.items()
-    if verb not in VERBS:
-        raise unknown("step", str(verb), VERBS, where)
-    try:
-        if verb == "annotate":
-            ops = load_all(what if isinstance(what, list) else [what], f"{where}: ")
-            return Step(verb=verb, name=", ".join(op.table() for op in ops), do=tuple(ops))
-        if verb == "filter":
-            rule = load_filter(what, "filter")
-            return Step(verb=verb, name=rule.name, do=rule)
-    except CurateError as error:
-        raise CurateError(f"{where}: {error}") from error
-    kinds: dict[str, type[ReadOptions | DownloadOptions | WriteOptions]]
-    kinds = {"read": ReadOptions, "download": DownloadOptions, "write": WriteOptions}
-    options = kinds[verb]
-    try:
-        return Step(verb=verb, name=str(verb), do=options(**(what or {})))
-    except ValidationError as error:
-        raise reworded(error, f"{where}: {verb}", options.model_fields) from error
-    except TypeError as error:
-        raise CurateError(f"{where}: {verb} takes options (name: value), got {what!r}") from error
-
-
-def _named(steps: list[Step]) -> list[Step]:
-    """Filter steps with names of their own: the ledger names the step that dropped a row."""
-    seen: dict[str, int] = {"download": 1}
-    named = []
-    for step in steps:
-        if step.verb == "filter":
-            seen[step.name] = number = seen.get(step.name, 0) + 1
-            named.append(step.model_copy(update={"name": f"{step.name}_{number}"}) if number > 1 else step)
-        else:
-            named.append(step)
-    return named

@@ -9,7 +9,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate.filter.rule import Filter
 from curate.models.names import EMBEDDED
 from curate.op import Op, Score
 from curate.pipeline.steps import Pipeline
@@ -38,13 +37,11 @@ def in_pipeline(pipeline: Pipeline) -> list[str]:
     weak: set[str] = set()
     used: dict[str, None] = {}
     for step in pipeline.steps:
-        ops = step.do.ops if isinstance(step.do, Filter) else step.do if isinstance(step.do, tuple) else ()
-        for op in ops:
+        for op in step.ops(()):
             if not isinstance(op, Score):
                 used |= dict.fromkeys(name for name in op.reads() if name in weak)
             weak |= _scores(op)
-        if isinstance(step.do, Filter):
-            used |= dict.fromkeys(name for name in step.do.needs() if name in weak)
+        used |= dict.fromkeys(name for name in step.decides_by() if name in weak)
     return [line(column) for column in used]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,12 +22,14 @@ class View:
     columns: column name to the folder of the table that holds it.
     keep: folder of the keep table that says which rows are still in; None means all of them.
     images: folder of the image tars; None before download.
+    written: what the last `write` step of the run wrote.
     """
 
     store: Store
     columns: dict[str, str] = field(default_factory=dict)
     keep: str | None = None
     images: str | None = None
+    written: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, store: Store, after: str | None = None) -> View:

@@ -19,7 +19,6 @@ from curate.pipeline.steps import Pipeline, ops_of
 from curate.store.folder import identity
 from curate.submit.carry import carried, copy
 from curate.submit.job_log import follow_log
-from curate.write.step import WriteOptions
 
 #: A cluster that has just started takes jobs a while after its dashboard answers.
 READY_SECONDS = 90.0
@@ -100,7 +99,7 @@ def submit(
 def path_faults(pipeline: Pipeline) -> list[str]:
     """Paths that mean another place on the cluster: what a job writes must be named the same on every node."""
     places = [("root", pipeline.root)]
-    places += [("write: to", step.do.to) for step in pipeline.steps if isinstance(step.do, WriteOptions) and step.do.to]
+    places += [("write: to", folder) for folder in pipeline.writes_to]
     return [
         f"{what} '{place}' is a relative path: on the cluster that is a job's temporary folder, which is deleted. Name "
         f"storage that every node sees: --set root=s3://BUCKET/{Path(place).name}, or, where this folder is mounted on "

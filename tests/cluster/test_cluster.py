@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import polars as pl
@@ -151,6 +152,26 @@ def test_a_worker_has_the_memory_of_its_cpus(ray_cluster: Cluster) -> None:
     assert Cluster(memory=5).worker_memory(1) == 5
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert 0 < Cluster(workers=0).worker_memory(1) <= machine / 2
+
+
+def test_a_limit_for_its_workers_leaves_a_cluster_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    ray = SimpleNamespace(
+        is_initialized=lambda: calls == ["init"],
+        init=lambda **options: calls.append("init"),
+        shutdown=lambda: calls.append("shutdown"),
+        cluster_resources=dict,
+    )
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    cluster = Cluster(workers=3)
+    limited = cluster.with_memory(10**9)
+    assert (limited.workers, limited.memory, cluster.memory) == (3, 10**9, None)
+    assert cluster.with_memory(None) is cluster
+    assert limited.with_memory(5).memory == 10**9, "a limit of its own comes first"
+    limited.start()
+    cluster.stop()
+    limited.stop()
+    assert calls == ["init", "shutdown"], "they are one Ray"
 
 
 def test_in_this_process_without_ray(tmp_path: Path) -> None:

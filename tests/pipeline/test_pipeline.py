@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -184,17 +185,21 @@ def test_files_that_are_no_pipeline(tmp_path: Path, text: str, message: str) -> 
         load_pipeline(tmp_path / "x.yaml", {"root": "s"})
 
 
-def test_the_memory_of_a_worker(pool: tuple[Path, str], tmp_path: Path) -> None:
+def test_the_memory_of_a_worker(pool: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Results do not depend on it; the command line's comes first."""
     steps = '- read: {input: "${input}", rows_per_shard: 30}\n- annotate: [{dedupe.exact: {by: text}}]'
     given = {"input": str(pool[0]), "root": str(tmp_path / "s")}
     job = load_pipeline(pipeline_file(tmp_path, steps, memory="2GB"), given)
     assert job.memory == 2_000_000_000 and load_pipeline(pipeline_file(tmp_path, steps), given).memory is None
+    limits: list[int] = []
+    monkeypatch.setattr(Cluster, "worker_memory", lambda self, cpus: limits.append(self.memory) or self.memory)
     cluster, own = Cluster(workers=0), Cluster(workers=0, memory=10**9)
     run(job, cluster)
     before = digest(tmp_path / "s")
+    shutil.rmtree(tmp_path / "s")
     run(job, own)
-    assert (cluster.memory, own.memory) == (2_000_000_000, 10**9) and digest(tmp_path / "s") == before
+    assert set(limits) == {2_000_000_000, 10**9} and digest(tmp_path / "s") == before
+    assert (cluster.memory, own.memory) == (None, 10**9), "the caller's cluster is left as it is"
     with pytest.raises(CurateError, match=r"job.yaml: memory: 100MB is too little for a worker"):
         load_pipeline(pipeline_file(tmp_path, steps, memory="100MB"), given)
 
