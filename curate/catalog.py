@@ -70,6 +70,9 @@ def _no_op(module: ModuleType, name: str, thing: Any) -> str:
     if inspect.isclass(thing) and issubclass(thing, Op):
         lacking = ", ".join(sorted(thing.__abstractmethods__))
         return f"{module.__name__}.{name} lacks {lacking}: an op defines it"
+    if inspect.isfunction(thing):
+        above = "put `@score_function(reads=..., makes=...)` of curate.function above it"
+        return f"{module.__name__}.{name} is a function: {above}"
     if thing is not None:
         return f"{module.__name__}.{name} is no subclass of Score, Grouped or Counted of curate.op"
     ops = [n for n, c in vars(module).items() if inspect.isclass(c) and issubclass(c, Op) and not inspect.isabstract(c)]

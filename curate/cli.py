@@ -322,11 +322,16 @@ def write(
 
 
 @app.command("list")
-def list_() -> None:
-    """Ops, filters, pipelines and input formats, each with what it does and its paper."""
-    from curate.look.show import print_library
+def list_(
+    names: Annotated[list[str], typer.Argument(help="In full: score.clip, my_ops:loud, coyo.")] = [],  # noqa: B006
+) -> None:
+    """Ops, filters, pipelines and input formats, each with what it does and its paper; a NAME with all there is."""
+    from curate.look.listing import print_library, print_one
 
-    print_library()
+    for name in names:
+        print_one(name)
+    if not names:
+        print_library()
 
 
 @app.command()

@@ -77,6 +77,11 @@ def test_score_adds_columns_and_does_not_compute_twice(store: Path) -> None:
     assert part.stat().st_mtime_ns == before
 
 
+def test_list_shows_one_op_with_its_options() -> None:
+    done = curate("list", "score.words")
+    assert "option   batch_size: int = 10000" in done.stdout
+
+
 def test_list_shows_everything_with_its_paper() -> None:
     done = curate("list")
     for name in ("score.clip", "dedupe.exact", "balance.metaclip", "datacomp_basic", "demo", "webdataset"):
@@ -124,8 +129,8 @@ def test_usage_errors_show_the_usage() -> None:
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
-    code = "import curate.cli\nfrom curate.look import show\ndef stop(*a): raise KeyboardInterrupt\n"
-    code += "show.print_library = stop\n"
+    code = "import curate.cli\nfrom curate.look import listing\ndef stop(*a): raise KeyboardInterrupt\n"
+    code += "listing.print_library = stop\n"
     command = [sys.executable, "-c", code + "import sys; sys.argv = ['curate', 'list']; curate.cli.main()"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=patience(60))
     assert done.returncode == 130

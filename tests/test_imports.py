@@ -83,7 +83,7 @@ FLOORS = (
     {"pipeline", "score", "dedupe", "balance"},
     {"annotate", "download", "metadata", "text_in_images"},
     {"read", "filter", "write", "alike", "models"},
-    {"catalog"},
+    {"catalog", "function"},
     {"cluster", "op", "metaclip"},
     {"store", "library", "arrays"},
     {"record", "errors", "messages", "pictures"},

@@ -17,6 +17,8 @@ def flat(column: pa.ChunkedArray) -> pa.Array:
 
 def as_array(values: Any, kind: pa.DataType) -> pa.Array:
     """What an op returned, as an Arrow array of the declared type; NaN is null."""
+    if hasattr(values, "to_arrow"):  # a polars Series
+        values = values.to_arrow()
     if isinstance(values, pa.ChunkedArray):
         values = flat(values)
     if isinstance(values, np.ndarray) and values.ndim == 2:

@@ -1,20 +1,16 @@
-"""What the command line prints: the funnel, a store's tables and failures, the library."""
+"""What the command line prints: the funnel, a store's tables and failures."""
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
 
-from curate.catalog import about, find, library, names
 from curate.errors import CurateError
-from curate.filter.rule import load_filter, read_yaml
 from curate.look.op_report import sentence, tables
 from curate.messages.remarks import Remarks
 from curate.messages.terminal import out
-from curate.read import inputs
 from curate.store.manifest import Input, Keep
 from curate.store.manifest import Table as OpTable
 
@@ -152,28 +148,3 @@ def print_costs(found: Forecast, workers: int) -> None:
         f"{found.rows:,} rows tried; all of the store in one pass: {found.hours / workers:,.2f} hours "
         f"on {workers} workers, each {each}"
     )
-
-
-def print_library() -> None:
-    """Everything that ships, by its first docstring line and its paper."""
-    sections: dict[str, list[tuple[str, str, str]]] = {
-        "ops (annotate; curate score)": [(n, about(n), find(n).cite) for n in names()],
-        "filters (filter; curate filter)": [
-            (n, rule.about, rule.cite) for n, rule in ((n, load_filter(n)) for n in library("filters"))
-        ],
-        "pipelines (curate run)": [
-            (n, str(read_yaml(path).get("about", "")), "") for n, path in library("pipelines").items()
-        ],
-        "inputs (read)": [
-            (n, (importlib.import_module(m.__name__).__doc__ or "").partition("\n")[0], "")
-            for n, m in inputs.formats().items()
-        ],
-    }
-    for title, rows in sections.items():
-        table = Table(box=None, pad_edge=False, show_header=False, title=f"[bold]{title}[/]", title_justify="left")
-        for column in range(3):
-            table.add_column(no_wrap=column == 0, overflow="fold", style="dim" if column == 2 else "")
-        for row in rows:
-            table.add_row(*(escape(cell.strip()) for cell in row))
-        out.print(table)
-        out.print()

@@ -104,14 +104,6 @@ def test_a_store_without_a_filter_is_shown_too(printed, make_store: MakeStore) -
         show.print_store(view.store.url, "x")
 
 
-def test_the_library_lists_what_ships(printed) -> None:
-    show.print_library()
-    text = printed()
-    for name in ("score.words", "dedupe.exact", "balance.metaclip", "datacomp_basic", "parquet", "webdataset"):
-        assert name in text
-    assert "demo" in text
-
-
 def test_which_columns_were_taken_is_shown(make_store, capsys):
     view = make_store([{"url": "http://a.example/1.jpg", "text": "a dog"}])
     show.print_store(view.store.url)

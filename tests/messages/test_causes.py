@@ -187,9 +187,9 @@ def test_a_base_install(job: list[str], tmp_path: Path) -> None:
 
 def test_what_nobody_foresaw_is_one_line_too(tmp_path: Path) -> None:
     code = (
-        "import sys, curate.cli, curate.look.show\n"
+        "import sys, curate.cli, curate.look.listing\n"
         "def broken(*a): raise ValueError('odd \\x1b[31m\\nthing')\n"
-        "curate.look.show.print_library = broken\n"
+        "curate.look.listing.print_library = broken\n"
         "sys.argv = ['curate', 'list']\n"
         "curate.cli.main()\n"
     )
