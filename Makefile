@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench wheel clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -26,5 +26,12 @@ lint: $(VENV)/.installed  ## ruff and mypy
 bench: $(VENV)/.installed  ## every benchmark, one after the other (about half an hour)
 	for b in benchmarks/*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
 
+wheel:  ## the wheel, installed in an environment of its own and tried there
+	rm -rf build dist
+	$(PYTHON) -m venv build/venv
+	build/venv/bin/python -m pip wheel -q --disable-pip-version-check --no-deps -w dist .
+	build/venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt dist/*.whl
+	cd build && venv/bin/curate --version && venv/bin/curate list > list.txt && grep -q score.words list.txt
+
 clean:  ## the virtual environment and what the demo made
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo build dist
