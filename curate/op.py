@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from curate.library.op_class import OpClass
 from curate.library.op_source import code_of
 from curate.pictures.decoded import DECODING, Decoded
+from curate.pictures.decoded import PACKAGES as DECODING_PACKAGES
 from curate.pictures.upright import upright
 
 if TYPE_CHECKING:
@@ -115,6 +116,11 @@ class Op(BaseModel, metaclass=OpClass):
     def weights(self) -> str:
         """Identity of the model's weights; empty for an op without a model. Loads no model."""
         return ""
+
+    def packages(self) -> tuple[str, ...]:
+        """Modules outside the base install that it works with: a missing one is told before any work, with its extra.
+        By default what decoding takes, for an op that reads images."""
+        return DECODING_PACKAGES if "image" in self.reads() else ()
 
     def check(self) -> None:
         """Raise CurateError for options that can be seen to be wrong before any work."""
@@ -229,6 +235,9 @@ class Linked(Op):
 
     #: Rows that a group has at most: a larger one falls apart at its weakest links, see curate.alike.forest.
     cap: int = 10_000
+
+    def packages(self) -> tuple[str, ...]:
+        return (*super().packages(), "numba")
 
     @abstractmethod
     def bands(self) -> int:

@@ -33,6 +33,7 @@ def run(pipeline: Pipeline, cluster: Cluster) -> dict[str, Any]:
     Raises:
         CurateError: when a step cannot end; all that was done is kept, and the same call goes on from there.
     """
+    cluster.check()
     store = Store(pipeline.root)
     with leased(store, f"curate run {pipeline.name}"):
         return _run(pipeline, store, cluster)

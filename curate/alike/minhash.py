@@ -17,7 +17,6 @@ from curate.arrays.string_buffers import string_array, string_buffers
 #: Where the letters, marks and digits of a caption end, for word shingles.
 _NOT_WORD = r"[^\p{L}\p{M}\p{N}]+"
 _BLANKS = r"[\s\x1c-\x1f]+"
-_MERSENNE = (1 << 61) - 1
 
 
 def plain(texts: pl.Series, *, words: bool = False, digits: bool = True) -> pl.Series:
@@ -67,17 +66,14 @@ def shingles(texts: pl.Series | pa.Array, k: int = 5, *, words: bool = False) ->
 
 @lru_cache(maxsize=8)
 def permutations(num_perm: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(a, c) of the permutations a x + c, uint64 each, drawn as datasketch draws them.
+    """(a, c) of datasketch's permutations a x + c, uint64 each.
 
     >>> [int(part[0]) for part in permutations(128, 1)]
     [775169054918279404, 1758426461858698312]
     """
-    draw = np.random.RandomState(seed)
-    pairs = [
-        (draw.randint(1, _MERSENNE, dtype=np.uint64), draw.randint(0, _MERSENNE, dtype=np.uint64))
-        for _ in range(num_perm)
-    ]
-    a, c = np.array(pairs, np.uint64).T.copy()
+    from datasketch import MinHash
+
+    a, c = MinHash(num_perm=num_perm, seed=seed, scheme="legacy").permutations
     return a, c
 
 
@@ -105,21 +101,15 @@ def candidate_probability(similarity: float | np.ndarray, bands: int, rows: int)
 @lru_cache(maxsize=64)
 def optimal_bands(num_perm: int, threshold: float) -> tuple[int, int]:
     """(bands, rows) that give the fewest errors at a threshold, false candidates and missed ones counting alike;
-    datasketch's rule and values.
+    by datasketch.
 
     >>> optimal_bands(128, 0.8)
     (9, 13)
     """
-    below = np.arange(0, threshold, 0.001) + 0.0005
-    above = np.arange(threshold, 1.0, 0.001) + 0.0005
-    best, found = np.inf, (1, 1)
-    for bands in range(1, num_perm + 1):
-        for rows in range(1, num_perm // bands + 1):
-            wrong = candidate_probability(below, bands, rows).sum()
-            missed = (1 - candidate_probability(above, bands, rows)).sum()
-            if wrong + missed < best:
-                best, found = wrong + missed, (bands, rows)
-    return found
+    from datasketch.lsh import _optimal_param
+
+    bands, rows = _optimal_param(threshold, num_perm, 0.5, 0.5)
+    return int(bands), int(rows)
 
 
 def recalling_bands(num_perm: int, threshold: float, recall: float) -> tuple[int, int]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.annotate.ahead import Ahead, Chunk, Fault
+from curate.annotate.packages import check_packages
 from curate.arrays.arrow_columns import as_array, flat
 from curate.cluster.nodes import feeding_threads
 from curate.cluster.suspects import DEADLY, Suspects
@@ -89,6 +90,7 @@ class Pass:
         self.view, self.plan, self.session = view, plan, session
 
     def setup(self) -> None:
+        check_packages(planned.op for planned in self.plan)  # here too: a node may lack what the driver has
         for planned in self.plan:
             planned.op.setup()
         # A worker has one core, which two threads keep busy while one of them reads; or a GPU to feed.

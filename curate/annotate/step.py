@@ -10,6 +10,7 @@ from typing import Any
 
 from curate.annotate.linked import run_linked
 from curate.annotate.one_shard import Pass, Planned, status_column, unfinished
+from curate.annotate.packages import check_packages
 from curate.annotate.tables import folder_for
 from curate.annotate.whole import run_counted, run_grouped
 from curate.cluster.cluster import Cluster
@@ -26,7 +27,14 @@ LOOK_HERE = 2000
 
 
 def annotate(view: View, ops: Sequence[Op], cluster: Cluster) -> View:
-    """Run ops in their order; neighbours that look at single records share one pass over the shards."""
+    """Run ops in their order; neighbours that look at single records share one pass over the shards.
+
+    Raises:
+        Findings: for ops whose packages are not installed; or CurateError, for workers without Ray.
+    """
+    check_packages(ops)
+    if ops:
+        cluster.check()
     for single, group in groupby(ops, key=lambda op: isinstance(op, Score)):
         if single:
             for together in _passes(op for op in group if isinstance(op, Score)):

@@ -40,6 +40,9 @@ class Clusters(Counted):
     def table(self) -> str:
         return self.name or f"{self.by}_cluster"
 
+    def packages(self) -> tuple[str, ...]:
+        return ("faiss", "numba")
+
     def makes(self) -> dict[str, pa.DataType]:
         return {self.table(): pa.uint32(), f"{self.table()}_cos": pa.float32()}
 
@@ -68,10 +71,8 @@ class Clusters(Counted):
         rows = sample.vectors
         if len(rows) <= self.k:
             return rows  # type: ignore[no-any-return]
-        try:
-            import faiss
-        except ImportError as error:
-            raise CurateError("balance.clusters needs faiss: pip install faiss-cpu") from error
+        import faiss
+
         options = {"niter": self.iterations, "seed": self.seed, "spherical": True, "min_points_per_centroid": 1}
         kmeans = faiss.Kmeans(rows.shape[1], self.k, max_points_per_centroid=len(rows), **options)
         kmeans.train(rows)

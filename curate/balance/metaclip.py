@@ -73,6 +73,9 @@ class MetaClip(Counted):
     def reads(self) -> tuple[str, ...]:
         return ("entries", "uid", *([self.by] if self.by else []))
 
+    def packages(self) -> tuple[str, ...]:
+        return ("numba",)
+
     def makes(self) -> dict[str, pa.DataType]:
         return {"metaclip_p": pa.float64(), "metaclip_keep": pa.bool_()}
 

@@ -39,6 +39,9 @@ class OneText(Grouped):
             raise ValueError("name the column of the image")
         return by
 
+    def packages(self) -> tuple[str, ...]:
+        return ("ada_url", "numba") if self.by == "url" else ("numba",)
+
     def makes(self) -> dict[str, pa.DataType]:
         return {f"{self.table()}_keep": pa.bool_(), f"{self.table()}_why": pa.string()}
 

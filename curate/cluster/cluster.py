@@ -16,6 +16,7 @@ from curate.cluster.memory import machine_memory
 from curate.cluster.task import Task, reason, set_up
 from curate.cluster.workers import Worker, Workers
 from curate.errors import CurateError
+from curate.messages.packages import lacking
 from curate.messages.progress import StepProgress, console
 
 T = TypeVar("T")
@@ -55,6 +56,19 @@ class Cluster:
         limited.memory = memory
         return limited
 
+    def fault(self) -> str:
+        """Why it can have no workers: Ray is not installed; empty when it is, or when none is asked for."""
+        line = "" if self.workers == 0 else lacking("a pool of workers", ["ray"])
+        return line and f"{line}, or work in this process, with --workers 0"
+
+    def check(self) -> None:
+        """
+        Raises:
+            CurateError: as `fault` says.
+        """
+        if line := self.fault():
+            raise CurateError(line)
+
     def each(
         self,
         label: str,
@@ -77,6 +91,7 @@ class Cluster:
         """
         if not todo:
             return
+        self.check()
         failed: dict[int, str] = {}
         with StepProgress(label, len(todo), sum(sizes.get(item, 0) for item in todo)) as progress:
             reports = (

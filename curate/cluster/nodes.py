@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 #: Seconds that a node may take to start a worker and look at a file.
 NODE_SECONDS = 60.0
@@ -30,13 +31,14 @@ def sees(node: str, path: str) -> bool:
 
 def feeding_threads() -> int:
     """Cores of this machine per GPU of it: so many threads decode and prepare for one GPU. 2 where there is none."""
-    import ray
     import torch
 
     if not torch.cuda.is_available():
         return 2
     cores, gpus = float(os.cpu_count() or 2), float(torch.cuda.device_count())
-    if ray.is_initialized():
+    # Ray that this process has not imported does not run in it, and need not be installed.
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized():
         # Inside a worker only its own GPU is seen.
         here = ray.get_runtime_context().get_node_id()
         have: dict[str, float] = next((node["Resources"] for node in ray.nodes() if node["NodeID"] == here), {})

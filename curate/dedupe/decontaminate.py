@@ -64,6 +64,10 @@ class Decontaminate(Score):
     def table(self) -> str:
         return self.name or "near_eval"
 
+    def packages(self) -> tuple[str, ...]:
+        of_images = () if self.against.endswith((".npy", ".parquet")) else ("cv2", *self._maker().packages())
+        return ("numba", *of_images)
+
     def makes(self) -> dict[str, pa.DataType]:
         kinds = {"near_eval": pa.bool_(), "eval_match": pa.string(), "eval_closeness": pa.float32()}
         return {(name if not self.name else f"{self.name}_{name}"): kind for name, kind in kinds.items()}

@@ -53,6 +53,9 @@ class Exact(Grouped):
     def table(self) -> str:
         return self.name or "dup_" + "_".join(self.columns())
 
+    def packages(self) -> tuple[str, ...]:
+        return ("ada_url",) if "url" in self.columns() else ()
+
     def makes(self) -> dict[str, pa.DataType]:
         return {f"{self.table()}_of": pa.string(), f"{self.table()}_size": pa.uint32()}
 

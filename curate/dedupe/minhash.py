@@ -58,6 +58,9 @@ class MinHash(Linked):
     def table(self) -> str:
         return self.name or f"near_{self.by}"
 
+    def packages(self) -> tuple[str, ...]:
+        return (*super().packages(), "datasketch")
+
     def makes(self) -> dict[str, pa.DataType]:
         return {f"{self.table()}_of": pa.string(), f"{self.table()}_size": pa.uint32()}
 

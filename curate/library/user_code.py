@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.util
 import sysconfig
 import traceback
 from pathlib import Path
@@ -12,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from curate.errors import CurateError
-from curate.messages.causes import install_hint
+from curate.messages.packages import install_hint
 
 _OURS = Path(__file__).parent.parent
 _INSTALLED = tuple(
@@ -83,13 +82,13 @@ def import_users(module: str, what: str) -> ModuleType:
         raise CurateError(f"{what}: cannot import '{module}': {said(error)}") from error
 
 
-def missing_imports(module: ModuleType) -> list[str]:
-    """Modules that a module's functions import and that are not installed; those inside `try` may be missing."""
+def imports_of(module: ModuleType) -> list[str]:
+    """Modules that a module and its functions import, but for those inside `try`, which may be missing."""
     file = getattr(module, "__file__", None)
     if not file or not file.endswith(".py"):
         return []
     tree = ast.parse(Path(file).read_text(encoding="utf-8"))
-    return [name for name in dict.fromkeys(_imported(tree)) if not _there(name)]
+    return _imported(tree)
 
 
 def _imported(node: ast.AST) -> list[str]:
@@ -102,13 +101,6 @@ def _imported(node: ast.AST) -> list[str]:
         elif not isinstance(child, ast.Try) and not (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child)):
             found += _imported(child)
     return found
-
-
-def _there(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except (ImportError, ValueError):
-        return False
 
 
 def check_contract(op: Any, name: str) -> None:

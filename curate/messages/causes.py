@@ -6,10 +6,8 @@ import errno
 import os
 import re
 from collections.abc import Callable, Iterator
-from importlib import metadata
 
-#: Packages whose module has another name.
-_PACKAGES = {"open_clip": "open-clip-torch", "yaml": "pyyaml", "PIL": "pillow", "cv2": "opencv-python-headless"}
+from curate.messages.packages import install_hint
 
 _ON = "then run the same command again: it goes on where it stopped"
 
@@ -31,29 +29,6 @@ def explained(error: BaseException) -> str | None:
         if isinstance(cause, OSError) and (text := _of_system(cause)):
             return text
     return None
-
-
-def install_hint(module: str) -> str:
-    """The command that installs the package of a module: an extra of curate where one brings it.
-
-    >>> install_hint("s3fs")
-    "pip install 'curate[s3]'"
-    """
-    package = _plain(_PACKAGES.get(module.partition(".")[0], module.partition(".")[0]))
-    try:
-        requires = metadata.requires("curate") or []
-    except metadata.PackageNotFoundError:
-        requires = []
-    for line in requires:
-        name = re.match(r"[\w.-]+", line)
-        extra = re.search(r"extra\s*==\s*['\"]([\w-]+)['\"]", line)
-        if name and extra and _plain(name[0]) == package and extra[1] != "dev":
-            return f"pip install 'curate[{extra[1]}]'"
-    return f"pip install {package}"
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -49,10 +49,8 @@ def build_small(*, words: int = 50_000, capitalised: bool = False) -> list[str]:
     >>> build_small(words=3)[-3:]
     ['the', 'to', 'and']
     """
-    try:
-        from wordfreq import top_n_list
-    except ImportError:
-        raise CurateError("build_small needs word frequencies: pip install wordfreq") from None
+    from wordfreq import top_n_list
+
     common = top_n_list("en", words)
     parts: list[Iterable[str]] = [map(str, range(100)), common]
     if capitalised:

@@ -86,6 +86,15 @@ def _parse(data: bytes, suffix: str) -> dict[str, np.ndarray]:
     return {str(name): tensor.detach().float().numpy() for name, tensor in tensors.items()}
 
 
+def packages_for(source: str) -> tuple[str, ...]:
+    """Modules outside the base install that reading such a file takes.
+
+    >>> packages_for("head.npy"), packages_for("head.pth")
+    ((), ('torch', 'safetensors'))
+    """
+    return () if source.partition("?")[0].endswith(".npy") else ("torch", "safetensors")
+
+
 def is_url(source: str) -> bool:
     """
     >>> is_url("https://a.example/head.pth"), is_url("/models/head.pth"), is_url("file:///models/head.pth")

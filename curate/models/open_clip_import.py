@@ -9,6 +9,10 @@ from types import ModuleType
 from typing import Any
 
 from curate.errors import CurateError
+from curate.messages.packages import lacking
+
+#: Modules that image-text models work with; `transformers` holds the text towers and tokenizers of some.
+PACKAGES = ("torch", "torchvision", "open_clip", "timm", "transformers", "safetensors", "huggingface_hub")
 
 # Held for the life of the process: the declared operators vanish with their library.
 _declared: list[Any] = []
@@ -21,24 +25,17 @@ def open_clip() -> ModuleType:
     Raises:
         CurateError: naming what to install, where it or what it needs is missing.
     """
+    if fault := lacking("an image-text model", PACKAGES):
+        raise CurateError(fault)
     _import_torchvision()
-    try:
-        return importlib.import_module("open_clip")
-    except ModuleNotFoundError as error:
-        raise missing(error) from error
-
-
-def missing(error: ModuleNotFoundError) -> CurateError:
-    return CurateError(f"image-text models need {error.name}, which is not installed: pip install 'curate[demo]'")
+    return importlib.import_module("open_clip")
 
 
 def _import_torchvision() -> None:
-    try:
-        import torch
+    import torch
 
+    try:
         importlib.import_module("torchvision")
-    except ModuleNotFoundError as error:
-        raise missing(error) from error
     except RuntimeError as error:
         # Declaring up front would clash with a torchvision whose own library loads (macOS, +cpu wheels),
         # so the operators are declared only after the import has failed for want of them.

@@ -28,6 +28,9 @@ from curate.pictures.upright import orientation_of, turned, upright
 #: any file change.
 DECODING = 2
 
+#: What decoding takes beside the base install: cv2 for damaged files.
+PACKAGES = ("cv2",)
+
 #: Pixels of a large Pillow image that are copied into an array at a time.
 STRIP_PIXELS = 1_000_000
 

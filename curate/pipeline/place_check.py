@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import sys
 import tempfile
 import uuid
 from pathlib import Path
 
+from curate.annotate.packages import lacking_packages
 from curate.cluster.cluster import Cluster
 from curate.cluster.nodes import alive_nodes, sees
 from curate.errors import CurateError
-from curate.library.user_code import missing_imports, said
-from curate.messages.causes import explained, install_hint
+from curate.library.user_code import said
+from curate.messages.causes import explained
 from curate.op import Op
 from curate.store.folder import Folder
 
@@ -24,12 +24,13 @@ LEAST_FREE_BYTES = 10_000_000
 
 def op_faults(op: Op) -> list[str]:
     """What keeps an op from its work: options, files and weights that are not there, packages that are missing."""
+    if fault := lacking_packages(op):
+        return [fault]
     spec = _asked(op)
     if isinstance(spec, str):
         return [spec]
     name = spec["op"]
-    missing = missing_imports(sys.modules[type(op).__module__])
-    faults = [f"{name} needs the package '{module}': {install_hint(module)}" for module in missing]
+    faults = []
     try:
         op.check()
     except CurateError as error:
@@ -89,9 +90,9 @@ def _local_fault(path: Path, what: str) -> str:
 
 
 def cluster_fault(cluster: Cluster) -> str:
-    """Why the Ray cluster of `--address` cannot be joined; empty when it can, or when none was named."""
-    if not cluster.address or cluster.workers == 0:
-        return ""
+    """Why there can be no workers: no Ray here, or none that answers at `--address`; empty when there can."""
+    if not cluster.address or cluster.workers == 0 or cluster.fault():
+        return cluster.fault()
     try:
         cluster.start()
     except CurateError as error:

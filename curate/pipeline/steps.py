@@ -11,7 +11,7 @@ from typing import Any
 from curate.annotate.step import annotate
 from curate.cluster.cluster import Cluster
 from curate.download.step import COLUMNS as IMAGE_COLUMNS
-from curate.download.step import DownloadOptions, download, unknown_statuses
+from curate.download.step import DownloadOptions, download, lacking_packages, unknown_statuses
 from curate.errors import CurateError, findings_of, unknown
 from curate.filter.rule import Filter
 from curate.filter.step import check_columns, nothing_left, select
@@ -105,7 +105,7 @@ class DownloadStep(Step):
     options: DownloadOptions
 
     def check(self, known: Known) -> list[str]:
-        return unknown_statuses(self.options)
+        return [*lacking_packages(self.options), *unknown_statuses(self.options)]
 
     def after(self, known: Known) -> Known:
         return replace(known.adding(IMAGE_TYPES), images=True)

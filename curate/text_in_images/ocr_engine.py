@@ -195,11 +195,8 @@ def ocr_weights(*paths: str) -> str:
 def check_ocr(*paths: str) -> None:
     """
     Raises:
-        CurateError: when rapidocr or onnxruntime is not installed, or a model's file is not there.
+        CurateError: when a model's file is not there.
     """
-    missing = [name for name in ("rapidocr", "onnxruntime") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise CurateError(f"finding text in images needs {' and '.join(missing)}: pip install 'curate[ocr]'")
     ocr_weights(*paths)
 
 

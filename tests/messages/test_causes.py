@@ -168,23 +168,6 @@ def test_s3_that_is_overloaded() -> None:
     one_sentence(done, "(503|overloaded|reduce your request rate).*wait a little")
 
 
-def test_a_base_install(job: list[str], tmp_path: Path) -> None:
-    """Packages of an extra are hidden: --check names the extra, before any work."""
-    hidden = tmp_path / "hidden"
-    hidden.mkdir()
-    (hidden / "sitecustomize.py").write_text(
-        "import sys\n"
-        "class Hide:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.partition('.')[0] in ('rapidocr', 's3fs', 'wordfreq'):\n"
-        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
-        "sys.meta_path.insert(0, Hide())\n"
-    )
-    path = os.pathsep.join([str(hidden), os.environ.get("PYTHONPATH", "")])
-    one_sentence(curate("show", "s3://bucket/store", PYTHONPATH=path), r"s3fs.*pip install 'curate\[s3\]'")
-    one_sentence(curate("probe-text", "lite0-minilm", PYTHONPATH=path), r"wordfreq.*pip install 'curate\[demo\]'")
-
-
 def test_what_nobody_foresaw_is_one_line_too(tmp_path: Path) -> None:
     code = (
         "import sys, curate.cli, curate.look.listing\n"

@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import threading
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -16,6 +17,8 @@ from curate.pictures.resize import STATUS, Resize, ResizeOptions, Stored
 
 # img2dataset's: its import of imghdr, and an option of albumentations that has a new name
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing img2dataset asks the network
 
 RED, GREEN, BLUE, GREY = (200, 30, 30), (30, 180, 40), (40, 50, 190), (120, 120, 120)
 
@@ -196,23 +199,86 @@ def test_the_first_picture_of_an_mpo_is_taken() -> None:
     check(resize(body, **KEEP), COLOURS)
 
 
-@pytest.mark.parametrize("mode", ["no", "border", "keep_ratio", "keep_ratio_largest", "center_crop"])
+MODES = ["no", "border", "keep_ratio", "keep_ratio_largest", "center_crop"]
+#: What each format of stored files is written with: img2dataset's usual quality, and another.
+ENCODINGS = [("jpg", 95), ("jpg", 60), ("png", 6), ("png", 0), ("webp", 90), ("webp", 100)]
+
+
+def noise(width: int, height: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(7).integers(0, 255, (height, width, 3), np.uint8).astype(np.uint8))
+
+
+def same_as_img2dataset(body: bytes, **options: Any) -> None:
+    """Ours and img2dataset's own Resizer make the same bytes of a file, or both make none."""
+    from img2dataset.resizer import Resizer
+
+    usual: dict[str, Any] = {"image_size": 256, "resize_mode": "border", "resize_only_if_bigger": False}
+    expected, *sizes, error = Resizer(**{**usual, **options})(io.BytesIO(body))
+    stored = resize(body, **{**usual, **options})
+    if error:
+        words = {"image too small": "too_small", "aspect ratio too large": "bad_aspect"}
+        assert stored.status == words.get(error, "too_large_area" if "area" in error else "resize_error"), error
+    else:
+        assert stored.body == expected
+        ours = [stored.width, stored.height, stored.original_width, stored.original_height]
+        assert ours == sizes
+
+
+def test_every_mode_of_img2dataset_is_there() -> None:
+    from img2dataset.resizer import ResizeMode
+
+    assert set(MODES) == set(ResizeMode.__members__)
+
+
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("size", [(1, 1), (400, 300), (97, 311)])
 @pytest.mark.parametrize("bigger", [False, True])
 def test_equal_to_img2dataset(mode: str, size: tuple[int, int], bigger: bool) -> None:
-    from img2dataset.resizer import Resizer
+    same_as_img2dataset(encode(noise(*size), "JPEG", quality=90), resize_mode=mode, resize_only_if_bigger=bigger)
 
-    rng = np.random.default_rng(7)
-    image = Image.fromarray(rng.integers(0, 255, (size[1], size[0], 3), np.uint8).astype(np.uint8))
-    body = encode(image, "JPEG", quality=90)
-    wanted, width, height, original_width, original_height, error = Resizer(256, mode, bigger)(io.BytesIO(body))
-    stored = resize(body, resize_mode=mode, resize_only_if_bigger=bigger)
-    if error:  # center_crop of an image that is not enlarged
-        assert stored.status == "resize_error"
-    else:
-        assert stored.body == wanted
-        sizes = (stored.width, stored.height, stored.original_width, stored.original_height)
-        assert sizes == (width, height, original_width, original_height)
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+def test_equal_to_img2dataset_in_every_format(mode: str, encoding: tuple[str, int], format: str) -> None:
+    body = encode(noise(180, 130), format, **({"lossless": True} if format == "WEBP" else {}))
+    stored = {"encode_format": encoding[0], "encode_quality": encoding[1]}
+    for keep in (False, True):
+        same_as_img2dataset(body, image_size=96, resize_mode=mode, skip_reencode=keep, **stored)
+
+
+INTERPOLATIONS = ["nearest", "linear", "bilinear", "cubic", "bicubic", "area", "lanczos", "lanczos4"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+def test_equal_to_img2dataset_in_every_interpolation(mode: str, interpolation: str) -> None:
+    body = encode(noise(120, 90), "PNG")
+    for side, option in ((64, "downscale_interpolation"), (200, "upscale_interpolation")):
+        same_as_img2dataset(body, image_size=side, resize_mode=mode, **{option: interpolation})
+
+
+@pytest.mark.parametrize("limit", [{"min_image_size": 50}, {"max_aspect_ratio": 1.2}, {"max_image_area": 3000}])
+@pytest.mark.parametrize("mode", MODES)
+def test_equal_to_img2dataset_at_its_limits(mode: str, limit: dict[str, Any]) -> None:
+    for size in ((64, 48), (60, 50), (50, 60), (49, 50)):
+        same_as_img2dataset(encode(noise(*size), "PNG"), resize_mode=mode, **limit)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_equal_to_img2dataset_on_a_real_pool(mode: str) -> None:
+    pool = os.environ.get("CURATE_TEST_POOL")
+    if not pool:
+        pytest.skip("needs CURATE_TEST_POOL")
+    files = [path for path in sorted(Path(pool).rglob("*")) if path.suffix in (".jpg", ".jpeg", ".png", ".webp")]
+    assert len(files) >= 30
+    for path in files[:: len(files) // 30]:
+        body = path.read_bytes()
+        with Image.open(io.BytesIO(body)) as image:
+            # Of others img2dataset stores other colours than the file shows, or a picture that lies on its side.
+            plain = image.mode in ("RGB", "L") and not image.info.get("icc_profile") and not image.getexif().get(0x0112)
+        if plain:
+            same_as_img2dataset(body, resize_mode=mode)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])

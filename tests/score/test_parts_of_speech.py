@@ -5,7 +5,6 @@ import pyarrow as pa
 import pytest
 
 from curate.catalog import load
-from curate.errors import CurateError
 from curate.filter.rule import decide, load_filter
 from curate.op import Rows
 
@@ -61,12 +60,6 @@ def test_captions(caption, noun, determiner):
 def test_every_row_is_judged_by_itself():
     captions = ["a dog", "", "blue", "no dog"]
     assert facts(*captions) == [facts(caption)[0] for caption in captions]
-
-
-def test_without_the_package(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(CurateError, match=r"lemminflect: pip install 'curate\[text\]'"):
-        load("score.parts_of_speech").check()
 
 
 def test_captions_through_the_rules_of_cc12m():

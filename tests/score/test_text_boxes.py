@@ -11,7 +11,7 @@ from curate.annotate.step import annotate
 from curate.catalog import load
 from curate.errors import CurateError
 from curate.text_in_images.masking import boxes_of, polygons_of
-from curate.text_in_images.ocr_engine import Line, check_ocr, is_read, ocr_weights
+from curate.text_in_images.ocr_engine import Line, is_read
 from tests.conftest import HERE, column, picture
 
 rapidocr = importlib.import_module("rapidocr")
@@ -198,13 +198,6 @@ def test_another_detector_is_another_table(tmp_path):
 def test_a_detector_that_is_not_there():
     with pytest.raises(CurateError, match=r"no OCR model 'nowhere\.onnx'"):
         load({"score.text_boxes": {"detector": "nowhere.onnx"}}).check()
-
-
-def test_without_the_packages(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(CurateError, match=r"rapidocr and onnxruntime: pip install 'curate\[ocr\]'"):
-        check_ocr()
-    assert ocr_weights().startswith("rapidocr@")
 
 
 def test_a_column_reads_back_as_polygons(op):

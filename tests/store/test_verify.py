@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import random
 import shutil
+import tarfile
 from pathlib import Path
 
 import finished_run
@@ -14,6 +17,7 @@ from conftest import HERE
 
 from curate.errors import CurateError
 from curate.look.report import write_report
+from curate.store.folder import CHECKSUM, Folder, json_file
 from curate.store.spill import read_spilled, spill, spilled_rows
 from curate.store.store import Store
 from curate.store.verify import verify
@@ -131,6 +135,32 @@ def test_no_flipped_bit_reaches_a_shard(root):
         path.write_bytes(kept)
         shutil.rmtree(root.parent / f"to-{number}", ignore_errors=True)
     assert stopped > 10
+
+
+def test_a_shard_that_a_trainer_cannot_read_is_found(root):
+    """Whoever wrote it: its checksum fits, and webdataset finds other samples than the shard says."""
+    folder = next(path for path in root.iterdir() if path.name.startswith("shards-"))
+    for data, fault in (
+        (b"no tar" * 300, "webdataset cannot read it: ReadError"),
+        (tar_of({"a.jpg": b"1", "a.txt": b"2", "b.jpg": b"3"}), "webdataset finds 2 samples, not"),
+    ):
+        (folder / "00000.tar").write_bytes(data)
+        about = Folder(str(folder)).read_json("manifest.json")
+        about.pop(CHECKSUM, None)
+        about["files"]["00000.tar"]["sha256"] = hashlib.sha256(data).hexdigest()
+        (folder / "manifest.json").write_bytes(json_file(about))
+        with pytest.raises(CurateError, match=rf"00000\.tar: {fault}"):
+            verify(str(folder))
+
+
+def tar_of(members: dict[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return file.getvalue()
 
 
 def written(view: View, to: Path) -> dict[str, bytes]:
