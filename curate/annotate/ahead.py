@@ -65,8 +65,9 @@ class Ahead:
     ):
         self.todo, self.reader, self.texts = todo, reader, texts
         self.threads, self.suspects = max(1, threads), suspects
-        #: Seconds of processor time that preparing took, by key.
-        self.seconds = dict.fromkeys(ops, 0.0)
+        #: Seconds of processor time that preparing took, by key; and that reading and decoding the images did.
+        self.preparing_seconds = dict.fromkeys(ops, 0.0)
+        self.reading_seconds = 0.0
         self._lock = threading.Lock()
         self._seeing = {key: op for key, op in ops.items() if reader and "image" in op.reads()}
         self._reading = {key: op for key, op in ops.items() if texts is not None and "text" in op.prepares()}
@@ -99,14 +100,18 @@ class Ahead:
         assert self.reader is not None
         if (self.suspects and row in self.suspects.deadly) or not any(self.todo[key][row] for key in self._seeing):
             return None, "skipped"
+        began = time.perf_counter()
         data = self.reader.bytes(row)
+        self._read_for(time.perf_counter() - began)
         return data, "no_image" if data is None else "ok"
 
     def _see(self, row: int, data: bytes | None, status: str) -> tuple[str, list[Any]]:
         values: list[Any] = [None] * len(self._seeing)
         if data is None:
             return status, values
+        began = time.thread_time()
         image, status = attempt(data)
+        self._read_for(time.thread_time() - began)
         if image is None:
             return status, values
         for number, (key, op) in enumerate(self._seeing.items()):
@@ -130,16 +135,20 @@ class Ahead:
         self._spent(key, began)
         return prepared
 
+    def _read_for(self, seconds: float) -> None:
+        with self._lock:
+            self.reading_seconds += seconds
+
     def _spent(self, key: str, began: float) -> None:
         with self._lock:
-            self.seconds[key] += time.thread_time() - began
+            self.preparing_seconds[key] += time.thread_time() - began
 
     def _finished(self, rows: np.ndarray, started: _Started) -> Chunk:
         images, texts = started
-        found = [future.result() for future in images]
+        seen = [future.result() for future in images]
         return Chunk(
             rows,
-            [status for status, _ in found],
-            {key: [values[n] for _, values in found] for n, key in enumerate(self._seeing)},
+            [status for status, _ in seen],
+            {key: [values[n] for _, values in seen] for n, key in enumerate(self._seeing)},
             {key: future.result() for key, future in texts.items()},
         )

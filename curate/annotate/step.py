@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
 from curate.annotate.linked import run_linked
-from curate.annotate.one_shard import Pass, Planned, status_column, unfinished
+from curate.annotate.one_shard import OneShard
 from curate.annotate.packages import check_packages
-from curate.annotate.tables import folder_for
+from curate.annotate.tables import check_name, folder_for, made_by, note
+from curate.annotate.unfinished import Planned, pools_done, reads_id, shards_to_do
 from curate.annotate.whole import run_counted, run_grouped
 from curate.cluster.cluster import Cluster
-from curate.errors import CurateError
-from curate.messages.progress import console
 from curate.messages.remarks import Remarks, say
 from curate.op import Counted, Grouped, Linked, Op, Score
-from curate.store.folder import identity
-from curate.store.manifest import Table
 from curate.store.view import View
-
-#: Up to here the driver looks itself which shards have work, so that a finished step starts no worker.
-LOOK_HERE = 2000
 
 
 def annotate(view: View, ops: Sequence[Op], cluster: Cluster) -> View:
@@ -58,67 +52,42 @@ def _passes(ops: Iterable[Score]) -> Iterator[list[Score]]:
     yield together
 
 
+# ---- ops on single rows ----
+
+
 def _scores(view: View, ops: Sequence[Score], cluster: Cluster) -> View:
-    plan, after = [], view
-    specs: dict[str, Any] = {}
-    for op in ops:
-        folder = folder_for(after, op)
-        _check_name(view, op)
-        op.check_reads(_made_by(after, op, specs))
-        specs[folder] = op.spec()
-        plan.append(Planned(op, folder))
-        after = after.with_table(folder, op.makes())
+    plan, after = _planned(view, ops)
     rows = view.store.shard_rows()
-    todo = _unfinished(after, plan, sorted(rows))
+    todo = {planned.folder: shards_to_do(after, planned, sorted(rows)) for planned in plan}
     for planned in plan:
-        complete = _complete(view, planned.folder)
-        if todo[planned.folder] and any(reads != _reads(after, planned.op) for reads in complete.values()):
+        before = pools_done(view, planned.folder).values()
+        if todo[planned.folder] and any(reads != reads_id(after, planned.op) for reads in before):
             view.store.note_change(planned.folder)
     shards = sorted(set().union(*todo.values()))
-    seconds: dict[str, float] = {}
-    cpus, gpus = max(op.cpus for op in ops), max(op.gpus() for op in ops)
-    label = ", ".join(op.table() for op in ops)
-    work = Pass(after, plan, secrets.token_hex(8))
-    for _, report in cluster.each(label[:40], work, shards, rows, cpus=cpus, gpus=gpus):
-        for folder, spent in report["seconds"].items():
-            seconds[folder] = seconds.get(folder, 0.0) + spent
+    label = ", ".join(op.table() for op in ops)[:40]
+    use: dict[str, Any] = {"cpus": max(op.cpus for op in ops), "gpus": max(op.gpus() for op in ops)}
+    seconds: Counter[str] = Counter()
+    for _, report in cluster.each(label, OneShard(after, plan, secrets.token_hex(8)), shards, rows, **use):
+        seconds.update(report["seconds"])
     for planned in plan:
-        complete = {**_complete(view, planned.folder), view.pool(): _reads(after, planned.op)}
+        complete = {**pools_done(view, planned.folder), view.pool(): reads_id(after, planned.op)}
         more = _facts(view, planned) if todo[planned.folder] else {}
-        _note(view, planned.op, planned.folder, seconds=seconds.get(planned.folder, 0.0), complete=complete, **more)
+        note(view, planned.op, planned.folder, seconds=seconds[planned.folder], complete=complete, **more)
     return after
 
 
-def _check_name(view: View, op: Op) -> None:
-    """
-    Raises:
-        CurateError: when its table has the name of another op's table, whose columns would be lost to view.
-    """
-    manifest = view.store.manifest()
-    folder = manifest.current.get(op.table())
-    if folder and manifest.op_of(folder) != op.spec()["op"]:
-        raise CurateError(
-            f"{op.spec()['op']}: table '{op.table()}' of {view.store.url} is that of "
-            f"{manifest.op_of(folder) or 'a filter'}: give one of the two another `name`"
-        )
-    columns = manifest.columns()
-    for column in op.makes():
-        other = manifest.op_table(columns.get(column))
-        if other and other.name != op.table():
-            console.print(f"[yellow]{op.table()}: column '{column}' now comes from this table, not from '{other.name}'")
-
-
-def _made_by(view: View, op: Op, coming: Mapping[str, Any]) -> dict[str, Any]:
-    """For each column that an op reads the spec of what makes it; `coming`: by folder, those of this very pass."""
-    manifest = view.store.manifest()
-    folders = {name: view.columns[name] for name in op.reads() if name != "image"}
-    return {name: coming.get(folder) or manifest.spec_of(folder) for name, folder in folders.items()}
-
-
-def _complete(view: View, folder: str) -> dict[str, str]:
-    """The pools that a table is final for, each with the identity of what its op read there."""
-    entry = view.store.manifest().op_table(folder)
-    return (entry.complete or {}) if entry else {}
+def _planned(view: View, ops: Sequence[Score]) -> tuple[list[Planned], View]:
+    """The table of each op, and the view that has all of them: an op may read what the one before it makes."""
+    plan: list[Planned] = []
+    specs: dict[str, Any] = {}
+    for op in ops:
+        folder = folder_for(view, op)
+        check_name(view, op)
+        op.check_reads(made_by(view, op, specs))
+        specs[folder] = op.spec()
+        plan.append(Planned(op, folder))
+        view = view.with_table(folder, op.makes())
+    return plan, view
 
 
 def _facts(view: View, planned: Planned) -> dict[str, Any]:
@@ -131,44 +100,16 @@ def _facts(view: View, planned: Planned) -> dict[str, Any]:
     return facts
 
 
-def _reads(view: View, op: Score) -> str:
-    """Identity of what an op reads: it changes when the values may have."""
-    manifest = view.store.manifest()
-    folders = {name: view.images if name == "image" else view.columns[name] for name in op.reads()}
-    marks: dict[str, list[Any]] = {}
-    for name, folder in folders.items():
-        entry = manifest.op_table(folder)
-        marks[name] = [folder, entry.changes if entry else 0, len((entry.complete if entry else None) or ())]
-    return identity(**marks)
-
-
-def _unfinished(view: View, plan: Sequence[Planned], shards: list[int]) -> dict[str, list[int]]:
-    """For each table, the shards that it has work in."""
-    store, pool = view.store, view.pool()
-    found: dict[str, list[int]] = {}
-    for planned in plan:
-        absent = set(shards) - store.parts(planned.folder)
-        if _complete(view, planned.folder).get(pool) == _reads(view, planned.op):
-            found[planned.folder] = sorted(absent)
-        elif len(shards) > LOOK_HERE:
-            found[planned.folder] = shards
-        else:
-
-            def has_work(shard: int, planned: Planned = planned, absent: set[int] = absent) -> bool:
-                return shard in absent or bool(unfinished(view, planned, shard)[0].any())
-
-            with ThreadPoolExecutor(8) as threads:
-                found[planned.folder] = [s for s, w in zip(shards, threads.map(has_work, shards), strict=True) if w]
-    return found
+# ---- ops on all rows ----
 
 
 def _whole(view: View, op: Op, cluster: Cluster) -> View:
     folder = folder_for(view, op, whole=True)
-    _check_name(view, op)
-    op.check_reads(_made_by(view, op, {}))
+    check_name(view, op)
+    op.check_reads(made_by(view, op))
     # One that is not in the manifest was stopped before its end, even when all its parts are there.
     if folder in view.store.manifest().tables and set(view.store.shard_rows()) <= view.store.parts(folder):
-        _note(view, op, folder)
+        note(view, op, folder)
         return view.with_table(folder, op.makes())
     report: dict[str, Any] = {}
     if isinstance(op, Grouped):
@@ -182,10 +123,5 @@ def _whole(view: View, op: Op, cluster: Cluster) -> View:
     remarks = report.pop("remarks", {})
     say(op.table(), Remarks.from_json(remarks))
     more = {"report": report} if report else {}
-    _note(view, op, folder, pool=view.pool(), after=view.keep, remarks=remarks, **more)
+    note(view, op, folder, pool=view.pool(), after=view.keep, remarks=remarks, **more)
     return view.with_table(folder, op.makes())
-
-
-def _note(view: View, op: Op, folder: str, **more: Any) -> None:
-    columns = [*op.makes(), status_column(op.table())]
-    view.store.note_table(folder, Table(name=op.table(), **op.spec(), columns=columns, **more))

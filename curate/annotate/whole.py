@@ -22,7 +22,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.annotate.one_shard import SKIPPED, checked, status_column, status_words
+from curate.annotate.answer import SKIPPED, checked, status_column, status_words
 from curate.annotate.partitions import forget, partitions_for, planned, rows_that_fit, runs_of, warn_of_skew
 from curate.arrays.arrow_columns import flat
 from curate.cluster.cluster import Cluster

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from curate.annotate.ahead import Chunk
-from curate.annotate.one_shard import Planned, _Made
-from curate.arrays.arrow_columns import flat
+from curate.annotate.one_shard import OneShard
+from curate.annotate.op_run import OpRun
+from curate.annotate.unfinished import Planned
 from curate.cluster.nodes import feeding_threads
 from curate.errors import CurateError
-from curate.op import Op, Score, captions_of
-from curate.pictures.decoded import attempt
-from curate.store.images import ImageReader
+from curate.op import Op, Score
 from curate.store.view import View
-
-#: Rows decoded and scored at a time.
-CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -70,76 +63,58 @@ def probe(view: View, ops: Sequence[Op], rows: int = 1000) -> Forecast:
         before, began = _peak_mb(), time.perf_counter()
         op.setup()
         tried.append(_Tried(op, _device(op), time.perf_counter() - began, _peak_mb() - before))
+    if any("image" in op.reads() for op in ops) and view.images is None:
+        raise CurateError("these ops read images, and the store has none: download comes first")
     loaded = _peak_mb()
-    decoding, done = _run(view, tried, rows)
+    reading, done = _try(view, tried, rows)
     working = _peak_mb() - loaded
-    on_gpu = sum(t.made.seconds for t in tried if t.device != "cpu")
-    on_cores = decoding + sum(t.beside if t.device != "cpu" else t.beside + t.made.seconds for t in tried)
+    on_gpu = sum(t.seconds for t in tried if t.device != "cpu")
+    on_cores = reading + sum(t.preparing + (t.seconds if t.device == "cpu" else 0.0) for t in tried)
     cores = feeding_threads() if on_gpu else 1
     # What is slower, the device or the cores that feed it, is waited for by the other.
     seconds = max(on_gpu, on_cores / cores, 1e-9)
 
     costs = []
-    if decoding:
-        costs.append(Cost("read and decode", "cpu", 0.0, done / decoding, decoding / cores / seconds, working))
+    if reading:
+        costs.append(Cost("read and decode", "cpu", 0.0, done / reading, reading / cores / seconds, working))
     for t in tried:
         on_cpu = t.device == "cpu"
-        own = max(t.made.seconds + t.beside if on_cpu else t.made.seconds, 1e-9)
+        own = max(t.seconds + t.preparing if on_cpu else t.seconds, 1e-9)
         share, memory = (own / cores / seconds, t.memory) if on_cpu else (own / seconds, _device_peak_mb())
         costs.append(Cost(t.op.spec()["op"], t.device, t.setup, done / own, share, memory))
     total = sum(view.store.shard_rows().values())
     return Forecast(done, cores, costs, total * seconds / max(done, 1) / 3600)
 
 
+@dataclass
 class _Tried:
-    """An op, what it made, and the seconds that its preparing took on one core."""
+    """An op and what it took: seconds of setup, of `batch` on its device, and of preparing on one core."""
 
-    def __init__(self, op: Score, device: str, setup: float, memory: float):
-        self.op, self.device, self.setup, self.memory = op, device, setup, memory
-        self.made = _Made(Planned(op, op.table()))
-        self.beside = 0.0
+    op: Score
+    device: str
+    setup: float
+    memory: float
+    seconds: float = 0.0
+    preparing: float = 0.0
 
 
-def _run(view: View, tried: Sequence[_Tried], rows: int) -> tuple[float, int]:
-    """Run the ops over the first rows of the store; returns the seconds of decoding, and how many rows there were."""
-    decoding, done = 0.0, 0
-    ops = [t.op for t in tried]
-    fresh = {name for op in ops for name in op.makes()}
-    stored = sorted({name for op in ops for name in op.reads()} - fresh - {"image"})
-    pixels = any("image" in op.reads() for op in ops)
-    if pixels and view.images is None:
-        raise CurateError("these ops read images, and the store has none: download comes first")
+def _try(view: View, tried: Sequence[_Tried], rows: int) -> tuple[float, int]:
+    """Run the ops over the first rows of the store, by the pass that `curate score` makes of them; returns the seconds
+    of reading and decoding, and how many rows there were."""
+    shard_pass = OneShard(view, [Planned(t.op, t.op.table()) for t in tried])
+    reading, done = 0.0, 0
     for shard, size in view.store.shard_rows().items():
-        reader = ImageReader(view.store, view.images, shard) if pixels and view.images else None
-        table = view.read(shard, stored).combine_chunks() if stored else None
-        for start in range(0, min(size, rows - done), CHUNK):
-            chunk = Chunk(np.arange(start, min(start + CHUNK, size, start + rows - done)))
-            columns = {n: flat(table[n].take(pa.array(chunk.rows))) for n in stored} if table is not None else {}
-            began = time.perf_counter()
-            images = [_image(reader, row) for row in chunk.rows.tolist()] if reader else []
-            decoding += time.perf_counter() - began if reader else 0.0
-            chunk.status = [status for _, status in images]
-            for t in tried:
-                began = time.perf_counter()
-                _prepare(t.op, chunk, images, columns)
-                t.beside += time.perf_counter() - began
-                columns |= t.made.run(np.ones(len(chunk.rows), bool), columns, chunk)
-            done += len(chunk.rows)
+        todo = np.arange(size) < rows - done
+        runs = [OpRun(planned.op, planned.folder, todo) for planned in shard_pass.plan]
+        ahead = shard_pass.run(shard, runs)
+        reading += ahead.reading_seconds
+        for t, run in zip(tried, runs, strict=True):
+            t.seconds += run.seconds
+            t.preparing += ahead.preparing_seconds[run.folder]
+        done += int(todo.sum())
         if done >= rows:
             break
-    return decoding, done
-
-
-def _prepare(op: Score, chunk: Chunk, images: Sequence[tuple[Any, str]], columns: Mapping[str, pa.Array]) -> None:
-    if "image" in op.reads():
-        chunk.images[op.table()] = [op.prepare_image(image) if image is not None else None for image, _ in images]
-    if "text" in op.prepares():
-        chunk.texts[op.table()] = op.prepare_texts(captions_of(columns["text"]))
-
-
-def _image(reader: ImageReader, row: int) -> tuple[Any, str]:
-    data = reader.bytes(row)
-    return (None, "no_image") if data is None else attempt(data)
+    return reading, done
 
 
 def _device(op: Score) -> str:
