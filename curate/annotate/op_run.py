@@ -71,7 +71,7 @@ class OpRun:
         return new if self.part is None else self._over_part(new, chunk.rows, todo)
 
     def finished(self) -> pa.Table:
-        """The part of the shard: new values where there was work, the earlier part elsewhere, else null and `skipped`."""
+        """The part of the shard: new values where there was work, the part elsewhere, else null and `skipped`."""
         rows = np.concatenate([*self._rows, np.array([], np.int64)])
         size, new = len(self.todo), len(rows)
         # Where each row of the shard finds its value: among the new ones, or in what lies behind them: part or blank.

@@ -210,7 +210,7 @@ def _read_group(store: Store, number: int, source: Source, cluster: Cluster) -> 
             source=own.for_workers(),
             slices=slices,
             rows=rows,
-            images=group.images,
+            images=group.images or "",
             types=_types(store, own),
             rows_per_shard=size,
         )
