@@ -24,14 +24,12 @@ MOST_VALUES = 2**31 - 1  # a ListArray has int32 offsets
 class Matcher:
     """A word list made ready to be matched against any number of captions.
 
-    It holds five numpy arrays and little else, so it pickles and goes through Ray's object store without a copy.
+    It holds four numpy arrays and little else, so it pickles and goes through Ray's object store without a copy.
     500,000 entries build in about a second and take about 50 MB.
 
     >>> matcher = Matcher(["red", "car", "red car", "St. Louis"])
     >>> matcher.match(pa.array(["a red car, parked", "red-car", None])).to_pylist()
     [[0, 1, 2], [], None]
-    >>> matcher.unmatchable.tolist()
-    [3]
     """
 
     def __init__(self, entries: Sequence[str]) -> None:
@@ -48,7 +46,6 @@ class Matcher:
         self._tokens = _table(distinct, 4)
         self._edges = _table(paths, 2)
         self._filters = np.zeros(max(64, len(self._edges) // 4), np.uint64)
-        self._unmatchable = np.flatnonzero(~legal).astype(np.uint32)
         self._deepest, first, second = kernels.build(data, offsets, legal, self._tokens, self._edges, self._filters)
         if second >= 0:
             raise ValueError(
@@ -62,11 +59,6 @@ class Matcher:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._freeze()
-
-    @property
-    def unmatchable(self) -> np.ndarray:
-        """Sorted uint32 ids of the entries that no text can match, such as "St. Louis" and "U.S."."""
-        return self._unmatchable
 
     @property
     def nbytes(self) -> int:
@@ -101,7 +93,7 @@ class Matcher:
             array.setflags(write=False)
 
     def _arrays(self) -> tuple[np.ndarray, ...]:
-        return self._pool, self._tokens, self._edges, self._filters, self._unmatchable
+        return self._pool, self._tokens, self._edges, self._filters
 
 
 def unmatchable_ids(entries: Sequence[str]) -> np.ndarray:

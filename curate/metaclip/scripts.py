@@ -22,14 +22,26 @@ from curate.metaclip.matching import Matcher, unmatchable_ids
 
 #: The seven marks that spacing sets between blanks.
 MARKS = ",.;:?!`"
-#: Han, its radicals and signs; Thai and Lao; Tibetan; Burmese; Khmer; kana with the signs that stand for a character.
-SCRIPTS = (
-    "\u2e80-\u2fff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-\U0002ebef"
-    "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff"
-    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f"
+#: First and last code point of the published unspaced scripts.
+RANGES = (
+    (0x0E00, 0x0EFF),  # Thai, Lao
+    (0x0F00, 0x0FFF),  # Tibetan
+    (0x1000, 0x109F),  # Burmese
+    (0x1780, 0x17FF),  # Khmer
+    (0x2E80, 0x2FFF),  # radicals and signs of Han
+    (0x3400, 0x4DBF),  # Han
+    (0x4E00, 0x9FFF),
+    (0xF900, 0xFAFF),
+    (0x20000, 0x2A6DF),
+    (0x2A700, 0x2EBEF),
 )
-#: ASCII punctuation but the seven marks, and the full-width signs of the published code.
-SIGNS = "".join(c for c in string.punctuation if c not in MARKS) + "，。、；：？！“”‘’（）【】《》〈〉「」『』～—"
+#: Kana, with the signs that stand for a character.
+KANA = ((0x3005, 0x3007), (0x3040, 0x30FF), (0x31F0, 0x31FF), (0xFF66, 0xFF9F))
+SCRIPTS = "".join(f"{chr(first)}-{chr(last)}" for first, last in RANGES + KANA)
+#: Punctuation of the published code besides ASCII's.
+FULL_WIDTH = "，。、；：？！“”‘’（）【】《》〈〉「」『』～—"
+#: ASCII punctuation but the seven marks, and the full-width signs.
+SIGNS = "".join(c for c in string.punctuation if c not in MARKS) + FULL_WIDTH
 
 
 def _escaped(characters: Iterable[str]) -> str:
@@ -60,9 +72,8 @@ class ScriptMatcher:
                 raise ValueError(f"entry {entry!r} stands twice, as {first} and {i}")
         ends = [(_is_open(entry[:1]), _is_open(entry[-1:])) for entry in entries]
         is_open = np.fromiter((first or last for first, last in ends), bool, len(entries))
-        self._unmatchable = unmatchable_ids(entries)
         is_legal = np.ones(len(entries), bool)
-        is_legal[self._unmatchable] = False
+        is_legal[unmatchable_ids(entries)] = False
         self._ids = np.flatnonzero(~is_open).astype(np.uint32), np.flatnonzero(is_open & is_legal).astype(np.uint32)
         closed, others = (ids.tolist() for ids in self._ids)
         self._closed = Matcher([entries[i] for i in closed])
@@ -72,11 +83,6 @@ class ScriptMatcher:
 
     def __len__(self) -> int:
         return len(self._closed) + len(self._open)
-
-    @property
-    def unmatchable(self) -> np.ndarray:
-        """Sorted uint32 ids of the entries that no text can match."""
-        return self._unmatchable
 
     def match(self, texts: pa.Array | pa.ChunkedArray) -> pa.ListArray:
         """The sorted ids of the entries in each text, as list<uint32>; a null text gives a null list."""

@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import numba
 import numpy as np
 
-F = TypeVar("F", bound=Callable[..., Any])
+from curate.arrays.compiled import compiled, inlined
 
 #: What a character does: part of a word, between words, a word of its own, or the end of a run of neighbours.
 LETTER, BLANK, ALONE, BREAK = 0, 1, 2, 3
@@ -21,15 +19,7 @@ _MIX_1, _MIX_2, _33 = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC5
 _32 = np.uint64(32)
 
 
-def compiled(function: F) -> F:
-    """numba nopython without the GIL, cached on disk where a cache directory can be written (else compiled again)."""
-    try:
-        return numba.njit(cache=True, nogil=True)(function)  # type: ignore[no-any-return]
-    except RuntimeError:  # "no locator available": read-only install and no home directory
-        return numba.njit(nogil=True)(function)  # type: ignore[no-any-return]
-
-
-@numba.njit(forceinline=True)  # type: ignore[untyped-decorator]
+@inlined
 def _mixed(key: Any) -> Any:
     """All bits of an FNV-1a hash made to depend on all its bytes (the finalizer of MurmurHash3)."""
     key = (key ^ (key >> _33)) * _MIX_1

@@ -12,30 +12,14 @@ import string
 
 import numpy as np
 
+from curate.metaclip.scripts import FULL_WIDTH, RANGES
 from curate.metadata.word_kernels import ALONE, BLANK, BREAK
 
 #: Punctuation of the published rule: ASCII's, and these.
-PUNCTUATION = string.punctuation + "，。、；：？¿！“”‘’（）【】《》〈〉「」『』～—"
+PUNCTUATION = string.punctuation + FULL_WIDTH + "¿"
 
 #: Languages written without blanks between words; their pairs are joined without one.
 UNSPACED = frozenset({"bo", "dz", "ja", "km", "lo", "my", "ryu", "th", "zh", "zh_classical", "zh_yue"})
-
-#: First and last code point of scripts whose characters are words of their own.
-_ALONE = (
-    (0x0E00, 0x0E7F),  # Thai
-    (0x0E80, 0x0EFF),  # Lao
-    (0x0F00, 0x0FFF),  # Tibetan
-    (0x1000, 0x109F),  # Burmese
-    (0x1780, 0x17FF),  # Khmer
-    (0x2E80, 0x2FDF),  # radicals
-    (0x2FF0, 0x2FFF),
-    (0x3400, 0x4DBF),  # Han
-    (0x4E00, 0x9FFF),
-    (0xF900, 0xFAFF),
-    (0x20000, 0x2A6DF),
-    (0x2A700, 0x2CEAF),
-    (0x2CEB0, 0x2EBEF),
-)
 
 #: Between the words of a line that a tokenizer has cut: no word holds it.
 SEPARATOR = "\x1f"
@@ -43,8 +27,8 @@ SEPARATOR = "\x1f"
 
 def kinds() -> np.ndarray:
     """uint8[code points]: what each character does, for `curate.metadata.word_kernels.scan`."""
-    table = np.zeros(_ALONE[-1][1] + 1, np.uint8)
-    for first, last in _ALONE:
+    table = np.zeros(RANGES[-1][1] + 1, np.uint8)
+    for first, last in RANGES:
         table[first : last + 1] = ALONE
     for point in range(len(table)):
         if chr(point).isspace():
