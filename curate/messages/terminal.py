@@ -46,6 +46,10 @@ def _spelled(match: re.Match[str]) -> str:
 class Terminal(Console):
     """A console on which nothing that is printed can give the terminal a command but rich itself."""
 
+    def __init__(self, **options: Any):
+        # `my_ops:star: ...` names an op, and a caption may hold `:heart:`: rich would put a picture there.
+        super().__init__(emoji=False, **options)
+
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
             if segment.control or not _OBEYED_IN_LINES.search(segment.text):

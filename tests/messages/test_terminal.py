@@ -92,3 +92,15 @@ def printed(thing: object, terminal: bool = False) -> str:
 
 def without_colours_of_rich(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def test_a_name_between_colons_stays_a_name() -> None:
+    """An op `my_ops:star` was told as a picture of a star."""
+    file = io.StringIO()
+    terminal = Terminal(file=file, width=80)
+    terminal.print("[red]error:[/] my_ops:star: no column", ":heart:")
+    table = Table(show_header=False, box=None)
+    table.add_row("a :smile: caption")
+    terminal.print(table)
+    lines = [line.strip() for line in file.getvalue().splitlines()]
+    assert lines == ["error: my_ops:star: no column :heart:", "a :smile: caption"]
