@@ -10,8 +10,9 @@ import polars as pl
 from pydantic import PydanticUserError, create_model
 
 from curate.errors import CurateError
+from curate.library.op_fault import OpFault
 from curate.library.user_code import source_line
-from curate.op import Rows, Score
+from curate.op import Rows, Score, op_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,9 +43,15 @@ class FunctionScore(Score):
         values = self._function(*columns, **{option: getattr(self, option) for option in self._options})
         if isinstance(values, pl.DataFrame):
             return values.to_dict()
-        if isinstance(values, Mapping) or len(self._makes) != 1:
-            return values  # type: ignore[no-any-return]  # the caller says what is wrong with another type
-        return dict.fromkeys(self._makes, values)
+        if len(self._makes) == 1 and not isinstance(values, Mapping):
+            return dict.fromkeys(self._makes, values)
+        if not isinstance(values, Mapping):
+            names = ", ".join(self._makes)
+            raise OpFault(
+                f"{op_name(type(self))}: the function makes several columns ({names}) and must return them by name, "
+                f"it returned {type(values).__name__}"
+            )
+        return values
 
 
 def score_function(

@@ -179,6 +179,15 @@ def test_a_wrong_number_of_values_is_the_function_s_fault(make_store):
         annotate(make_store([{"text": "a"}, {"text": "b"}]), [n()], HERE)
 
 
+def test_several_columns_come_by_name(make_store):
+    @score_function(reads="text", makes={"a": pa.int32(), "b": pa.int32()})
+    def both(text):
+        return [1, 2]
+
+    with pytest.raises(CurateError, match=r"both: the function makes several columns \(a, b\) and must return them by"):
+        annotate(make_store([{"text": "a"}, {"text": "b"}]), [both()], HERE)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
