@@ -5,7 +5,8 @@
 Rows are those of benchmarks/growth.py, with hashes and embeddings of chance; `--alike` makes every caption and hash
 near another's, the most that a near-duplicate rule can have to do. Each phase runs in a process of its own, as a Ray
 worker does, one task after the other; the system tells its peak. Limits are GB. Copies are reckoned after
-partitions.IMPORTS.
+Cut.imports of
+curate/annotate/partitions.py.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ import polars as pl
 import pyarrow as pa
 from growth import build, vocabulary
 
-from curate.annotate.partitions import IMPORTS
+from curate.annotate.partitions import USUAL
 from curate.annotate.step import annotate
 from curate.catalog import load
 from curate.cluster.cluster import Cluster
+from curate.cluster.task import Task, set_up
+from curate.op import Linked
 from curate.read.options import ReadOptions
 from curate.read.step import read
 from curate.store.store import Store
@@ -49,11 +52,11 @@ def peak() -> int:
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
-def work(make: Any, arguments: dict[str, Any], tasks: list[int], answers: Any) -> None:
-    made = make(**arguments)
+def work(task: Task[Any], items: list[int], answers: Any) -> None:
+    set_up(task)
     before = peak()
-    for task in tasks:
-        made(task)
+    for item in items:
+        task(item)
     answers.put((before, peak()))
 
 
@@ -62,12 +65,12 @@ class Measured(Cluster):
 
     peaks: dict[str, tuple[int, int, int]]
 
-    def each(self, label: str, make: Any, arguments: Any, shards: Any, *rest: Any, **use: Any) -> Iterator[Any]:
+    def each(self, label: str, task: Any, todo: Any, *rest: Any, **use: Any) -> Iterator[Any]:
         context = multiprocessing.get_context("spawn")
         answers = context.Queue()
-        process = context.Process(target=work, args=(make, arguments, list(shards), answers))
+        process = context.Process(target=work, args=(task, list(todo), answers))
         process.start()
-        self.peaks[make.__name__] = (*answers.get(), len(shards))
+        self.peaks[task.__name__] = (*answers.get(), len(todo))
         process.join()
         yield from ()
 
@@ -124,9 +127,11 @@ def main() -> None:
             view = with_vectors(view)
         for name in options.ops:
             op: Any = load({name: OPS[name]})
-            per_row = dict.fromkeys(("SpillKeys", "SpillLabels", "JudgePartition"), mean_bytes(view, op.carries()))
-            if hasattr(op, "compares"):
-                per_row |= dict.fromkeys(("SpillBands", "LinkPartition"), mean_bytes(view, op.compares()))
+            per_row = dict.fromkeys(("keys", "spread", "judge"), mean_bytes(view, op.carries()))
+            bands = {}
+            if isinstance(op, Linked):
+                per_row |= dict.fromkeys(("keys", "pairs"), mean_bytes(view, op.compares()))
+                bands = dict.fromkeys(("keys", "pairs"), op.bands())
             for limit in options.limits:
                 cluster = Measured(workers=0, memory=int(limit * 1e9))
                 cluster.peaks, began = {}, time.perf_counter()
@@ -135,8 +140,8 @@ def main() -> None:
                 for phase, (before, most, tasks) in cluster.peaks.items():
                     line = f"  {phase:<16} {tasks:>4} tasks   {before / 1e6:5,.0f} -> {most / 1e6:6,.0f} MB"
                     if bytes_of := per_row.get(phase):
-                        held = options.rows * (op.bands() if phase in ("SpillBands", "LinkPartition") else 1) / tasks
-                        copies = (most - IMPORTS) / held / bytes_of
+                        held = options.rows * bands.get(phase, 1) / tasks
+                        copies = (most - USUAL.imports) / held / bytes_of
                         line += f"   {bytes_of:.0f} bytes a row, {held:,.0f} rows: {copies:.1f} copies"
                     print(line, flush=True)
                 manifest = view.store.manifest()

@@ -74,7 +74,7 @@ def _no_op(module: ModuleType, name: str, thing: Any) -> str:
         above = "put `@score_function(reads=..., makes=...)` of curate.function above it"
         return f"{module.__name__}.{name} is a function: {above}"
     if thing is not None:
-        return f"{module.__name__}.{name} is no subclass of Score, Grouped or Counted of curate.op"
+        return f"{module.__name__}.{name} is no subclass of Score, Grouped, Linked or Fitted of curate.op"
     ops = [n for n, c in vars(module).items() if inspect.isclass(c) and issubclass(c, Op) and not inspect.isabstract(c)]
     return str(unknown("op", name, ops, module.__name__))
 

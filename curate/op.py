@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
     from PIL import Image
+
+T = TypeVar("T")
 
 #: Packages whose modules each hold one op.
 KINDS = ("score", "dedupe", "balance")
@@ -267,43 +269,44 @@ class Linked(Op):
         """As Grouped.judge; a row without a link is a group of one."""
 
 
-class Counted(Op):
-    """An op that needs one statistic of all rows before it can judge a single one."""
+class Summed(Protocol):
+    """One pass over all rows of the pool: `part` is called with the rows of each shard that have every column that the
+    op reads, on the workers, and what it returns is added up with `+`, in any order."""
+
+    def __call__(self, part: Callable[[Rows], T]) -> T: ...
+
+
+class Fitted(Op):
+    """An op that learns something from all rows before it judges a single one."""
 
     @abstractmethod
-    def count(self, rows: Rows) -> Any:
-        """The part of the statistic that these rows make: a numpy array that adds up."""
+    def fit(self, summed: Summed) -> Any:
+        """What is learned, on the driver: `total = summed(self.count)` is a numpy array, or anything that adds up.
+
+        A further pass may know what the passes before it gave: `summed(partial(self.sizes, total))`. `part` is pickled:
+        a method of the op or a `functools.partial` of one. All of a step's passes are done again after a kill.
+        """
 
     @abstractmethod
-    def batch(self, rows: Rows, total: Any) -> Mapping[str, Any]:
-        """As Score.batch, given the sum of all counts as `settle` left it."""
+    def batch(self, rows: Rows, fitted: Any) -> Mapping[str, Any]:
+        """As Score.batch, given what `fit` returned, for all rows of a shard at once."""
 
-    def settle(self, total: Any) -> Any:
-        """What `batch` and `report` get instead of the sum, made once: centroids of a sample, a threshold of counts."""
-        return total
+    def report(self, fitted: Any, made_by: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """What of it goes into the manifest; under `remarks` a `Remarks.to_json()`, said at the end.
 
-    def unsettled(self, total: Any) -> bool:
-        """Whether what `settle` or `resettle` left asks for one more pass over all rows, by `recount`."""
-        return False
-
-    def recount(self, rows: Rows, total: Any) -> Any:
-        """As `count`, for a further pass that knows what the passes before it left."""
-        raise NotImplementedError
-
-    def resettle(self, total: Any, again: Any) -> Any:
-        """What was left, with the sum of the last `recount`."""
-        return total
-
-    def report(self, total: Any) -> dict[str, Any]:
-        """What of the statistic goes into the manifest; under `remarks` a `Remarks.to_json()`, said at the end."""
+        made_by: for each column that it reads, the manifest's entry of the table.
+        """
         return {}
 
-    def report_of(self, total: Any, made_by: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-        """As `report`, for an op that says more when it knows what made the columns that it reads.
 
-        made_by: for each column the manifest's entry of its table.
-        """
-        return self.report(total)
+class Counted(Op):
+    """The name that Fitted had: kept to say so."""
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        raise TypeError(
+            "Counted is now Fitted: `fit(self, summed)` returns what `batch` and `report` get, "
+            "with `total = summed(self.count)` in place of the old sum"
+        )
 
 
 def _snake(name: str) -> str:

@@ -19,7 +19,7 @@ from curate.catalog import about, find, library, load, names
 from curate.errors import CurateError
 from curate.filter.rule import load_filter, read_yaml
 from curate.filter.step import check_columns
-from curate.op import Counted, Grouped, Op, Score
+from curate.op import Fitted, Grouped, Op, Score
 
 #: An evaluation set of three hashes.
 EVALUATION = Path(tempfile.mkdtemp()) / "evaluation.npy"
@@ -56,7 +56,7 @@ class TestEveryOp:
     def test_is_one_of_the_kinds(self, name: str) -> None:
         from curate.op import Linked
 
-        assert issubclass(find(name), (Score, Grouped, Counted, Linked))
+        assert issubclass(find(name), (Score, Grouped, Fitted, Linked))
 
     def test_says_what_it_does_and_where_it_is_published(self, name: str) -> None:
         line = about(name)

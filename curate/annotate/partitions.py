@@ -8,6 +8,7 @@ the op makes of them at its peak (Grouped.copies, Linked.copies and link_copies)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,12 +17,6 @@ from curate.messages.progress import console
 from curate.store.store import Store
 from curate.store.view import View
 
-#: Rows per partition at most, where nobody set a limit.
-ROWS_PER_PARTITION = 4_000_000
-#: Shards of a run at most, that is of one task.
-SHARDS_PER_RUN = 64
-#: Bytes that a worker takes before it has any rows: Python, Arrow, polars, kernels and their compiler.
-IMPORTS = 400_000_000
 #: Bytes of a row beside its columns: key 16, shard 4, row 4.
 PLACE = 24
 #: Shards looked at to see what a row's columns take.
@@ -30,27 +25,48 @@ LOOKED_AT = 8
 SKEWED = 1.5
 
 
-def rows_that_fit(view: View, columns: Sequence[str], copies: float, cluster: Cluster, cpus: float) -> int:
+@dataclass(frozen=True)
+class Cut:
+    """How small the pieces of a whole-dataset step are at most.
+
+    rows_per_partition: where nobody set a limit of memory.
+    shards_per_run: shards of one task. files_per_merge: files of links that one task puts together.
+    imports: bytes that a worker takes before it has any rows: Python, Arrow, polars, kernels and their compiler.
+    """
+
+    rows_per_partition: int = 4_000_000
+    shards_per_run: int = 64
+    files_per_merge: int = 64
+    imports: int = 400_000_000
+
+
+#: As it is outside of tests.
+USUAL = Cut()
+
+
+def rows_that_fit(
+    view: View, columns: Sequence[str], copies: float, cluster: Cluster, cpus: float, cut: Cut = USUAL
+) -> int:
     """Rows that one worker can hold while an op makes `copies` of these columns."""
     shards = sorted(view.store.shard_rows())
     tables = [view.read(shard, columns) for shard in shards[:: -(-len(shards) // LOOKED_AT)]]
     mean = sum(table.nbytes for table in tables) / max(1, sum(table.num_rows for table in tables))
     limit = cluster.worker_memory(cpus)
-    fit = max(1, int(max(limit - IMPORTS, limit // 4) / (copies * (PLACE + mean))))
-    return fit if cluster.memory else min(fit, ROWS_PER_PARTITION)
+    fit = max(1, int(max(limit - cut.imports, limit // 4) / (copies * (PLACE + mean))))
+    return fit if cluster.memory else min(fit, cut.rows_per_partition)
 
 
-def planned(store: Store, folder: str, wanted: Mapping[str, int]) -> dict[str, int]:
-    """The rows per partition to work with, by phase. Work that was begun with as few or fewer is gone on with; with
-    more it may be what did not fit: it is removed. `wanted` is what fits now."""
+def planned(store: Store, folder: str, fit: Mapping[str, int]) -> dict[str, int]:
+    """The rows per partition to work with, by phase; `fit` says how many fit now. Work that was begun with as few or
+    fewer is gone on with; with more it may be what did not fit: it is removed."""
     plan = f"{folder}/.work/plan.json"
     if "plan.json" in store.names(f"{folder}/.work"):
         known: dict[str, int] = store.read_json(plan)
-        if known.keys() == wanted.keys() and all(known[phase] <= rows for phase, rows in wanted.items()):
+        if known.keys() == fit.keys() and all(known[phase] <= rows for phase, rows in fit.items()):
             return known
     forget(store, folder)
-    store.write_json(plan, wanted)
-    return dict(wanted)
+    store.write_json(plan, fit)
+    return dict(fit)
 
 
 def forget(store: Store, folder: str) -> None:
@@ -63,23 +79,30 @@ def partitions_for(rows: int, fit: int) -> int:
     return max(1, -(-rows // fit))
 
 
-def runs_of(shards: Sequence[int], rows: Mapping[int, int] | None = None, fit: int = 0) -> list[list[int]]:
-    """Shards in runs of SHARDS_PER_RUN or fewer; where their `rows` are given, also of `fit` rows or fewer, or one
+def runs_of(
+    shards: Sequence[int], cut: Cut = USUAL, rows: Mapping[int, int] | None = None, fit: int = 0
+) -> list[list[int]]:
+    """Shards in runs, each the shards of one task; where their `rows` are given, also of `fit` rows or fewer, or one
     shard.
 
-    >>> runs_of([0, 1, 2, 3, 4], {0: 5, 1: 5, 2: 5, 3: 30, 4: 1}, 10)
+    >>> runs_of([0, 1, 2, 3, 4], USUAL, {0: 5, 1: 5, 2: 5, 3: 30, 4: 1}, 10)
     [[0, 1], [2], [3], [4]]
     """
     runs: list[list[int]] = []
     held = 0
     for shard in shards:
         more = rows[shard] if rows else 0
-        if not runs or len(runs[-1]) == SHARDS_PER_RUN or held + more > fit:
+        if not runs or len(runs[-1]) == cut.shards_per_run or held + more > fit:
             runs.append([])
             held = 0
         runs[-1].append(shard)
         held += more
     return runs
+
+
+def rows_of_runs(runs: Sequence[Sequence[int]], rows: Mapping[int, int]) -> dict[int, int]:
+    """Run number to its rows."""
+    return {number: sum(rows[shard] for shard in run) for number, run in enumerate(runs)}
 
 
 def warn_of_skew(rows: np.ndarray, fit: int, label: str) -> None:

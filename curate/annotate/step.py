@@ -8,20 +8,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from curate.annotate.linked import run_linked
+from curate.annotate.groups import run_grouped
+from curate.annotate.links import run_linked
 from curate.annotate.one_shard import OneShard
 from curate.annotate.packages import check_packages
+from curate.annotate.partitions import USUAL, Cut
+from curate.annotate.statistic import run_statistic
 from curate.annotate.tables import check_name, folder_for, made_by, note
 from curate.annotate.unfinished import Planned, pools_done, reads_id, shards_to_do
-from curate.annotate.whole import run_counted, run_grouped
 from curate.cluster.cluster import Cluster
 from curate.messages.remarks import Remarks, say
-from curate.op import Counted, Grouped, Linked, Op, Score
+from curate.op import Fitted, Grouped, Linked, Op, Score
 from curate.store.view import View
 
 
-def annotate(view: View, ops: Sequence[Op], cluster: Cluster) -> View:
+def annotate(view: View, ops: Sequence[Op], cluster: Cluster, cut: Cut = USUAL) -> View:
     """Run ops in their order; neighbours that look at single records share one pass over the shards.
+
+    cut: how small the pieces of whole-dataset work are; what it makes does not depend on it.
 
     Raises:
         Findings: for ops whose packages are not installed; or CurateError, for workers without Ray.
@@ -35,7 +39,7 @@ def annotate(view: View, ops: Sequence[Op], cluster: Cluster) -> View:
                 view = _scores(view, together, cluster)
         else:
             for op in group:
-                view = _whole(view, op, cluster)
+                view = _whole(view, op, cluster, cut)
     return view
 
 
@@ -103,7 +107,7 @@ def _facts(view: View, planned: Planned) -> dict[str, Any]:
 # ---- ops on all rows ----
 
 
-def _whole(view: View, op: Op, cluster: Cluster) -> View:
+def _whole(view: View, op: Op, cluster: Cluster, cut: Cut) -> View:
     folder = folder_for(view, op, whole=True)
     check_name(view, op)
     op.check_reads(made_by(view, op))
@@ -113,13 +117,13 @@ def _whole(view: View, op: Op, cluster: Cluster) -> View:
         return view.with_table(folder, op.makes())
     report: dict[str, Any] = {}
     if isinstance(op, Grouped):
-        run_grouped(view, op, folder, cluster)
+        run_grouped(view, op, folder, cluster, cut)
     elif isinstance(op, Linked):
-        report = run_linked(view, op, folder, cluster)
-    elif isinstance(op, Counted):
-        report = run_counted(view, op, folder, cluster)
+        report = run_linked(view, op, folder, cluster, cut)
+    elif isinstance(op, Fitted):
+        report = run_statistic(view, op, folder, cluster, cut)
     else:
-        raise TypeError(f"{type(op).__name__} must be a Score, a Grouped, a Linked or a Counted")
+        raise TypeError(f"{type(op).__name__} must be a Score, a Grouped, a Linked or a Fitted")
     remarks = report.pop("remarks", {})
     say(op.table(), Remarks.from_json(remarks))
     more = {"report": report} if report else {}

@@ -14,10 +14,10 @@ from curate.arrays.string_hash import hash_strings
 from curate.arrays.vectors import lengths, read_vectors
 from curate.errors import CurateError
 from curate.models.made_by import refuse_older
-from curate.op import Counted, Rows
+from curate.op import Fitted, Rows, Summed
 
 
-class Clusters(Counted):
+class Clusters(Fitted):
     """`<by>_cluster` is the number of the row's cluster, `<by>_cluster_cos` its cosine with the centroid.
 
     by: a column of embeddings, as score.clip stores them: `clip_img`.
@@ -52,7 +52,22 @@ class Clusters(Counted):
     def check_reads(self, made_by: Mapping[str, Mapping[str, Any]]) -> None:
         refuse_older(self, made_by)
 
-    def count(self, rows: Rows) -> Any:
+    def fit(self, summed: Summed) -> np.ndarray:
+        """The centroids, float32[k, d] of length 1, from the sample of vectors of the length that most rows have."""
+        sample = summed(self._samples).most()
+        if sample is None:
+            return np.zeros((0, 0), np.float32)
+        rows = sample.vectors
+        if len(rows) <= self.k:
+            return rows
+        import faiss
+
+        options = {"niter": self.iterations, "seed": self.seed, "spherical": True, "min_points_per_centroid": 1}
+        kmeans = faiss.Kmeans(rows.shape[1], self.k, max_points_per_centroid=len(rows), **options)
+        kmeans.train(rows)
+        return np.asarray(kmeans.centroids, np.float32)
+
+    def _samples(self, rows: Rows) -> Samples:
         uids, have = rows["uid"], lengths(rows[self.by], self.by)
         total = Samples({})
         for length in np.unique(have[have > 0]).tolist():
@@ -63,32 +78,17 @@ class Clusters(Counted):
             total += Samples({length: Sample(ranks, vectors.unit[vectors.good], self.k * self.sample, len(good))})
         return total
 
-    def settle(self, total: Any) -> np.ndarray:
-        """The centroids, float32[k, d] of length 1, from the sample of vectors of the length that most rows have."""
-        sample = total.most()
-        if sample is None:
-            return np.zeros((0, 0), np.float32)
-        rows = sample.vectors
-        if len(rows) <= self.k:
-            return rows  # type: ignore[no-any-return]
-        import faiss
-
-        options = {"niter": self.iterations, "seed": self.seed, "spherical": True, "min_points_per_centroid": 1}
-        kmeans = faiss.Kmeans(rows.shape[1], self.k, max_points_per_centroid=len(rows), **options)
-        kmeans.train(rows)
-        return np.asarray(kmeans.centroids, np.float32)
-
-    def batch(self, rows: Rows, total: Any) -> Mapping[str, Any]:
-        vectors = read_vectors(rows[self.by], self.by, total.shape[1], another_model=False)
+    def batch(self, rows: Rows, fitted: Any) -> Mapping[str, Any]:
+        vectors = read_vectors(rows[self.by], self.by, fitted.shape[1], another_model=False)
         cos, cluster = np.zeros(len(vectors.unit), np.float32), np.zeros(len(vectors.unit), np.int64)
         if vectors.good.any():
-            cos[vectors.good], cluster[vectors.good] = nearest(vectors.unit[vectors.good], total)
+            cos[vectors.good], cluster[vectors.good] = nearest(vectors.unit[vectors.good], fitted)
         made = {self.table(): (cluster, pa.uint32()), f"{self.table()}_cos": (cos, pa.float32())}
         columns: dict[str, Any] = {n: pa.array(v, kind, mask=~vectors.good) for n, (v, kind) in made.items()}
         return {**columns, "status": vectors.status}
 
-    def report(self, total: Any) -> dict[str, Any]:
-        return {"clusters": len(total)}
+    def report(self, fitted: Any, made_by: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        return {"clusters": len(fitted)}
 
 
 class Sample:

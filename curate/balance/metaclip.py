@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +18,7 @@ from curate.metaclip.entry_lists import lists_of
 from curate.metaclip.groups import ALL, Counts, Expected, Group, expected_sizes, hashes_of_ids, split
 from curate.metaclip.report import balance_remarks, balance_report
 from curate.metaclip.size import SizeSearch
-from curate.op import Counted, Rows
+from curate.op import Fitted, Rows, Summed
 
 #: The threshold of the published 400 M pairs.
 PUBLISHED_T = 20_000
@@ -29,7 +30,7 @@ FAR = 0.01
 PARTS_OF_A_ROW = 2**20
 
 
-class MetaClip(Counted):
+class MetaClip(Fitted):
     """Columns `metaclip_p`, the exact keep probability 1 - prod(1 - t / max(count, t)), and `metaclip_keep`, one
     seeded draw per (entry, uid): the same rows on any cluster, and raising t only adds rows. A draw knows the entry by
     its string, so a longer list leaves the draws of the old entries as they were.
@@ -86,50 +87,18 @@ class MetaClip(Counted):
         """Remembers what made `entries`; the list itself is read when draws are made, not for a finished table."""
         self._entries = made_by["entries"]
 
-    def count(self, rows: Rows) -> Counts:
-        return Counts.of(rows["entries"], self._names(rows))
+    def fit(self, summed: Summed) -> Balance:
+        """The counts of entries with the thresholds that they are balanced by, and what that leaves of each entry."""
+        counts = summed(self._counts)
+        self._check_groups(counts.groups)
+        lists = lists_of(self._entries)
+        settled = counts.settled(self._thresholds(counts.groups, summed), lists.hashes if lists else hashes_of_ids)
+        return Balance(settled, summed(partial(self._expected, settled.groups)))
 
-    def settle(self, total: Any) -> Balance:
-        """The counts with the thresholds that they are balanced by, or the search for them."""
-        groups = total.groups
-        if not groups:
-            raise CurateError("balance.metaclip: no caption holds an entry of the metadata list, nothing would be kept")
-        if self.by and self.tail_share is None and self.reference not in groups:
-            raise unknown("reference", self.reference, groups, f"balance.metaclip: groups of '{self.by}' with matches")
-        if self.tail_share is not None:
-            ts = {name: threshold_for_tail_share(group.counts, self.tail_share) for name, group in groups.items()}
-            return self._balance(total, ts)
-        if self.rows is None:
-            return self._balance(total, self._settled(groups, self.t or PUBLISHED_T))
-        search = SizeSearch(self.rows, int(groups[self._reference()].counts.max()) + 1)
-        return Balance(total, search, self._thresholds(groups, search.points))
-
-    def unsettled(self, total: Any) -> bool:
-        return total.expected is None
-
-    def recount(self, rows: Rows, total: Any) -> Any:
-        """Sizes under the thresholds that are tried; under those that are found, what is expected of each entry."""
-        matched, names, groups = rows["entries"], self._names(rows), total.counts.groups
-        if total.search:
-            return np.rint(expected_sizes(matched, names, groups, total.tried) * PARTS_OF_A_ROW).astype(np.int64)
-        return Expected.of(matched, names, groups)
-
-    def resettle(self, total: Any, again: Any) -> Balance:
-        counts, search = total.counts, total.search
-        if not search:
-            return Balance(counts, expected=again)
-        search.narrow(again / PARTS_OF_A_ROW)
-        if search.points:
-            return Balance(counts, search, self._thresholds(counts.groups, search.points))
-        if abs(search.size - search.rows) > FAR * search.rows:  # counts are small, and whole t are far apart
-            nearest = f"the nearest t, {search.t:,}, keeps {search.size:,.0f}"
-            console.print(f"balance.metaclip: {search.rows:,} rows wanted, {nearest} in expectation")
-        return self._balance(counts, self._settled(counts.groups, search.t))
-
-    def batch(self, rows: Rows, total: Any) -> Mapping[str, Any]:
+    def batch(self, rows: Rows, fitted: Any) -> Mapping[str, Any]:
         uids, order, judged = rows["uid"], [], []
         for name, mine, matched in split(rows["entries"], self._names(rows)):
-            group = total.counts.groups.get(name, NOTHING)
+            group = fitted.counts.groups.get(name, NOTHING)
             order.append(mine)
             judged.append(group.judged(matched, uids.take(pa.array(mine)), self.seed))
         back = pa.array(np.argsort(np.concatenate(order)))
@@ -137,41 +106,71 @@ class MetaClip(Counted):
             column: pa.concat_arrays(parts).take(back) for column, *parts in zip(self.makes(), *judged, strict=True)
         }
 
-    def report_of(self, total: Any, made_by: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    def report(self, fitted: Any, made_by: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         lists = lists_of(made_by["entries"])
-        remarks = balance_remarks(total.counts, lists)
-        return balance_report(total.counts, total.expected, lists) | {"remarks": remarks.to_json()}
+        remarks = balance_remarks(fitted.counts, lists)
+        return balance_report(fitted.counts, fitted.expected, lists) | {"remarks": remarks.to_json()}
 
-    def _balance(self, counts: Counts, thresholds: dict[str, int]) -> Balance:
-        lists = lists_of(self._entries)
-        return Balance(counts.settled(thresholds, lists.hashes if lists else hashes_of_ids))
+    # ---- parts of a sum over all rows ----
+
+    def _counts(self, rows: Rows) -> Counts:
+        return Counts.of(rows["entries"], self._names(rows))
+
+    def _sizes(self, groups: dict[str, Group], tried: dict[str, list[int]], rows: Rows) -> np.ndarray:
+        """int64[k]: captions kept in expectation under each of the thresholds that are tried, in PARTS_OF_A_ROW."""
+        sizes = expected_sizes(rows["entries"], self._names(rows), groups, tried)
+        return np.rint(sizes * PARTS_OF_A_ROW).astype(np.int64)  # type: ignore[no-any-return]
+
+    def _expected(self, groups: dict[str, Group], rows: Rows) -> Expected:
+        return Expected.of(rows["entries"], self._names(rows), groups)
 
     def _names(self, rows: Rows) -> pa.Array | None:
         return rows[self.by] if self.by else None
 
-    def _reference(self) -> str:
-        return self.reference if self.by else ALL
+    # ---- thresholds ----
 
-    def _settled(self, groups: Mapping[str, Group], t: int) -> dict[str, int]:
-        return {name: ts[0] for name, ts in self._thresholds(groups, [t]).items()}
+    def _check_groups(self, groups: Mapping[str, Group]) -> None:
+        if not groups:
+            raise CurateError("balance.metaclip: no caption holds an entry of the metadata list, nothing would be kept")
+        if self.by and self.tail_share is None and self.reference not in groups:
+            raise unknown("reference", self.reference, groups, f"balance.metaclip: groups of '{self.by}' with matches")
 
-    def _thresholds(self, groups: Mapping[str, Group], ts: list[int]) -> dict[str, list[int]]:
+    def _thresholds(self, groups: dict[str, Group], summed: Summed) -> dict[str, int]:
+        """The threshold of every group."""
+        if self.tail_share is not None:
+            return {name: threshold_for_tail_share(group.counts, self.tail_share) for name, group in groups.items()}
+        t = self.t or PUBLISHED_T
+        if self.rows is not None:
+            t = self._t_for_rows(self.rows, groups, summed)
+        return {name: ts[0] for name, ts in self._of_all_groups(groups, [t]).items()}
+
+    def _t_for_rows(self, rows: int, groups: dict[str, Group], summed: Summed) -> int:
+        search = SizeSearch(rows, int(groups[self._reference()].counts.max()) + 1)
+        while search.points:
+            tried = self._of_all_groups(groups, search.points)
+            search.narrow(summed(partial(self._sizes, groups, tried)) / PARTS_OF_A_ROW)
+        if abs(search.size - rows) > FAR * rows:  # counts are small, and whole t are far apart
+            nearest = f"the nearest t, {search.t:,}, keeps {search.size:,.0f}"
+            console.print(f"balance.metaclip: {rows:,} rows wanted, {nearest} in expectation")
+        return search.t
+
+    def _of_all_groups(self, groups: Mapping[str, Group], ts: list[int]) -> dict[str, list[int]]:
         """For every group the thresholds that go with those of the reference: the same shares of tail matches."""
         reference = groups[self._reference()]
         shares = [tail_share(reference.counts, t) for t in ts]
         others = {n: thresholds_for_tail_shares(g.counts, shares) for n, g in groups.items() if g is not reference}
         return {self._reference(): ts, **others}
 
+    def _reference(self) -> str:
+        return self.reference if self.by else ALL
 
-@dataclass
+
+@dataclass(frozen=True)
 class Balance:
-    """Where the op stands: counts; while thresholds are searched, those that are tried; and at last what is expected of
-    each entry under those that were found."""
+    """What is learned of a pool: counts with their thresholds, and what is expected of each entry under those."""
 
     counts: Counts
-    search: SizeSearch | None = None
-    tried: dict[str, list[int]] = field(default_factory=dict)
-    expected: Expected | None = None
+    expected: Expected
 
 
 #: A group in which no caption matches.

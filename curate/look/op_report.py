@@ -1,4 +1,4 @@
-"""What an op says of all rows together (`Counted.report` in the manifest), as text and tables to be shown."""
+"""What an op says of all rows together (`Fitted.report` in the manifest), as text and tables to be shown."""
 
 from __future__ import annotations
 

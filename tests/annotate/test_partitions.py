@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,10 @@ import pyarrow as pa
 import pytest
 from conftest import HERE, MakeStore, column
 from killing import KillingCluster
-from test_linked import Close
-from test_whole import Same, Share, rows_of
+from whole_ops import Close, Same, Share, rows_of
 
-from curate.annotate import linked, partitions, whole
-from curate.annotate.partitions import forget, planned, rows_that_fit, runs_of
+from curate.annotate import exchange
+from curate.annotate.partitions import USUAL, Cut, forget, partitions_for, planned, rows_that_fit, runs_of
 from curate.annotate.step import annotate
 from curate.annotate.tables import folder_for
 from curate.catalog import find, load, names
@@ -60,7 +58,7 @@ def everything() -> list[dict[str, Any]]:
         for name in ("sha256", "pixel_hash"):
             row[name] = twin[name] if twin else f"{number:064x}"
         row["original_width"], row["original_height"] = draw.randrange(99), draw.randrange(99)
-        row["number"] = draw.randrange(500)
+        row["n"] = draw.randrange(500)
         row["vector_cluster"], row["vector_cluster_cos"] = number % 9, draw.random()
         row["vector"] = [draw.gauss(0, 1) for _ in range(8)] if twin is None else [v + 0.01 for v in twin["vector"]]
         rows.append(row)
@@ -69,18 +67,19 @@ def everything() -> list[dict[str, Any]]:
     return rows
 
 
+#: All memory is for rows, so that a limit cuts them into as many partitions as a test wants.
+CUT = Cut(shards_per_run=4, files_per_merge=10, imports=0)
+
+
 @pytest.fixture
-def full(make_store: MakeStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[View]:
-    monkeypatch.setattr(partitions, "IMPORTS", 0)
-    monkeypatch.setattr(partitions, "SHARDS_PER_RUN", 4)
-    monkeypatch.setattr(linked, "MERGED", 10)
-    yield make_store(everything(), 7)
+def full(make_store: MakeStore) -> View:
+    return make_store(everything(), 7)
 
 
 def limit_for(view: View, op: Any, parts: int) -> int:
     """Memory that cuts the rows into so many partitions."""
     much = 10**12
-    per_row = much / rows_that_fit(view, op.carries(), op.copies, Cluster(workers=0, memory=much), 1)
+    per_row = much / rows_that_fit(view, op.carries(), op.copies, Cluster(workers=0, memory=much), 1, CUT)
     return int(per_row * (-(-ROWS // parts) + 0.5))
 
 
@@ -102,9 +101,8 @@ def fresh(view: View, op: Op) -> None:
 def counted_cuts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Numbers of partitions that are asked for from now on; the last one is that of the groups."""
     cuts: list[int] = []
-    real = partitions.partitions_for
-    for module in (whole, linked):
-        monkeypatch.setattr(module, "partitions_for", lambda rows, fit: cuts.append(real(rows, fit)) or cuts[-1])
+    counted = lambda rows, fit: cuts.append(partitions_for(rows, fit)) or cuts[-1]  # noqa: E731
+    monkeypatch.setattr(exchange, "partitions_for", counted)
     return cuts
 
 
@@ -112,7 +110,7 @@ def counted_cuts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_the_same_bytes_under_any_limit(full: View, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     op, cuts, found = load({name: OPTIONS.get(name, {})}), counted_cuts(monkeypatch), []
     for parts in (1, 3, 40):
-        found.append(files_of(annotate(full, [op], Cluster(workers=0, memory=limit_for(full, op, parts))), op))
+        found.append(files_of(annotate(full, [op], Cluster(workers=0, memory=limit_for(full, op, parts)), CUT), op))
         assert cuts[-1] == parts
         fresh(full, op)
     assert len(found[0]) == 35 and found[0] == found[1] == found[2]
@@ -129,7 +127,7 @@ def test_gone_on_with_under_another_limit(
 ) -> None:
     """Less memory: what was there may have been too much, all anew. More: what is there still fits."""
     op, cuts = op_of(name), counted_cuts(monkeypatch)
-    undisturbed = files_of(annotate(full, [op], HERE), op)
+    undisturbed = files_of(annotate(full, [op], HERE, CUT), op)
     writing, seen = Store.writing, []
     for stop in (1, 5, 11):
         fresh(full, op)
@@ -144,8 +142,8 @@ def test_gone_on_with_under_another_limit(
         with monkeypatch.context() as patch:
             patch.setattr(Store, "writing", stopped)
             with pytest.raises(KeyboardInterrupt):
-                annotate(full, [op], Cluster(workers=0, memory=limit_for(full, op, before)))
-        view = annotate(full, [op], Cluster(workers=0, memory=limit_for(full, op, after)))
+                annotate(full, [op], Cluster(workers=0, memory=limit_for(full, op, before)), CUT)
+        view = annotate(full, [op], Cluster(workers=0, memory=limit_for(full, op, after)), CUT)
         assert files_of(view, op) == undisturbed
         seen.append(cuts[-1])
     assert seen == [then] * 3
@@ -158,10 +156,10 @@ def test_gone_on_with_under_another_limit(
 def test_killed_workers_change_nothing(full: View, ray_cluster: Cluster, tmp_path: Path, name: str) -> None:
     op = op_of(name)
     parts, phases = (3, 3) if isinstance(op, Grouped) else (12, 7)
-    undisturbed = annotate(full, [op], HERE)
+    undisturbed = annotate(full, [op], HERE, CUT)
     expected, verdicts = files_of(undisturbed, op), column(undisturbed, "uid", *op.makes())
     fresh(full, op)
-    after = annotate(full, [op], killing(tmp_path, limit_for(full, op, parts)))
+    after = annotate(full, [op], killing(tmp_path, limit_for(full, op, parts)), CUT)
     assert files_of(after, op) == expected
     assert column(after, "uid", *op.makes()) == verdicts and len(verdicts) == ROWS
     assert len({mark.name.split()[-2] for mark in (tmp_path / "marks").iterdir()}) == phases
@@ -202,15 +200,14 @@ def test_what_is_no_size(text: str, message: str) -> None:
         memory_size(text, "--memory")
 
 
-def test_rows_that_fit(make_store: MakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_fit(make_store: MakeStore) -> None:
     view = make_store([{"n": i} for i in range(30)], 10)
     # 24 bytes for key and place, 8 for n and a bit of validity at most; 5 copies.
-    fit = rows_that_fit(view, ["n"], 5, Cluster(workers=0, memory=partitions.IMPORTS + 160_000_000), 1)
+    fit = rows_that_fit(view, ["n"], 5, Cluster(workers=0, memory=USUAL.imports + 160_000_000), 1)
     assert 950_000 < fit <= 1_000_000
     # A quarter of the limit where the imports alone are more.
     assert 20 < rows_that_fit(view, ["n"], 5, Cluster(workers=0, memory=16_000), 1) <= 25
-    monkeypatch.setattr(partitions, "ROWS_PER_PARTITION", 1000)
-    assert rows_that_fit(view, ["n"], 5, HERE, 1) == 1000
+    assert rows_that_fit(view, ["n"], 5, HERE, 1, Cut(rows_per_partition=1000)) == 1000
     much = Cluster(workers=0, memory=10**12)
     assert rows_that_fit(view, ["n"], 5, much, 1) > 10**9
 
@@ -231,13 +228,12 @@ def test_a_plan_is_kept_while_it_fits(tmp_path: Path) -> None:
     assert ".work" not in store.names("t")
 
 
-def test_runs_of_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(partitions, "SHARDS_PER_RUN", 3)
-    rows = {0: 4, 1: 4, 2: 4, 5: 100, 6: 0, 7: 3}
-    assert runs_of(sorted(rows), rows, 8) == [[0, 1], [2], [5], [6, 7]]
-    assert runs_of(sorted(rows), rows, 1000) == [[0, 1, 2], [5, 6, 7]]
-    assert runs_of(sorted(rows)) == [[0, 1, 2], [5, 6, 7]]
-    assert runs_of([], {}, 8) == []
+def test_runs_of_shards() -> None:
+    rows, cut = {0: 4, 1: 4, 2: 4, 5: 100, 6: 0, 7: 3}, Cut(shards_per_run=3)
+    assert runs_of(sorted(rows), cut, rows, 8) == [[0, 1], [2], [5], [6, 7]]
+    assert runs_of(sorted(rows), cut, rows, 1000) == [[0, 1, 2], [5, 6, 7]]
+    assert runs_of(sorted(rows), cut) == [[0, 1, 2], [5, 6, 7]]
+    assert runs_of([], cut, {}, 8) == []
 
 
 def test_what_was_spilled_comes_back_in_order(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from conftest import HERE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curate.annotate import partitions
-from curate.annotate.linked import run_linked
+from curate.annotate.links import run_linked
+from curate.annotate.partitions import USUAL, Cut
 from curate.annotate.tables import folder_for
 from curate.catalog import load
 from curate.dedupe import minhash
@@ -16,9 +16,9 @@ from curate.errors import CurateError
 from curate.op import Rows
 
 
-def verdicts(view, op):
+def verdicts(view, op, cut=USUAL):
     folder = folder_for(view, op, whole=True)
-    run_linked(view, op, folder, HERE)
+    run_linked(view, op, folder, HERE, cut)
     table = view.store.scan(folder).collect()
     return {uid: tuple(rest) for uid, *rest in table.select("uid", *op.makes()).rows()}
 
@@ -144,9 +144,8 @@ def test_same_groups_whatever_the_order_the_shards_and_the_partitions(make_store
     order = data.draw(st.permutations(range(len(texts))))
     rows = rows_of(texts)
     rows = pl.DataFrame([rows[i] for i in order], schema={"uid": pl.String, "text": pl.String}).to_dicts()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(partitions, "ROWS_PER_PARTITION", data.draw(st.sampled_from([100, 10**6])))
-        found = verdicts(make_store(rows, data.draw(st.sampled_from([2, 5, 50]))), op)
+    cut = Cut(rows_per_partition=data.draw(st.sampled_from([100, 10**6])))
+    found = verdicts(make_store(rows, data.draw(st.sampled_from([2, 5, 50]))), op, cut)
     wanted = expected(texts, threshold)
     assert [found[f"{i:032x}"] for i in range(len(texts))] == [
         (None if of is None else f"{of:032x}", size) for of, size in wanted

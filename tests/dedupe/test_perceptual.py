@@ -6,8 +6,8 @@ from conftest import HERE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curate.annotate import partitions
-from curate.annotate.linked import run_linked
+from curate.annotate.links import run_linked
+from curate.annotate.partitions import USUAL, Cut
 from curate.catalog import load
 from curate.dedupe.perceptual import Perceptual
 from curate.errors import CurateError
@@ -16,7 +16,7 @@ from curate.read.step import ReadOptions, read
 from curate.store.store import Store
 
 
-def verdicts(folder, op, hashes, rows_per_shard=100, order=None, colours=None):
+def verdicts(folder, op, hashes, rows_per_shard=100, order=None, colours=None, cut=USUAL):
     """(row that stays or None, size) per row of `hashes`; rows stand in the store in `order`."""
     colours = colours or [bytes(48)] * len(hashes)
     order = list(order or range(len(hashes)))
@@ -34,7 +34,7 @@ def verdicts(folder, op, hashes, rows_per_shard=100, order=None, colours=None):
         ReadOptions(input=str(folder / "in.parquet"), rows_per_shard=rows_per_shard),
         HERE,
     )
-    run_linked(view, op.model_copy(update={"colours": op.colours and "colours"}), "out", HERE)
+    run_linked(view, op.model_copy(update={"colours": op.colours and "colours"}), "out", HERE, cut)
     found = {uid: (of, size) for uid, of, size in view.store.scan("out").collect().select("uid", *op.makes()).rows()}
     rows = [found[f"{i:032x}"] for i in range(len(hashes))]
     return [(None if of is None else int(of, 16), size) for of, size in rows]
@@ -159,10 +159,9 @@ def expected(values, radius):
 def test_every_pair_is_found_whatever_the_order_the_shards_and_the_pieces(tmp_path_factory, values, radius, more, data):
     op = Perceptual(radius=radius, pieces=radius + more)
     order = data.draw(st.permutations(range(len(values))))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(partitions, "ROWS_PER_PARTITION", data.draw(st.sampled_from([50, 10**6])))
-        rows_per_shard = data.draw(st.sampled_from([2, 5, 50]))
-        found = verdicts(tmp_path_factory.mktemp("p"), op, values, rows_per_shard, order)
+    cut = Cut(rows_per_partition=data.draw(st.sampled_from([50, 10**6])))
+    rows_per_shard = data.draw(st.sampled_from([2, 5, 50]))
+    found = verdicts(tmp_path_factory.mktemp("p"), op, values, rows_per_shard, order, cut=cut)
     assert found == expected(values, radius)
 
 

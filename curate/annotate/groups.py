@@ -1,0 +1,138 @@
+"""Ops that judge together all rows that share a key.
+
+Rows travel as files below `<table>/.work`, see curate.store.spill:
+
+    plan.json             how many rows a partition may have, see curate.annotate.partitions
+    groups/<run>.spill    keys and carried columns of a run of shards, cut by partition of the key space
+    verdicts/<partition>.spill    what was judged of a partition, cut by run
+
+A partition is judged whole, and each run of shards collects its verdicts. Every file is written atomically under a name
+that depends only on (table, run, partition), so a task that is done again replaces its own file and the result is a
+pure function of the rows; memory is that of one partition.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from curate.annotate.exchange import Exchange
+from curate.annotate.partitions import USUAL, Cut, forget, planned, rows_of_runs, rows_that_fit
+from curate.annotate.pool import as_rows, part_of, pool_rows, rows_inside
+from curate.arrays.arrow_columns import flat
+from curate.cluster.cluster import Cluster
+from curate.cluster.task import Task
+from curate.library.op_fault import OpFault
+from curate.op import Grouped, Linked, op_name
+from curate.store.spill import read_spilled, spill, spilled
+from curate.store.view import View
+
+
+@dataclass(frozen=True)
+class Judging:
+    """The last phases of a job on groups, once their rows lie together in partitions.
+
+    folder: of the table. groups: brings the rows of a group to one partition: key, shard, row and carried columns.
+    """
+
+    view: View
+    op: Grouped | Linked
+    folder: str
+    groups: Exchange
+
+    def setup(self) -> None:
+        self.op.setup()
+
+    def judge(self, partition: int) -> None:
+        """All rows of the groups of a partition; verdicts are cut by the run that they belong to."""
+        frame = self.groups.receive(partition).sort("key", "shard", "row")
+        verdict = self.op.judge(frame).select("shard", "row", *self.op.makes()).sort("shard", "row")
+        if not verdict.select("shard", "row").equals(frame.select("shard", "row").sort("shard", "row")):
+            raise OpFault(f"{op_name(type(self.op))}: `judge` must give one row for every row, with its shard and row")
+        lasts = [run[-1] for run in self.groups.runs]
+        run = np.searchsorted(lasts, verdict["shard"].to_numpy())
+        spill(self.view.store, self._verdicts, partition, verdict, run, len(lasts))
+
+    def collect(self, run: int) -> None:
+        """The verdicts of a run from every partition, as parts of the table."""
+        verdicts = read_spilled(self.view.store, self._verdicts, self.groups.partitions, run)
+        by_shard = verdicts.sort("shard", "row").partition_by("shard", as_dict=True, include_key=False)
+        for shard in self.groups.runs[run]:
+            verdict = by_shard.get((shard,), verdicts.clear().drop("shard"))
+            rows = verdict["row"].to_numpy().astype(np.int64)
+            values = {name: verdict[name].to_arrow() for name in self.op.makes()}
+            part = part_of(self.op, rows, rows_inside(self.view, shard), values)
+            self.view.store.write_part(self.folder, shard, part)
+
+    def unjudged(self) -> list[int]:
+        judged = spilled(self.view.store, self._verdicts)
+        return [partition for partition in range(self.groups.partitions) if partition not in judged]
+
+    def uncollected(self) -> list[int]:
+        collected = self.view.store.parts(self.folder)
+        return [number for number, run in enumerate(self.groups.runs) if not collected.issuperset(run)]
+
+    @property
+    def _verdicts(self) -> str:
+        return f"{self.folder}/.work/verdicts"
+
+
+@dataclass(frozen=True)
+class Groups(Judging):
+    """The job of a Grouped op: `keys`, `judge`, `collect`."""
+
+    op: Grouped
+
+    def keys(self, run: int) -> None:
+        """Keys and carried columns of a run of shards, to the partition of the key."""
+        frame = pl.concat([self._keys(shard) for shard in self.groups.runs[run]])
+        joined = b"".join(frame["key"])
+        if len(joined) != 16 * len(frame):
+            raise OpFault(f"{op_name(type(self.op))}: `keys` must give 16 bytes per row")
+        self.groups.send(run, frame, np.frombuffer(joined, ">u4")[::4])
+
+    def _keys(self, shard: int) -> pl.DataFrame:
+        columns = tuple(dict.fromkeys((*self.op.reads(), *self.op.carries())))
+        # Only null in what makes the key takes a row out of its group; a carried null is the op's to rank.
+        rows, _, table = pool_rows(self.view, shard, columns, nulls=True)
+        keys = {"key": self.op.keys(as_rows(table))}
+        frame = pl.DataFrame(pa.table(keys | placed(shard, rows, table.select(self.op.carries()))))
+        return frame.filter(pl.col("key").is_not_null())
+
+
+def placed(shard: int, rows: np.ndarray, carried: pa.Table) -> dict[str, pa.Array]:
+    """Columns that go with a key: the row's place, and what the op carries."""
+    place = {"shard": pa.array(np.full(len(rows), shard, np.int32)), "row": pa.array(rows, pa.int32())}
+    return place | {name: flat(carried[name]) for name in carried.column_names}
+
+
+def run_grouped(view: View, op: Grouped, folder: str, cluster: Cluster, cut: Cut = USUAL) -> None:
+    """Fill the table of a Grouped op; each phase goes on where it was stopped."""
+    store, rows = view.store, view.store.shard_rows()
+    if set(rows) - store.parts(folder):
+        fit = planned(store, folder, {"groups": rows_that_fit(view, op.carries(), op.copies, cluster, op.cpus, cut)})
+        job = Groups(view, op, folder, Exchange.of(store, f"{folder}/.work/groups", rows, fit["groups"], cut))
+        fill(job, job.keys, cluster, ("keys", "groups", "verdicts"))
+    forget(store, folder)
+
+
+def fill(job: Judging, send: Task[None], cluster: Cluster, phases: tuple[str, str, str]) -> None:
+    """Send the rows of groups to their partitions, judge those, collect what the table lacks.
+
+    send: sends the rows of a run. phases: what the three are called, for the progress that is shown.
+    """
+    sending, judging, collecting = (f"{job.op.table()}: {phase}" for phase in phases)
+    sizes, use = rows_of_runs(job.groups.runs, job.view.store.shard_rows()), workers_for(job.op, cluster)
+    if unjudged := job.unjudged():
+        cluster.do(sending, send, job.groups.unsent(), sizes, **use)
+        cluster.do(judging, job.judge, unjudged, job.groups.waiting(judging), **use)
+    cluster.do(collecting, job.collect, job.uncollected(), sizes, **use)
+
+
+def workers_for(op: Grouped | Linked, cluster: Cluster) -> dict[str, Any]:
+    """What each worker of such a job needs, as `Cluster.each` takes it."""
+    return {"cpus": op.cpus, "memory": cluster.memory or 0}

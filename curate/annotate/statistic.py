@@ -1,0 +1,88 @@
+"""An op that learns something from all rows: passes that add up, then every shard judged by what was learned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, cast
+
+import pyarrow as pa
+
+from curate.annotate.partitions import Cut, rows_of_runs, runs_of
+from curate.annotate.pool import as_rows, part_of, pool_rows
+from curate.annotate.tables import made_by
+from curate.cluster.cluster import Cluster
+from curate.errors import CurateError
+from curate.library.op_fault import OpFault
+from curate.library.user_code import said
+from curate.op import Fitted, Rows, op_name
+from curate.store.view import View
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """The job: `add_up` for each pass that `fit` asks for, then `judge`.
+
+    folder: of the table. runs: the shards that one task adds up.
+    part: what is added up in this pass. fitted: what `fit` returned.
+    """
+
+    view: View
+    op: Fitted
+    folder: str
+    runs: list[list[int]]
+    part: Callable[[Rows], Any] | None = None
+    fitted: Any = None
+
+    def setup(self) -> None:
+        self.op.setup()
+
+    def add_up(self, run: int) -> Any:
+        """The sum over the rows of a run of shards."""
+        assert self.part is not None
+        total: Any = None
+        for shard in self.runs[run]:
+            _, _, table = pool_rows(self.view, shard, self.op.reads(), nulls=False)
+            more = self.part(as_rows(table))
+            total = more if total is None else total + more
+        return total
+
+    def judge(self, shard: int) -> None:
+        """The shard's part of the table."""
+        columns = tuple(dict.fromkeys(self.op.reads()))
+        rows, inside, table = pool_rows(self.view, shard, columns, nulls=False)
+        values: Any = {name: pa.array([], kind) for name, kind in self.op.makes().items()}
+        if len(rows):
+            values = self.op.batch(as_rows(table), self.fitted)
+        self.view.store.write_part(self.folder, shard, part_of(self.op, rows, inside, values))
+
+
+def run_statistic(view: View, op: Fitted, folder: str, cluster: Cluster, cut: Cut) -> dict[str, Any]:
+    """Fill the table of a Fitted op, and return its report. After a kill the passes are done again, finished parts are
+    not."""
+    store = view.store
+    sizes = store.shard_rows()
+    job = Statistic(view, op, folder, runs_of(sorted(sizes), cut))
+    rows_of_run = rows_of_runs(job.runs, sizes)
+    passes = 0
+
+    def summed(part: Callable[[Rows], T]) -> T:
+        nonlocal passes
+        passes += 1
+        total: Any = None
+        task = replace(job, part=part).add_up
+        for _, more in cluster.each(f"{op.table()}: pass {passes}", task, list(rows_of_run), rows_of_run, cpus=op.cpus):
+            total = more if total is None else total + more
+        return cast(T, total)
+
+    try:
+        fitted = op.fit(summed)
+    except CurateError:
+        raise
+    except Exception as error:
+        raise OpFault(f"{op_name(type(op))}: `fit` fails: {said(error)}") from error
+    missing = [shard for shard in sorted(sizes) if shard not in store.parts(folder)]
+    cluster.do(op.table(), replace(job, fitted=fitted).judge, missing, sizes, cpus=op.cpus)
+    return op.report(fitted, made_by(view, op))
