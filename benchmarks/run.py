@@ -66,7 +66,7 @@ def main() -> None:
                 start = time.perf_counter()
                 pool = build(Path(folder) / "pool", options.rows, base_url=base_url)
                 print(f"pool of {options.rows:,} rows built in {time.perf_counter() - start:.1f} s")
-                variables = {"input": str(pool), "root": f"{folder}/store", "allow": "[127.0.0.0/8]"}
+                variables = {"input": str(pool), "root": f"{folder}/store", "allow": ["127.0.0.0/8"]}
                 first = steps(variables, cluster)
                 rerun(variables, cluster, first)
             overhead(Path(folder), options.pictures, options.rounds)
@@ -114,7 +114,7 @@ def serving(folder: Path, delay_seconds: float = 0) -> Iterator[str]:
 # ---- the steps ----
 
 
-def steps(variables: dict[str, str], cluster: Cluster) -> float:
+def steps(variables: dict[str, Any], cluster: Cluster) -> float:
     """A first run; prints rows a second of each step and returns the seconds of all."""
     pipeline = load_pipeline("demo", variables)
     start = time.perf_counter()
@@ -147,11 +147,11 @@ def rows_by_step(pipeline: Pipeline, funnel: list[dict[str, Any]]) -> dict[str, 
 # ---- a rerun ----
 
 
-def rerun(variables: dict[str, str], cluster: Cluster, first: float) -> None:
+def rerun(variables: dict[str, Any], cluster: Cluster, first: float) -> None:
     """The same run again, with nothing changed and with another threshold."""
     print(f"\nRerun (the first run took {first:.2f} s)")
     root = Path(variables["root"])
-    for label, changed in (("nothing changed", {}), ("another threshold", {"threshold": "0.35"})):
+    for label, changed in (("nothing changed", {}), ("another threshold", {"threshold": 0.35})):
         before = untouchable(root)
         start = time.perf_counter()
         run(load_pipeline("demo", variables | changed), cluster)

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
-import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
-from curate import __version__
-from curate.errors import CurateError, Findings, findings_of
+from curate import __version__, api
+from curate.errors import CurateError, findings_of
 from curate.library.user_code import said, user_line
 from curate.messages.causes import explained
 from curate.messages.terminal import console, out
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from curate.cluster.cluster import Cluster
-    from curate.op import Op
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -42,6 +33,8 @@ STOPPED, PIPE_CLOSED = 130, 141
 TRACEBACK = "CURATE_TRACEBACK"
 
 StoreArg = Annotated[str, typer.Argument(metavar="STORE", help="Root of a store: local, or any fsspec URL.")]
+PipelineArg = Annotated[str, typer.Argument(help="A YAML file, or the name of a pipeline that ships.")]
+SetOption = Annotated[list[str], typer.Option("--set", help="A variable of the pipeline: name=value.")]
 AddressOption = Annotated[
     Optional[str], typer.Option(help="A running Ray cluster (auto, host:port); default: Ray in this process.")
 ]
@@ -55,23 +48,24 @@ MemoryOption = Annotated[
 ]
 
 
-def _cluster(address: str | None, workers: int | None, memory: str | None = None) -> Cluster:
-    from curate.cluster.cluster import Cluster
+def _memory(text: str | None) -> int | None:
+    """Bytes of `--memory`."""
     from curate.cluster.memory import memory_size
 
-    return Cluster(address, workers, memory_size(memory, "--memory") if memory else None)
+    return memory_size(text, "--memory") if text else None
 
 
-def _pairs(items: list[str]) -> dict[str, str]:
-    pairs: dict[str, str] = {}
+def _texts(items: list[str]) -> dict[str, str]:
+    """Variables of a pipeline by name, as they were typed."""
+    texts: dict[str, str] = {}
     for item in items:
-        name, equals, value = item.partition("=")
+        name, equals, text = item.partition("=")
         if not equals or not name:
             raise CurateError(f"--set {item}: write it as name=value")
-        if pairs.get(name, value) != value:
-            raise CurateError(f"--set {name} stands twice, with '{pairs[name]}' and '{value}': choose one")
-        pairs[name] = value
-    return pairs
+        if texts.get(name, text) != text:
+            raise CurateError(f"--set {name} stands twice, with '{texts[name]}' and '{text}': choose one")
+        texts[name] = text
+    return texts
 
 
 def _ops(specs: list[str]) -> list[Any]:
@@ -81,18 +75,10 @@ def _ops(specs: list[str]) -> list[Any]:
     return [parse(spec, f"op '{spec}'") for spec in specs]
 
 
-def _check_ops(ops: Sequence[Op]) -> None:
-    """Raise all that keeps ops from their work, as `run --check` finds it."""
-    from curate.pipeline.place_check import op_faults
-
-    if faults := [fault for op in ops for fault in op_faults(op)]:
-        raise Findings(faults)
-
-
 @app.command()
 def run(
-    pipeline: Annotated[str, typer.Argument(help="A YAML file, or the name of a pipeline that ships.")],
-    set_: Annotated[list[str], typer.Option("--set", help="A variable of the pipeline: name=value.")] = [],  # noqa: B006
+    pipeline: PipelineArg,
+    set_: SetOption = [],  # noqa: B006
     address: AddressOption = None,
     workers: WorkersOption = None,
     memory: MemoryOption = None,
@@ -100,93 +86,37 @@ def run(
 ) -> None:
     """Run a pipeline, or what is left of it: the same command after a crash goes on where it stopped."""
     from curate.look.show import print_funnel
-    from curate.pipeline.file import load_pipeline
-    from curate.pipeline.place_check import unseen_fault
-    from curate.pipeline.steps import on_all_nodes
-    from curate.run import run as run_pipeline
+    from curate.pipeline.file import values_of
 
-    variables, cluster = _pairs(set_), _cluster(address, workers, memory)
+    values = values_of(_texts(set_))
     if check:
-        _check(pipeline, variables, cluster)
+        out.say(api.check(pipeline, set=values, address=address, workers=workers, memory=_memory(memory)))
         return
-    loaded = load_pipeline(pipeline, variables)
-    if address:
-        # Before the first step, and not after the download.
-        loaded = on_all_nodes(loaded)
-        cluster.start()
-        if fault := unseen_fault(loaded.root):
-            cluster.stop()
-            raise CurateError(fault)
-    try:
-        result = run_pipeline(loaded, cluster)
-    finally:
-        cluster.stop()
-    print_funnel(result["funnel"], result["written"], result["rows"])
-    if result["written"]:
-        from curate.look.report import write_report
-
-        out.say(f"report: {write_report(loaded.root)}")
-    out.say(f"store: {loaded.root}   (curate show {loaded.root})")
-
-
-def _check(pipeline: str, variables: dict[str, str], cluster: Cluster) -> None:
-    """Print what was checked, or raise all that is wrong."""
-    from curate.pipeline.file import load_pipeline
-    from curate.pipeline.place_check import cluster_fault
-    from curate.pipeline.steps import summary
-
-    faults: list[str] = []
-    try:
-        loaded = load_pipeline(pipeline, variables)
-    except CurateError as error:
-        faults += findings_of(error)
-    if fault := cluster_fault(cluster):
-        faults.append(fault)
-    if faults:
-        raise Findings(faults)
-    out.say(f"{loaded.name}: {len(loaded.steps)} steps, nothing wrong found")
-    ray = f"; the Ray cluster at {cluster.address} answers" if cluster.address else ""
-    out.say(f"checked: {summary(loaded)}{ray}")
+    result = api.run(pipeline, set=values, address=address, workers=workers, memory=_memory(memory))
+    print_funnel(result.funnel, result.written, result.rows)
+    if result.report:
+        out.say(f"report: {result.report}")
+    out.say(f"store: {result.root}   (curate show {result.root})")
 
 
 @app.command()
 def submit(
-    pipeline: Annotated[str, typer.Argument(help="A YAML file, or the name of a pipeline that ships.")],
+    pipeline: PipelineArg,
     address: Annotated[str, typer.Option(help="The cluster's dashboard, e.g. http://head:8265.")],
-    set_: Annotated[list[str], typer.Option("--set", help="A variable of the pipeline: name=value.")] = [],  # noqa: B006
+    set_: SetOption = [],  # noqa: B006
     workers: WorkersOption = None,
     memory: MemoryOption = None,
     follow: Annotated[bool, typer.Option(help="Stay and print the job's log until it ends.")] = True,
 ) -> None:
     """Run a pipeline as a Ray job on a cluster; a job of the same run that is still going is followed, not doubled."""
-    from curate.cluster.memory import memory_size
     from curate.submit.submit import submit as submit_job
 
-    if memory:
-        memory_size(memory, "--memory")
+    _memory(memory)
     # Not typer's Exit: after Ctrl-C the job goes on, and `main` shall not say that it stopped.
-    sys.exit(submit_job(pipeline, address, _pairs(set_), workers, memory, follow))
-
-
-def _changes_store(command: Callable[..., None]) -> Callable[..., None]:
-    """A command that changes the store that it names: one at a time does."""
-
-    @functools.wraps(command)
-    def leased_command(store: str, **options: Any) -> None:
-        from curate.store.lease import leased
-        from curate.store.store import Store
-        from curate.store.view import View
-
-        opened = Store(store)
-        View.of(opened)
-        with leased(opened, " ".join(("curate", *sys.argv[1:]))):
-            command(store=store, **options)
-
-    return leased_command
+    sys.exit(submit_job(pipeline, address, _texts(set_), workers, memory, follow))
 
 
 @app.command()
-@_changes_store
 def score(
     store: StoreArg,
     ops: Annotated[list[str], typer.Argument(help="Ops: score.words, or 'score.clip: {model: ViT-L-14/openai}'.")] = [],  # noqa: B006
@@ -197,31 +127,17 @@ def score(
     memory: MemoryOption = None,
 ) -> None:
     """Compute columns of a store; rows and tables that are there already are not computed again."""
-    from curate.annotate.step import annotate
-    from curate.catalog import load_all
-    from curate.filter.rule import load_filter
-    from curate.store.store import Store
-    from curate.store.view import View
-
-    loaded = load_all(_ops(ops) + [op for name in filter_ for op in load_filter(name).ops])
-    if not loaded:
+    if not ops and not filter_:
         raise CurateError("name at least one op, or --filter NAME; `curate list` shows them")
-    view = View.of(Store(store), f"keep_{after.removeprefix('keep_')}" if after else None)
-    _check_ops(loaded)
-    cluster = _cluster(address, workers, memory)
-    began = time.monotonic()
-    try:
-        after_view = annotate(view, loaded, cluster)
-    finally:
-        cluster.stop()
-    for op in loaded:
-        columns = ", ".join(op.makes())
-        out.say(f"{op.table()}: {columns}   in {store}/{after_view.columns[next(iter(op.makes()))]}")
-    out.say(f"{time.monotonic() - began:.1f} s")
+    result = api.score(
+        store, _ops(ops), filters=filter_, after=after, address=address, workers=workers, memory=_memory(memory)
+    )
+    for table in result.tables:
+        out.say(f"{table.name}: {', '.join(table.columns)}   in {table.path}")
+    out.say(f"{result.seconds:.1f} s")
 
 
 @app.command("filter")
-@_changes_store
 def filter_command(
     store: StoreArg,
     recipe: Annotated[Optional[str], typer.Argument(help="A filter that ships (curate list), or a YAML file.")] = None,
@@ -236,64 +152,19 @@ def filter_command(
     ] = None,
 ) -> None:
     """Keep rows by their columns: prints what stays and why the rest goes, writes a keep table. No Ray."""
-    from curate.filter.rule import load_filter
-    from curate.filter.step import funnel, nothing_left, read_remarks, select
     from curate.look.show import print_funnel
-    from curate.messages.remarks import say
-    from curate.pipeline.weak_scores import in_store
-    from curate.store.store import Store
-    from curate.store.view import View
-    from curate.write.subset import check_ending, write_kept
 
-    rule = load_filter(_with_options(recipe, where, top, name))
-    if output:
-        check_ending(output)
-    opened = Store(store)
-    if after is None:
-        # The image ops' null scores would otherwise hide why a row has no image.
-        after = "download" if "keep_download" in opened.manifest().current else "none"
-    view = View.of(opened, None if after == "none" else f"keep_{after.removeprefix('keep_')}")
-    began = time.monotonic()
-    view, counts = select(view, rule)
-    print_funnel(funnel(opened.manifest(), view.keep), {})
-    if nothing := nothing_left(counts, rule.name, store):
-        console.say(nothing)
-    for table, remarks in read_remarks(view, rule):
-        say(table, remarks)
-    for step, line in in_store(opened.manifest()):
-        if step == f"keep_{rule.name}":
-            out.say(line)
-    out.say(f"keep table: {rule.name}   (curate write {store} --keep {rule.name} --to DIR)")
-    if output:
-        out.say(f"{output}: {write_kept(view, output):,} uids")
-    out.say(f"{time.monotonic() - began:.2f} s")
-
-
-def _with_options(recipe: str | None, where: str | None, top: str | None, name: str | None) -> Any:
     if recipe is None and where is None and top is None:
         raise CurateError("name a filter, or give --where or --top; `curate list` shows the filters")
-    from curate.filter.rule import load_filter
-    from curate.filter.sql import condition
-    from curate.filter.sql_values import ConditionError
-
-    spec: dict[str, Any] = {"name": name or "custom"}
-    if recipe is not None:
-        rule = load_filter(recipe)
-        rules = [{"if": sql, "else": reason} for reason, sql in rule.where.items()]
-        spec = rule.model_dump(exclude={"where"}) | ({"name": name} if name else {}) | {"keep": rules}
-    if where is not None:
-        try:
-            condition(where)
-        except ConditionError as error:
-            raise CurateError(f"--where: {error}") from error
-        spec["keep"] = [*spec.get("keep", []), where]
-    if top is not None:
-        spec["top"] = top
-    return spec
+    kept = api.filter(store, recipe, where=where, top=top, name=name, after=after, output=output)
+    print_funnel(kept.funnel)
+    out.say(f"keep table: {kept.name}   (curate write {store} --keep {kept.name} --to DIR)")
+    if output:
+        out.say(f"{output}: {kept.written:,} uids")
+    out.say(f"{kept.seconds:.2f} s")
 
 
 @app.command()
-@_changes_store
 def write(
     store: StoreArg,
     keep: Annotated[str, typer.Option(help="The keep table whose rows are written.")],
@@ -304,21 +175,13 @@ def write(
     workers: WorkersOption = None,
 ) -> None:
     """Write kept records as WebDataset shards, image bytes untouched."""
-    from curate.filter.step import funnel
     from curate.look.show import print_funnel
-    from curate.store.store import Store
-    from curate.store.view import View
-    from curate.write.step import WriteOptions
-    from curate.write.step import write as write_shards
 
-    view = View.of(Store(store), f"keep_{keep.removeprefix('keep_')}")
-    options = WriteOptions(to=to, samples_per_shard=samples_per_shard, bytes_per_shard=bytes_per_shard)
-    cluster = _cluster(address, workers)
-    try:
-        written = write_shards(view, options, cluster)
-    finally:
-        cluster.stop()
-    print_funnel(funnel(view.store.manifest(), view.keep), written)
+    written = api.write(
+        store, keep, to=to, samples_per_shard=samples_per_shard, bytes_per_shard=bytes_per_shard,
+        address=address, workers=workers,
+    )  # fmt: skip
+    print_funnel(written.funnel, written)
 
 
 @app.command("list")
@@ -350,9 +213,7 @@ def report(
     store: StoreArg, to: Annotated[Optional[str], typer.Option(help="HTML file; default: in the store.")] = None
 ) -> None:
     """A page about a store: funnel, reasons, score histograms, images kept and dropped."""
-    from curate.look.report import write_report
-
-    out.say(write_report(store, to))
+    out.say(api.report(store, to))
 
 
 @app.command()
@@ -363,15 +224,9 @@ def probe(
     workers: Annotated[int, typer.Option(min=1, help="Workers to forecast for.")] = 1,
 ) -> None:
     """What ops would cost: rows per second, share of the time, memory, hours for the whole store. Writes nothing."""
-    from curate.catalog import load_all
-    from curate.look.probe import probe as try_ops
     from curate.look.show import print_costs
-    from curate.store.store import Store
-    from curate.store.view import View
 
-    loaded = load_all(_ops(ops))
-    _check_ops(loaded)
-    print_costs(try_ops(View.of(Store(store)), loaded, rows), workers)
+    print_costs(api.probe(store, _ops(ops), rows=rows), workers)
 
 
 @app.command("probe-text")
@@ -438,20 +293,13 @@ def metadata(
 @app.command()
 def upgrade(store: StoreArg) -> None:
     """Convert a store that an earlier version of curate wrote."""
-    from curate.store.lease import leased
-    from curate.store.store import Store
-    from curate.store.upgrade import upgrade as upgrade_store
-
-    with leased(Store(store), f"curate upgrade {store}"):
-        out.say(upgrade_store(store))
+    out.say(api.upgrade(store))
 
 
 @app.command()
 def verify(shards: Annotated[str, typer.Argument(help="A store, or a folder of shards.")]) -> None:
     """Compare every byte of a store or of written shards with the checksums that were written with it."""
-    from curate.store.verify import verify as verify_folder
-
-    out.say(verify_folder(shards))
+    out.say(api.verify(shards))
 
 
 def _version(value: bool) -> None:

@@ -15,9 +15,11 @@ same rows and options, is not done again: so a run that was killed goes on where
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
+from curate import Verb
 from curate.cluster.cluster import Cluster
 from curate.filter.step import funnel
 from curate.pipeline.steps import Pipeline
@@ -25,6 +27,9 @@ from curate.store.lease import leased
 from curate.store.manifest import Run
 from curate.store.store import Store
 from curate.store.view import View
+
+#: `curate.run(...)` is `curate.api.run`, which loads a pipeline by its name and calls `run` of this module.
+sys.modules[__name__].__class__ = Verb
 
 
 def run(pipeline: Pipeline, cluster: Cluster) -> dict[str, Any]:

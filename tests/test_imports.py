@@ -79,6 +79,7 @@ def third_parties(module: str) -> set[str]:
 FLOORS = (
     {"__main__"},
     {"cli", "demo"},
+    {"api"},
     {"look", "run", "submit"},
     {"pipeline", "score", "dedupe", "balance"},
     {"annotate", "download", "metadata", "text_in_images"},
@@ -86,7 +87,7 @@ FLOORS = (
     {"catalog", "function"},
     {"cluster", "op", "metaclip"},
     {"store", "library", "arrays"},
-    {"record", "errors", "messages", "pictures"},
+    {"record", "results", "errors", "messages", "pictures"},
 )
 
 VERBS = {"read", "download", "annotate", "filter", "write"}

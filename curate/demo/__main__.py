@@ -12,17 +12,14 @@ import polars as pl
 import typer
 
 import curate
-from curate.cluster.cluster import Cluster
+from curate import api
 from curate.demo.check import compare, print_table
 from curate.demo.pool import build
-from curate.look.report import write_report
 from curate.look.show import print_funnel
 from curate.messages.packages import missing
 from curate.messages.progress import console
 from curate.messages.terminal import out
 from curate.models.open_clip_import import PACKAGES as MODEL_PACKAGES
-from curate.pipeline.file import load_pipeline
-from curate.run import run
 
 #: The urls are part of the pool, and which copy of an image is kept hangs on them: same port, same result.
 USUAL_PORT = 8765
@@ -55,20 +52,15 @@ def main(
             console.print(f"building a pool of {rows:,} image-caption pairs with planted troubles in {pool.parent} ...")
             build(pool.parent, rows, base_url=base_url)
         console.print(f"serving it at {base_url}; running pipelines/demo.yaml")
-        variables = {"input": str(pool), "root": str(folder / "store"), "allow": "[127.0.0.0/8]"}
-        cluster = Cluster(workers=workers)
-        try:
-            result = run(load_pipeline("demo", variables), cluster)
-        finally:
-            cluster.stop()
-    root = str(folder / "store")
+        root = str(folder / "store")
+        result = api.run("demo", input=str(pool), root=root, allow=["127.0.0.0/8"], workers=workers)
     out.print()
     print_table(compare(pool.parent / "truth.parquet", judged(root)), out)
     out.print("\n[bold]The funnel[/]: what each step dropped, and why")
-    print_funnel(result["funnel"], result["written"])
-    report = write_report(root)
-    out.print(f"shards:   {result['written']['to']}   (webdataset, open_clip and DataComp read them)")
-    out.print(f"report:   {report}   (open it in a browser)")
+    print_funnel(result.funnel, result.written)
+    if result.written:
+        out.print(f"shards:   {result.written.to}   (webdataset, open_clip and DataComp read them)")
+    out.print(f"report:   {result.report}   (open it in a browser)")
     out.print(
         f"store:    {root}   (curate show {root}; another threshold: curate filter {root} --where 'match >= 0.3')"
     )

@@ -11,6 +11,7 @@ from curate.errors import CurateError
 from curate.look.op_report import sentence, tables
 from curate.messages.remarks import Remarks
 from curate.messages.terminal import out
+from curate.results import Funnel, WriteResult
 from curate.store.manifest import Input, Keep
 from curate.store.manifest import Table as OpTable
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 REASONS = 12
 
 
-def print_funnel(steps: list[dict[str, Any]], written: dict[str, Any], rows: int = 0) -> None:
+def print_funnel(steps: Funnel, written: WriteResult | None = None, rows: int = 0) -> None:
     """How many rows came in, how many each step dropped and why, what was written, and that the sum is exact.
 
     rows: that came in, where no step dropped any.
@@ -49,11 +50,9 @@ def print_funnel(steps: list[dict[str, Any]], written: dict[str, Any], rows: int
     check = "exact" if kept + dropped == total else "NOT EXACT, please report this"
     out.print(f"{kept:,} kept + {dropped:,} dropped = {total:,} in: {check}")
     if written:
-        without = sum(written["without_image"].values())
-        text = f"{written['samples']:,} samples in {written['shards']:,} shards, {written['bytes'] / 1e6:,.1f} MB"
-        out.print(
-            f"written: {text}{f'; {without:,} kept rows have no image' if without else ''}: {escape(written['to'])}"
-        )
+        without = sum(written.without_image.values())
+        text = f"{written.samples:,} samples in {written.shards:,} shards, {written.bytes / 1e6:,.1f} MB"
+        out.print(f"written: {text}{f'; {without:,} kept rows have no image' if without else ''}: {escape(written.to)}")
 
 
 def print_store(root: str, step: str = "") -> None:
@@ -74,7 +73,8 @@ def print_store(root: str, step: str = "") -> None:
         folder = dataset.keep_folder(step)
         runs = [run for run in manifest.runs.values() if run.keep == folder]
         written = runs[-1].written if runs and not step else {}
-        print_funnel(funnel(manifest, folder), written)
+        steps = funnel(manifest, folder)
+        print_funnel(steps, WriteResult.of(written, steps) if written else None)
         _print_remarks("write", written.get("remarks"))
     except CurateError as error:
         if step:

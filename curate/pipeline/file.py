@@ -35,7 +35,20 @@ class Opened:
     steps: list[Any]
 
 
-def open_pipeline(source: str | Path, variables: Mapping[str, str]) -> Opened:
+def values_of(texts: Mapping[str, str]) -> dict[str, Any]:
+    """Variables as `--set name=text` has them, each text read as YAML; the root as it was typed.
+
+    >>> values_of({"t": "40", "allow": "[127.0.0.0/8]", "root": "1e5"})
+    {'t': 40, 'allow': ['127.0.0.0/8'], 'root': '1e5'}
+    """
+    values = {name: parse(text, f"--set {name}={text}") for name, text in texts.items()}
+    # YAML makes a number of 1e5 and False of `no`.
+    if not isinstance(values.get("root"), (str, list, dict, type(None))):
+        values["root"] = texts["root"]
+    return values
+
+
+def open_pipeline(source: str | Path, variables: Mapping[str, Any]) -> Opened:
     """
     Raises:
         CurateError: for a file that is no pipeline, an unknown variable, or one without a value.
@@ -58,9 +71,10 @@ def open_pipeline(source: str | Path, variables: Mapping[str, str]) -> Opened:
     return Opened(path, data, values, [in_full(step) for step in steps])
 
 
-def load_pipeline(source: str | Path, variables: Mapping[str, str] | None = None, elsewhere: bool = False) -> Pipeline:
-    """A pipeline by name or by its file, with `--set` variables filled in and every step checked.
+def load_pipeline(source: str | Path, variables: Mapping[str, Any] | None = None, elsewhere: bool = False) -> Pipeline:
+    """A pipeline by name or by its file, with its variables filled in and every step checked.
 
+    variables: their values; `values_of` makes these of texts.
     elsewhere: it will run on other machines: whether its input can be read and its root written is for them to see.
 
     Raises:
@@ -90,13 +104,13 @@ def load_pipeline(source: str | Path, variables: Mapping[str, str] | None = None
     return pipeline
 
 
-def _variables(defaults: Any, given: Mapping[str, str], where: str) -> dict[str, Any]:
+def _variables(defaults: Any, variables: Mapping[str, Any], where: str) -> dict[str, Any]:
     if not isinstance(defaults, Mapping):
         raise CurateError(f"{where}: `set` must map variables to their defaults (empty for required)")
-    for name in given:
+    for name in variables:
         if name not in defaults and name != "root":
             raise unknown("variable", name, {*defaults, "root"}, f"{where}, --set")
-    values = {**defaults, **{name: parse(text, f"--set {name}={text}") for name, text in given.items()}}
+    values = {**defaults, **variables}
     lacking = [name for name, value in values.items() if value is None]
     lacking += ["root"] if "root" not in values else []
     if lacking:
@@ -104,9 +118,7 @@ def _variables(defaults: Any, given: Mapping[str, str], where: str) -> dict[str,
         raise CurateError(f"{where} needs {' '.join(f'--set {name}=...' for name in lacking)}{root}")
     if isinstance(values["root"], (list, dict)):
         raise CurateError(f"{where}: root is a folder or a URL, got {values['root']!r}")
-    # As it was typed: YAML makes a number of 1e5 and False of `no`.
-    text = given.get("root", "") if not isinstance(values["root"], str) else values["root"]
-    return values | {"root": text or str(values["root"])}
+    return values | {"root": str(values["root"])}
 
 
 def _filled(node: Any, values: Mapping[str, Any], where: str) -> Any:

@@ -7,12 +7,13 @@ import errno
 import os
 import tempfile
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 
 from curate.annotate.packages import lacking_packages
 from curate.cluster.cluster import Cluster
 from curate.cluster.nodes import alive_nodes, sees
-from curate.errors import CurateError
+from curate.errors import CurateError, Findings
 from curate.library.user_code import said
 from curate.messages.causes import explained
 from curate.op import Op
@@ -38,6 +39,15 @@ def op_faults(op: Op) -> list[str]:
     except Exception as error:  # noqa: BLE001 - an op may be a user's, and weights come over a network
         faults.append(f"{name}: {explained(error) or said(error)}")
     return faults
+
+
+def check_ops(ops: Iterable[Op]) -> None:
+    """
+    Raises:
+        CurateError: for all that keeps ops from their work.
+    """
+    if faults := [fault for op in ops for fault in op_faults(op)]:
+        raise Findings(faults)
 
 
 def _asked(op: Op) -> dict[str, object] | str:

@@ -1,1 +1,1 @@
-"""Scores of a single record, one op per file."""
+"""Scores of a single record, one op per file. `curate.score(...)` runs some: `curate.api.score`."""

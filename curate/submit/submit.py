@@ -15,7 +15,7 @@ from curate.errors import CurateError, Findings
 from curate.messages.causes import explained
 from curate.messages.packages import lacking
 from curate.messages.terminal import console
-from curate.pipeline.file import load_pipeline, open_pipeline
+from curate.pipeline.file import load_pipeline, open_pipeline, values_of
 from curate.pipeline.steps import Pipeline, ops_of
 from curate.store.folder import identity
 from curate.submit.carry import carried, copy
@@ -69,10 +69,11 @@ def submit(
     """
     if fault := lacking("submitting", ("ray", "requests")):
         raise CurateError(fault)
-    loaded = load_pipeline(pipeline, variables, elsewhere=True)
+    values = values_of(variables)
+    loaded = load_pipeline(pipeline, values, elsewhere=True)
     if faults := path_faults(loaded):
         raise Findings(faults)
-    opened = open_pipeline(pipeline, variables)
+    opened = open_pipeline(pipeline, values)
     files = carried(opened.steps, ops_of(loaded))
     at = dashboard(address)
     client = _connected(at)

@@ -85,7 +85,7 @@ def test_curate_filter_and_the_report_print_it(make_store, capsys) -> None:
     annotate(view, [load({"score.clip": {"device": "cpu"}}), load("score.words")], HERE)
     for name, condition, times in (("weak", "lite > -1", 1), ("strong", "words > 0", 0)):
         app(["filter", view.store.url, "--where", condition, "--name", name], standalone_mode=False)
-        assert capsys.readouterr().out.count("gives no verdicts") == times
+        assert " ".join(capsys.readouterr().err.split()).count("gives no verdicts") == times
     assert (
         Path(write_report(view.store.url, str(Path(view.store.url) / "page.html"))).read_text().count("no verdicts")
         == 1

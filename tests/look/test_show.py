@@ -14,6 +14,7 @@ from curate.errors import CurateError
 from curate.filter.rule import Filter
 from curate.filter.step import select
 from curate.look import show
+from curate.results import WriteResult
 
 STEPS = [
     {
@@ -40,7 +41,7 @@ def lines(text: str) -> list[list[str]]:
 
 
 def test_the_funnel_of_literal_steps(printed) -> None:
-    show.print_funnel(STEPS, {})
+    show.print_funnel(STEPS)
     text = printed()
     said = lines(text)
     assert said[0] == ["step", "rows", "why"]
@@ -56,31 +57,25 @@ def test_the_funnel_of_literal_steps(printed) -> None:
 
 def test_a_sum_that_is_not_exact_says_so(printed) -> None:
     show.print_funnel(
-        [{"step": "a", "entered": 10, "kept": 5, "dropped": {"x": 5}}, {**STEPS[1], "entered": 4, "kept": 4}], {}
+        [{"step": "a", "entered": 10, "kept": 5, "dropped": {"x": 5}}, {**STEPS[1], "entered": 4, "kept": 4}]
     )
     assert "4 kept + 5 dropped = 10 in: NOT EXACT, please report this" in printed()
 
 
 def test_no_steps_at_all(printed) -> None:
-    show.print_funnel([], {}, rows=1234)
+    show.print_funnel([], rows=1234)
     assert "1,234 kept + 0 dropped = 1,234 in: exact" in printed()
 
 
 def test_what_was_written(printed) -> None:
-    written = {
-        "samples": 2990,
-        "shards": 3,
-        "bytes": 1_234_567,
-        "without_image": {"fit": 4, "x": 6},
-        "to": "s3://b/[x]",
-    }
+    written = WriteResult("s3://b/[x]", 2990, 3, 1_234_567, {"fit": 4, "x": 6}, STEPS)
     show.print_funnel(STEPS, written)
     assert "written: 2,990 samples in 3 shards, 1.2 MB; 10 kept rows have no image: s3://b/[x]\n" in printed()
 
 
 @pytest.mark.parametrize("name", ["a\\", "[/]", "[bold]x", "x[/bold]"])
 def test_names_are_printed_as_they_are(printed, name: str) -> None:
-    show.print_funnel([{"step": name, "entered": 2, "kept": 1, "dropped": {name: 1}}], {})
+    show.print_funnel([{"step": name, "entered": 2, "kept": 1, "dropped": {name: 1}}])
     assert printed().count(name) == 2
 
 

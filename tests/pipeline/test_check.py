@@ -10,7 +10,7 @@ import pytest
 from conftest import patience
 
 from curate.errors import CurateError, Findings
-from curate.pipeline.file import load_pipeline
+from curate.pipeline.file import load_pipeline, values_of
 from curate.pipeline.steps import on_all_nodes
 
 
@@ -119,7 +119,7 @@ def test_a_relative_root_on_a_cluster(tmp_path: Path, source: str, monkeypatch: 
 @pytest.mark.parametrize(("typed", "root"), [("no", "no"), ("1e5", "1e5"), ("2024-01-02", "2024-01-02"), ("'x'", "x")])
 def test_a_root_is_what_was_typed(tmp_path: Path, source: str, typed: str, root: str) -> None:
     (tmp_path / "job.yaml").write_text(f"name: job\nsteps:\n- read: {{input: {source}}}\n- annotate: [score.words]\n")
-    assert load_pipeline(tmp_path / "job.yaml", {"root": typed}).root == root
+    assert load_pipeline(tmp_path / "job.yaml", values_of({"root": typed})).root == root
 
 
 @pytest.mark.parametrize(

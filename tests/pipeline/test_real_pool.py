@@ -51,9 +51,9 @@ def test_the_whole_job_on_real_pairs(tmp_path: Path) -> None:
         variables = {
             "input": str(tmp_path / "pairs.parquet"),
             "root": str(tmp_path / "store"),
-            "allow": "[127.0.0.0/8]",
-            "threshold": "0.15",
-            "t": "50",
+            "allow": ["127.0.0.0/8"],
+            "threshold": 0.15,
+            "t": 50,
         }
         result = run(load_pipeline("demo", variables), Cluster(workers=2))
     funnel = result["funnel"]

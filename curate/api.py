@@ -1,0 +1,325 @@
+"""What `import curate` gives: a pipeline, or one verb of it, run from Python. The command line parses, calls, prints.
+
+Every function takes a store by its root, starts and stops workers itself, and holds the store while it changes it: one
+command at a time does. workers: the size of each pool; 0 works in this process, without Ray; None takes all CPUs or
+GPUs. address: a running Ray cluster (`auto`, `host:port`). memory: what one worker of a whole-dataset step may use, in
+bytes or as `8GB`. What a step changed, guessed or skipped is said on stderr. Errors are `curate.CurateError`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from curate.errors import CurateError, Findings, findings_of, reworded
+from curate.messages.terminal import console
+from curate.results import FilterResult, RunResult, ScoredTable, ScoreResult, WriteResult
+
+if TYPE_CHECKING:
+    from curate.cluster.cluster import Cluster
+    from curate.look.probe import Forecast
+    from curate.op import Op
+    from curate.store.store import Store
+    from curate.store.view import View
+
+    #: An op as YAML has it: `score.words`, or `{"score.clip": {"model": "ViT-L-14/openai"}}`.
+    OpSpec: TypeAlias = str | Mapping[str, Any] | Op
+    #: One op, several in a mapping of names to options, or a list.
+    Ops: TypeAlias = OpSpec | Sequence[OpSpec]
+
+
+def run(
+    pipeline: str | Path,
+    *,
+    set: Mapping[str, Any] | None = None,
+    address: str | None = None,
+    workers: int | None = None,
+    memory: int | str | None = None,
+    **variables: Any,
+) -> RunResult:
+    """Run a pipeline, or what is left of it: the same call after a crash goes on where it stopped.
+
+    pipeline: a YAML file, or the name of one that ships. Its variables are keywords, `input="pairs.parquet"`, or stand
+    in `set`, which takes names that are arguments here too. A run that wrote shards also writes `report.html`.
+
+    Raises:
+        CurateError: for all that is wrong with the pipeline, before any work; when a step cannot end.
+    """
+    from curate.look.report import write_report
+    from curate.pipeline.file import load_pipeline
+    from curate.pipeline.place_check import unseen_fault
+    from curate.pipeline.steps import on_all_nodes
+    from curate.run import run as run_pipeline
+
+    with _cluster(address, workers, memory) as cluster:
+        loaded = load_pipeline(pipeline, _values(set, variables))
+        if address:
+            # Before the first step, and not after the download.
+            loaded = on_all_nodes(loaded)
+            cluster.start()
+            if fault := unseen_fault(loaded.root):
+                raise CurateError(fault)
+        result = run_pipeline(loaded, cluster)
+    rows, funnel = result["rows"], result["funnel"]
+    written = WriteResult.of(result["written"], funnel) if result["written"] else None
+    report = write_report(loaded.root) if written else ""
+    kept = int(funnel[-1]["kept"]) if funnel else rows
+    return RunResult(loaded.root, rows, kept, written, report, funnel, result["seconds"])
+
+
+def check(
+    pipeline: str | Path,
+    *,
+    set: Mapping[str, Any] | None = None,
+    address: str | None = None,
+    workers: int | None = None,
+    memory: int | str | None = None,
+    **variables: Any,
+) -> str:
+    """Look for all that would keep `run` from its end, and do nothing; returns what was looked at.
+
+    Raises:
+        CurateError: with a line for each fault.
+    """
+    from curate.pipeline.file import load_pipeline
+    from curate.pipeline.place_check import cluster_fault
+    from curate.pipeline.steps import summary
+
+    faults: list[str] = []
+    with _cluster(address, workers, memory) as cluster:
+        try:
+            loaded = load_pipeline(pipeline, _values(set, variables))
+        except CurateError as error:
+            faults += findings_of(error)
+        if fault := cluster_fault(cluster):
+            faults.append(fault)
+    if faults:
+        raise Findings(faults)
+    ray = f"; the Ray cluster at {address} answers" if address else ""
+    return f"{loaded.name}: {len(loaded.steps)} steps, nothing wrong found\nchecked: {summary(loaded)}{ray}"
+
+
+def score(
+    store: str,
+    ops: Ops = (),
+    *,
+    filters: Sequence[str | Mapping[str, Any]] = (),
+    after: str | None = None,
+    address: str | None = None,
+    workers: int | None = None,
+    memory: int | str | None = None,
+) -> ScoreResult:
+    """Compute columns of a store; rows and tables that are there already are not computed again.
+
+    ops: `"score.words"`, `{"score.clip": {"model": "ViT-L-14/openai"}}`, or a list. filters: compute what these need.
+    after: only rows that this keep table kept.
+
+    Raises:
+        CurateError: for ops that are unknown or lack something, before any work; when shards fail.
+    """
+    from curate.annotate.step import annotate
+    from curate.catalog import load_all
+    from curate.filter.rule import load_filter
+    from curate.pipeline.place_check import check_ops
+    from curate.store.view import View
+
+    with _changing(store, "score") as opened, _cluster(address, workers, memory) as cluster:
+        loaded = load_all([*_specs(ops), *(op for name in filters for op in load_filter(name).ops)])
+        if not loaded:
+            raise CurateError("name at least one op, or a filter; `curate list` shows them")
+        view = View.of(opened, _keep_table(after) if after else None)
+        check_ops(loaded)
+        began = time.monotonic()
+        view = annotate(view, loaded, cluster)
+        seconds = time.monotonic() - began
+    return ScoreResult(tuple(_table(store, view, op) for op in loaded), seconds)
+
+
+def filter(
+    store: str,
+    recipe: str | Mapping[str, Any] | None = None,
+    *,
+    where: str | None = None,
+    top: str | Mapping[str, Any] | None = None,
+    name: str | None = None,
+    after: str | None = None,
+    output: str | None = None,
+) -> FilterResult:
+    """Keep rows by their columns: writes a keep table, and says what stays and why the rest goes. No Ray.
+
+    recipe: a filter that ships, a YAML file, or what stands in one: `{"keep": [{"if": "words > 2", "else": "short"}]}`.
+    where: SQL, in addition. top: the best rows by a column, `"clip_l14=30%"` or `"clip_l14=1000 rows"`.
+    name: of the keep table; by default the recipe's. after: start from the rows of this keep table, by default from
+    those that `download` kept; `"none"`: from all. output: also a file of what stays: .npy (a DataComp subset file),
+    .parquet, .csv or .txt.
+
+    Raises:
+        CurateError: for a rule that cannot be read, or a column that is not there, with the command that makes it.
+    """
+    from curate.filter.recipe import with_conditions
+    from curate.filter.step import funnel, nothing_left, read_remarks, select
+    from curate.messages.remarks import say
+    from curate.pipeline.weak_scores import in_store
+    from curate.store.view import View
+    from curate.write.subset import check_ending, write_kept
+
+    with _changing(store, "filter") as opened:
+        rule = with_conditions(recipe, where, top, name)
+        if output:
+            check_ending(output)
+        if after is None:
+            # The image ops' null scores would otherwise hide why a row has no image.
+            after = "download" if "keep_download" in opened.manifest().current else "none"
+        view = View.of(opened, None if after == "none" else _keep_table(after))
+        began = time.monotonic()
+        view, counts = select(view, rule)
+        written = write_kept(view, output) if output else None
+        seconds = time.monotonic() - began
+        manifest = opened.manifest()
+    if nothing := nothing_left(counts, rule.name, store):
+        console.say(nothing)
+    for table, remarks in read_remarks(view, rule):
+        say(table, remarks)
+    for step, line in in_store(manifest):
+        if step == f"keep_{rule.name}":
+            console.say(line)
+    steps, path = funnel(manifest, view.keep), f"{store}/{view.keep}"
+    return FilterResult(rule.name, steps[0]["entered"], counts["kept"], path, seconds, written, steps)
+
+
+def write(
+    store: str,
+    keep: str,
+    *,
+    to: str | None = None,
+    samples_per_shard: int = 10_000,
+    bytes_per_shard: int | None = None,
+    columns: Sequence[str] | None = None,
+    leave_out: Sequence[str] = (),
+    address: str | None = None,
+    workers: int | None = None,
+) -> WriteResult:
+    """Write the records of a keep table as WebDataset shards, image bytes untouched.
+
+    to: the folder of the shards; by default one inside the store. bytes_per_shard: most image bytes in a shard.
+    columns: of the json and parquet; by default the input's, and what curate made of them, but for `leave_out`.
+
+    Raises:
+        CurateError: when no row with an image is kept, or `to` holds another selection.
+    """
+    from pydantic import ValidationError
+
+    from curate.filter.step import funnel
+    from curate.store.view import View
+    from curate.write.step import WriteOptions
+    from curate.write.step import write as write_shards
+
+    try:
+        options = WriteOptions.model_validate({
+            "to": to, "samples_per_shard": samples_per_shard, "bytes_per_shard": bytes_per_shard,
+            "columns": columns, "leave_out": leave_out,
+        })  # fmt: skip
+    except ValidationError as error:
+        raise reworded(error, "write", WriteOptions.model_fields) from error
+    with _changing(store, "write") as opened, _cluster(address, workers) as cluster:
+        view = View.of(opened, _keep_table(keep))
+        written = write_shards(view, options, cluster)
+        return WriteResult.of(written, funnel(opened.manifest(), view.keep))
+
+
+def report(store: str, to: str | None = None) -> str:
+    """Write a page about a store, by default `report.html` inside it; returns its place."""
+    from curate.look.report import write_report
+
+    return write_report(store, to)
+
+
+def verify(place: str) -> str:
+    """Compare every byte of a store, or of written shards, with the checksums written with it; returns what was seen.
+
+    Raises:
+        CurateError: for files that differ or are not there.
+    """
+    from curate.store.verify import verify as verify_folder
+
+    return verify_folder(place)
+
+
+def upgrade(store: str) -> str:
+    """Convert a store that an earlier version of curate wrote; returns what was done."""
+    from curate.store.lease import leased
+    from curate.store.store import Store
+    from curate.store.upgrade import upgrade as upgrade_store
+
+    with leased(Store(store), f"curate upgrade {store}"):
+        return upgrade_store(store)
+
+
+def probe(store: str, ops: Ops, *, rows: int = 1000) -> Forecast:
+    """What ops would cost, tried on some rows of a store: rows a second, memory, hours for all. Writes nothing."""
+    from curate.catalog import load_all
+    from curate.look.probe import probe as try_ops
+    from curate.pipeline.place_check import check_ops
+    from curate.store.store import Store
+    from curate.store.view import View
+
+    loaded = load_all(_specs(ops))
+    check_ops(loaded)
+    return try_ops(View.of(Store(store)), loaded, rows)
+
+
+@contextlib.contextmanager
+def _cluster(address: str | None, workers: int | None, memory: int | str | None = None) -> Iterator[Cluster]:
+    from curate.cluster.cluster import Cluster
+    from curate.cluster.memory import memory_size
+
+    cluster = Cluster(address, workers, memory_size(memory, "memory") if memory is not None else None)
+    try:
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@contextlib.contextmanager
+def _changing(root: str, verb: str) -> Iterator[Store]:
+    """The store, held while the block changes it."""
+    from curate.store.lease import leased
+    from curate.store.store import Store
+    from curate.store.view import View
+
+    store = Store(root)
+    # A lease makes the folder: a wrong path shall not.
+    View.of(store)
+    with leased(store, f"curate {verb} {root}"):
+        yield store
+
+
+def _values(set_: Mapping[str, Any] | None, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """A pipeline's variables, from both ways to write them."""
+    values = dict(set_ or {})
+    if twice := sorted(values.keys() & variables.keys()):
+        raise CurateError(f"variable '{twice[0]}' stands twice, as a keyword and in `set`: choose one")
+    return {n: os.fspath(v) if isinstance(v, os.PathLike) else v for n, v in (values | dict(variables)).items()}
+
+
+def _specs(ops: Ops) -> list[OpSpec]:
+    """
+    >>> _specs({"score.words": None, "score.clip": {"model": "ViT-L-14/openai"}})
+    [{'score.words': None}, {'score.clip': {'model': 'ViT-L-14/openai'}}]
+    """
+    if isinstance(ops, Mapping):
+        return [{name: options} for name, options in ops.items()]
+    return list(ops) if isinstance(ops, Sequence) and not isinstance(ops, str) else [ops]
+
+
+def _keep_table(name: str) -> str:
+    return f"keep_{name.removeprefix('keep_')}"
+
+
+def _table(root: str, view: View, op: Op) -> ScoredTable:
+    columns = tuple(op.makes())
+    return ScoredTable(op.table(), columns, f"{root}/{view.columns[columns[0]]}")
