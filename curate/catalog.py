@@ -79,16 +79,20 @@ def _no_op(module: ModuleType, name: str, thing: Any) -> str:
     return str(unknown("op", name, ops, module.__name__))
 
 
-def load(spec: str | Mapping[str, Any] | Op) -> Op:
-    """An op from YAML: `score.words`, or `{score.clip: {model: ViT-L-14/openai}}`.
+def load(spec: str | Mapping[str, Any] | type[Op] | Op) -> Op:
+    """An op from YAML: `score.words`, or `{score.clip: {model: ViT-L-14/openai}}`; in Python also a class, or an op.
 
     Raises:
         CurateError: for an unknown op or option, or a value that does not fit.
     """
     if isinstance(spec, Op):
         return _checked(spec, op_name(type(spec)))
-    name, options = split_spec(spec, "op")
-    cls = find(name)
+    options: dict[str, Any] = {}
+    if inspect.isclass(spec) and issubclass(spec, Op):
+        cls, name = spec, op_name(spec)
+    else:
+        name, options = split_spec(spec, "op")
+        cls = find(name)
     try:
         return _checked(cls(**options), name)
     except ValidationError as error:

@@ -11,6 +11,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 
+from curate.errors import CurateError
 from curate.library.user_code import is_users
 
 
@@ -19,7 +20,16 @@ def code_of(cls: type) -> str:
 
     Comments, docstrings and layout do not count. The op's own module counts wherever it lies; modules that it imports
     count when they are of the same top-level package, or not installed.
+
+    Raises:
+        CurateError: for a class of no file, as a notebook or `python -c` defines one: an edited op would pass for the
+            one before.
     """
+    if _file(cls.__module__) is None:
+        raise CurateError(
+            f"{cls.__qualname__} is defined in no file, so that nobody can tell when its code has changed: write it "
+            f"into a module, my_ops.py, and name it 'my_ops:{cls.__qualname__}' (`apply` tries it without)"
+        )
     digest = hashlib.sha256()
     for name, file in sorted(_modules(cls)):
         stat = Path(file).stat()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import sys
+from types import ModuleType
 
 import pytest
 
 from curate.catalog import find, load
+from curate.errors import CurateError
 
 OP = '''
 """An op."""
@@ -101,3 +103,15 @@ def test_relative_imports_lead_to_their_modules(tmp_path, monkeypatch):
 def test_ops_that_ship_have_a_version_instead():
     assert "code" not in load("score.words").spec()
     assert find("score.words").version >= 1
+
+
+def test_an_op_of_no_file_is_refused_but_can_be_tried(monkeypatch):
+    """A notebook's cells leave no source behind: an edited op would pass for the one before."""
+    module = ModuleType("no_file_ops")
+    monkeypatch.setitem(sys.modules, "no_file_ops", module)
+    exec(OP.format(helper="builtins", value="1").replace("import factor", "import len as factor"), vars(module))
+    op = module.Marks()
+    with pytest.raises(CurateError, match=r"Marks is defined in no file.*write it into a module, my_ops\.py"):
+        load(op)
+    module.factor = lambda: 5
+    assert op.apply({"text": ["a", "b"]}) == {"marks": [5, 5]}

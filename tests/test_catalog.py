@@ -1,0 +1,48 @@
+"""How a name, a mapping, a class or an op becomes an op, and what is told when it does not."""
+
+from __future__ import annotations
+
+import pytest
+
+from curate.catalog import library, load, load_all, names
+from curate.errors import CurateError
+from curate.op import Op
+from curate.score.words import Words
+
+
+@pytest.mark.parametrize("spec", ["score.words", {"score.words": None}, {"score.words": {}}, Words, Words()])
+def test_the_forms_of_one_op(spec):
+    assert load(spec) == Words()
+
+
+def test_options_are_of_the_mapping():
+    assert load({"score.words": {"name": "count", "batch_size": 7}}) == Words(name="count", batch_size=7)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("score.wrds", r"no op 'score.wrds' \(did you mean 'score.words'\?\)"),
+        ({"score.words": {}, "score.clip": {}}, "an op is written `name` or `{name: {option: value}}`, got"),
+        ({"score.words": "x"}, "an op is written `name`"),
+        (7, "an op is written `name` or `{name: {option: value}}`, got 7"),
+        ({"score.words": {"nam": "x"}}, r"score.words: no option 'nam' \(did you mean 'name'\?\)"),
+        ({"score.words": {"name": "../x"}}, "score.words: '../x' cannot be the name of a table"),
+        (Op, "op 'curate.op:Op' cannot be made"),
+    ],
+)
+def test_what_is_no_op_is_told(spec, message):
+    with pytest.raises(CurateError, match=message):
+        load(spec)
+
+
+def test_one_op_twice_is_one_and_two_of_one_table_are_refused():
+    assert load_all(["score.words", {"score.words": {"batch_size": 10_000}}]) == [Words()]
+    with pytest.raises(CurateError, match="step 2: two ops would write table 'words': give one of them another `name`"):
+        load_all(["score.words", {"score.language": {"name": "words"}}], "step 2: ")
+
+
+def test_what_ships_is_found_by_its_file():
+    assert {"score.words", "dedupe.exact", "balance.metaclip"} <= set(names())
+    assert {"coyo", "datacomp_basic"} <= set(library("filters")) and {"web", "demo"} <= set(library("pipelines"))
+    assert all(path.is_file() for path in library("filters").values())
