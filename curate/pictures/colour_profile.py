@@ -36,10 +36,10 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     where the profile is of RGB.
     """
     if profile and len(profile) <= MAX_PROFILE_BYTES and image.mode in _MODES.values():
-        wanted, transform = _transform(profile)
-        if image.mode == "L" and wanted == "RGB":
+        space, transform = _transform(profile)
+        if image.mode == "L" and space == "RGB":
             image = image.convert("RGB")
-        if transform is not None and image.mode == wanted:
+        if transform is not None and image.mode == space:
             converted: Image.Image | None = ImageCms.applyTransform(image, transform)
             assert converted is not None
             return converted
@@ -80,5 +80,5 @@ def _changes(transform: Any, mode: str) -> bool:
     else:
         before = Image.fromarray(np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, -1, 3))
     after = ImageCms.applyTransform(before, transform)
-    wanted = np.asarray(before.convert("RGB")).astype(int)
-    return bool(np.abs(np.asarray(after).astype(int) - wanted).max() > SAME_LEVELS)
+    unchanged = np.asarray(before.convert("RGB")).astype(int)
+    return bool(np.abs(np.asarray(after).astype(int) - unchanged).max() > SAME_LEVELS)

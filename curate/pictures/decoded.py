@@ -86,18 +86,18 @@ def decode(data: bytes, *, convert_to_srgb: bool = True, max_working_bytes: int 
         Exception: whatever Pillow raises on a damaged or unknown file.
     """
     if is_jpeg(data):
-        made = _jpeg(data, jpeg_head(data), max_working_bytes)
-        if made is not None:
-            return made
+        decoded = _jpeg(data, jpeg_head(data), max_working_bytes)
+        if decoded is not None:
+            return decoded
     try:
         return _by_pillow(data, convert_to_srgb, max_working_bytes)
     except TooCostly:
         raise
     except Exception:
-        made = _forgiven(data, convert_to_srgb, max_working_bytes)
-        if made is None:
+        decoded = _forgiven(data, convert_to_srgb, max_working_bytes)
+        if decoded is None:
             raise
-        return made
+        return decoded
 
 
 def attempt(data: bytes) -> tuple[Decoded | None, str]:

@@ -76,10 +76,10 @@ def scans(data: bytes, at: int, most: int) -> int:
     count = marks = 0
     # So many marks that are no scans have no place in a file that a camera or a program wrote.
     while count < most and marks < 10_000 + most:
-        found = _MARK.search(data, at)
-        if found is None or data[found.start() + 1] == _END:
+        mark = _MARK.search(data, at)
+        if mark is None or data[mark.start() + 1] == _END:
             return count
-        count += data[found.start() + 1] == _SCAN
+        count += data[mark.start() + 1] == _SCAN
         marks += 1
-        at = found.start() + 2 + int.from_bytes(data[found.start() + 2 : found.start() + 4], "big")
+        at = mark.start() + 2 + int.from_bytes(data[mark.start() + 2 : mark.start() + 4], "big")
     return most

@@ -60,9 +60,9 @@ def turned(image: Image.Image, orientation: int) -> Image.Image:
     """The image, or a turned copy that no longer says that it lies."""
     if orientation not in _TURNS:
         return image
-    made = image.transpose(_TURNS[orientation])
-    made.info.clear()
-    return made
+    rotated = image.transpose(_TURNS[orientation])
+    rotated.info.clear()
+    return rotated
 
 
 def _parted(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
@@ -75,8 +75,8 @@ def _parted(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
         return Image.fromarray(_to_8_bits(values, _white(image, values))), alpha
     if mode in ("LA", "La", "RGBA", "RGBa", "PA") or (clear is not None and mode in ("1", "L", "RGB", "P")):
         grey = mode in ("1", "L", "LA", "La")
-        wanted = {"RGBa": "RGBA", "La": "LA"}.get(mode, "LA" if grey else "RGBA")
-        layer = image if mode == wanted else image.convert(wanted)
+        target = {"RGBa": "RGBA", "La": "LA"}.get(mode, "LA" if grey else "RGBA")
+        layer = image if mode == target else image.convert(target)
         return layer.convert("L" if grey else "RGB"), layer.getchannel("A")
     if mode == "P" and image.has_transparency_data:
         layer = image.convert("RGBA")
