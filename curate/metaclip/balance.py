@@ -94,11 +94,11 @@ def expected_rows(
     """float64: the expected number of kept captions for each of several thresholds, in one pass."""
     from curate.metaclip import balance_kernels as kernels
 
-    wanted = np.array(list(thresholds), np.float64)
-    sums: np.ndarray = np.zeros(len(wanted))
+    limits = np.array(list(thresholds), np.float64)
+    sums: np.ndarray = np.zeros(len(limits))
     for batch in matched:
         ids, bounds, valid = id_lists(batch, len(counts))
-        sums += kernels.expected(ids, bounds, valid, counts.astype(np.float64), wanted)
+        sums += kernels.expected(ids, bounds, valid, counts.astype(np.float64), limits)
     return sums
 
 

@@ -35,8 +35,8 @@ def draw(
     if len(entry_hashes) != len(counts):
         raise CurateError(f"{len(entry_hashes):,} entry hashes for {len(counts):,} entry counts: expected one each")
     if len(uids) != len(valid) or uids.null_count:
-        found = f"{len(uids):,} uids, {uids.null_count:,} null, for {len(valid):,} rows"
-        raise CurateError(f"{found}: every row needs a uid")
+        sizes = f"{len(uids):,} uids, {uids.null_count:,} null, for {len(valid):,} rows"
+        raise CurateError(f"{sizes}: every row needs a uid")
     start = np.uint64(seed & 0xFFFFFFFFFFFFFFFF)
     kept = kernels.draw(ids, bounds, valid, hash_strings(uids), entry_probability(counts, t), entry_hashes, start)
     return pa.array(kept, pa.bool_(), mask=~valid)

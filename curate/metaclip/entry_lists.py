@@ -79,14 +79,14 @@ class EntryLists:
 
     def strings(self, ids: Iterable[int]) -> dict[int, str]:
         """Entries by id; those of several lists as `language: entry`."""
-        wanted = np.unique(np.fromiter(ids, np.int64))
-        found: dict[int, str] = {}
+        entry_ids = np.unique(np.fromiter(ids, np.int64))
+        names: dict[int, str] = {}
         for name, start in self.starts().items():
-            mine = wanted[(wanted >= start) & (wanted < start + self._size(name))]
-            entries = self.load(name) if len(mine) else []
+            ids_of_list = entry_ids[(entry_ids >= start) & (entry_ids < start + self._size(name))]
+            entries = self.load(name) if len(ids_of_list) else []
             prefix = f"{name}: " if self.by_language else ""
-            found |= {int(i): prefix + entries[i - start] for i in mine}
-        return found
+            names |= {int(i): prefix + entries[i - start] for i in ids_of_list}
+        return names
 
     def hashes(self, low: int, end: int) -> np.ndarray:
         """uint64: the hash of the string of each entry from id `low` up to `end`, whichever list it is in."""
@@ -121,14 +121,14 @@ class EntryLists:
             blanks += sum(entry != entry.strip(" ") or "  " in entry for entry in entries)
         if never == total:
             raise CurateError(f"{self.metadata}: none of its {total:,} entries can ever match, e.g. {quoted[0]!r}")
-        said = []
+        notes = []
         if never:
             examples = ", ".join(map(repr, quoted)) + (", …" if never > len(quoted) else "")
             why = "they hold one of , . ; : ? ! ` beside another character, or a line end or tab"
-            said.append(f"{never:,} of {total:,} entries can never match ({why}), e.g. {examples}")
+            notes.append(f"{never:,} of {total:,} entries can never match ({why}), e.g. {examples}")
         if blanks:
-            said.append(f"{blanks:,} can match only where a text has several blanks (they begin or end with one, ...)")
-        return f"{self.metadata}: {'; '.join(said)}" if said else ""
+            notes.append(f"{blanks:,} can match only where a text has several blanks (they begin or end with one, ...)")
+        return f"{self.metadata}: {'; '.join(notes)}" if notes else ""
 
     def _path(self, name: str) -> str:
         return f"{self.metadata.rstrip('/')}/{name}.json" if self.by_language else self.metadata
@@ -165,10 +165,10 @@ def _is_folder(path: str) -> bool:
 
 
 def _languages(folder: str) -> tuple[str, ...]:
-    found = sorted(name[:-5] for name in Folder(folder).names() if name.endswith(".json"))
-    if not found:
+    languages = sorted(name[:-5] for name in Folder(folder).names() if name.endswith(".json"))
+    if not languages:
         raise CurateError(f"'{folder}' holds no <language>.json: expected a folder with one list for each language")
-    return tuple(found)
+    return tuple(languages)
 
 
 @cache

@@ -71,11 +71,11 @@ class Counts:
     @classmethod
     def of(cls, matched: pa.ListArray, names: pa.Array | None) -> Counts:
         groups = {}
-        for name, _, mine in split(matched, names):
-            ids = mine.flatten().to_numpy()
+        for name, _, rows in split(matched, names):
+            ids = rows.flatten().to_numpy()
             if len(ids):
                 low = int(ids.min()) if names is not None else 0
-                groups[name] = Group(low, entry_counts(_less(mine, low), int(ids.max()) - low + 1))
+                groups[name] = Group(low, entry_counts(_less(rows, low), int(ids.max()) - low + 1))
         matching = int(np.count_nonzero(pc.list_value_length(matched).fill_null(0).to_numpy()))
         return cls(len(matched), matching, groups)
 
@@ -101,10 +101,10 @@ class Expected:
     @classmethod
     def of(cls, matched: pa.ListArray, names: pa.Array | None, groups: dict[str, Group]) -> Expected:
         rows, matches = 0.0, {}
-        for name, _, mine in split(matched, names):
+        for name, _, lists in split(matched, names):
             if name in groups:
                 group = groups[name]
-                places = group.places(mine)
+                places = group.places(lists)
                 rows += float(expected_rows([places], group.counts, [group.t])[0])
                 matches[name] = expected_matches(places, group.counts, group.t)
         return cls(rows, matches)
@@ -121,8 +121,8 @@ def expected_sizes(
 ) -> np.ndarray:
     """float64[k]: captions kept in expectation under each of k thresholds of every group."""
     sizes = [
-        expected_rows([groups[name].places(mine)], groups[name].counts, thresholds[name])
-        for name, _, mine in split(matched, names)
+        expected_rows([groups[name].places(rows)], groups[name].counts, thresholds[name])
+        for name, _, rows in split(matched, names)
         if name in groups
     ]
     return np.sum([np.zeros(len(next(iter(thresholds.values())))), *sizes], axis=0)  # type: ignore[no-any-return]

@@ -156,12 +156,12 @@ def _same_bytes(a: Any, at: Any, b: Any, bt: Any, length: Any) -> Any:
 def _find(tokens: Any, pool: Any, slot: Any, low: Any, high: Any, data: Any, start: Any, length: Any) -> Any:
     """Slot of a token, or -1 - (the free slot where it would go)."""
     wrap = tokens.shape[0] - 1
-    wanted = np.uint64(length + 1)
+    length_tag = np.uint64(length + 1)
     while True:
         stored = tokens[slot, 2] & _LOW
         if stored == _0:
             return -1 - slot
-        if stored == wanted and tokens[slot, 0] == low:
+        if stored == length_tag and tokens[slot, 0] == low:
             if length <= 16:
                 if tokens[slot, 1] == high:
                     return slot
@@ -409,11 +409,11 @@ def _walk(edges: Any, token_slots: Any, spans: Any, i: Any, shift: Any, values: 
             if edges[at, 0] == _0:
                 return count
             at = (at + 1) & wrap
-        found = edges[at, 1]
-        if found & _LOW != _0:
-            values[count] = np.uint32((found & _LOW) - _1)
+        edge = edges[at, 1]
+        if edge & _LOW != _0:
+            values[count] = np.uint32((edge & _LOW) - _1)
             count += 1
-        if found >> _32 == _0:
+        if edge >> _32 == _0:
             return count
         node, at = token_slots + at, np.int64(-1)
 

@@ -39,8 +39,8 @@ class SizeSearch:
         """
         self._expected |= dict(zip(self.points, map(float, sizes), strict=True))
         if not 0 < self.rows <= self._expected[self._high]:
-            found = self._expected[self._high]
-            raise CurateError(f"{self.rows:,} rows wanted, but {found:,.0f} match an entry: no t gives that many")
+            largest = self._expected[self._high]
+            raise CurateError(f"{self.rows:,} rows wanted, but {largest:,.0f} match an entry: no t gives that many")
         tried = [self._low, *self.points, self._high]
         self._high = min(t for t in tried if self._expected[t] >= self.rows)
         self._low = max(t for t in tried if t < self._high)
