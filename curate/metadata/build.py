@@ -70,11 +70,13 @@ def build(
     }
     taken: set[str] = set()
     parts = []
-    for source, found in sources.items():
-        room = min(rules.size - len(taken), found.most)
-        new = [entry for entry in rules.legal(found.entries).unique(maintain_order=True) if entry not in taken][:room]
+    for source, candidates in sources.items():
+        room = min(rules.size - len(taken), candidates.most)
+        new = [entry for entry in rules.legal(candidates.entries).unique(maintain_order=True) if entry not in taken][
+            :room
+        ]
         taken.update(new)
-        parts.append(Part(source, found.seen, found.fit, new))
+        parts.append(Part(source, candidates.seen, candidates.fit, new))
     return Built(parts, counted.tokens, counted.notes)
 
 
@@ -83,7 +85,7 @@ def _listed(entries: Sequence[str]) -> Candidates:
 
 
 def _titles(rules: Rules, files: Sequence[str]) -> Candidates:
-    found = views(files, rules.language, rules.row_views, rules.mobile)
-    fit = found.filter(pl.col("views") >= rules.min_views).sort("views", "title", descending=[True, False])
-    most = min(rules.most_titles, int(found.height * rules.title_share))
-    return Candidates(found.height, fit.height, fit["title"], most)
+    pages = views(files, rules.language, rules.row_views, rules.mobile)
+    fit = pages.filter(pl.col("views") >= rules.min_views).sort("views", "title", descending=[True, False])
+    most = min(rules.most_titles, int(pages.height * rules.title_share))
+    return Candidates(pages.height, fit.height, fit["title"], most)

@@ -83,7 +83,7 @@ def make_metadata(
         for code in dict.fromkeys(languages)
     ]
     _make_folder(jobs[0].to)
-    made = []
+    lists = []
     for job in jobs:
         built = build(
             job.rules, job.texts, job.titles, job.names,
@@ -93,8 +93,8 @@ def make_metadata(
         # Not .json: in a folder of lists, each .json is one.
         _write(job.to.removesuffix(".json") + ".about.yaml", yaml.safe_dump(_about(job, built, cut), sort_keys=False))
         _print(job, built)
-        made.append(built)
-    return made
+        lists.append(built)
+    return lists
 
 
 def _job(
@@ -112,23 +112,23 @@ def _job(
         rules = Rules.published(language, **changed)
     except ValidationError as error:
         raise reworded(error, "metadata", Rules.model_fields) from error
-    found = find([text.replace(LANGUAGE, language) for text in texts], column)
+    text_files = find([text.replace(LANGUAGE, language) for text in texts], column)
     views = [file for title in titles for file in expand(title.replace(LANGUAGE, language))]
     if wordnet is None and language == "en" and Path(WORDNET).is_dir():
         wordnet = WORDNET
     wordnet = wordnet.replace(LANGUAGE, language) if wordnet else None
-    return Job(rules, found, views, wordnet, names(wordnet) if wordnet else [], to)
+    return Job(rules, text_files, views, wordnet, names(wordnet) if wordnet else [], to)
 
 
 def _about(job: Job, built: Built, cut: str | None) -> dict[str, Any]:
     """Where a list came from: all that decides it."""
-    given = {"text": [file.path for file in job.texts], "titles": job.titles}
+    sources = {"text": [file.path for file in job.texts], "titles": job.titles}
     return {
         "curate": __version__,
         "rules": job.rules.model_dump(),
         "tokenizer": cut,
         "wordnet": {"path": job.wordnet, "names": len(job.names)},
-        "inputs": {kind: [_file(path) for path in paths] for kind, paths in given.items()},
+        "inputs": {kind: [_file(path) for path in paths] for kind, paths in sources.items()},
         "columns": sorted({file.column for file in job.texts if file.column}),
         "words_counted": built.tokens,
         "sources": {

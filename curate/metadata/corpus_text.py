@@ -42,27 +42,27 @@ class TextFile:
     column: str = ""
 
 
-def find(given: Iterable[str], column: str | None = None) -> list[TextFile]:
+def find(sources: Iterable[str], column: str | None = None) -> list[TextFile]:
     """The files of paths, folders and globs, local or any fsspec URL, each looked into.
 
     Raises:
         CurateError: nothing there, a file of a kind that is not known, or without a column of text.
     """
-    return [_look(path, column) for source in given for path in expand(source)]
+    return [_look(path, column) for source in sources for path in expand(source)]
 
 
 def expand(source: str) -> list[str]:
     """The files at a path, in a folder or of a glob, sorted; raises CurateError when there are none."""
     try:
         fs, path = fsspec.core.url_to_fs(source)
-        found = fs.find(path) if fs.isdir(path) else fs.glob(path) if fsspec.core.has_magic(path) else [path]
-        found = [file for file in found if fs.isfile(file)]
+        files = fs.find(path) if fs.isdir(path) else fs.glob(path) if fsspec.core.has_magic(path) else [path]
+        files = [file for file in files if fs.isfile(file)]
     except Exception as error:
         # Object stores have error classes of their own.
         raise CurateError(f"cannot open '{source}': {type(error).__name__}: {error}") from error
-    if not found:
+    if not files:
         raise CurateError(f"no file at '{source}'")
-    return sorted(fs.unstrip_protocol(file) if "://" in source else file for file in found)
+    return sorted(fs.unstrip_protocol(file) if "://" in source else file for file in files)
 
 
 def _look(path: str, column: str | None) -> TextFile:
@@ -89,9 +89,9 @@ def _look(path: str, column: str | None) -> TextFile:
             raise CurateError(f"{path}: no column of text found among {names}; name it with --column")
     elif column not in schema.names:
         raise unknown("column", column, schema.names, path)
-    found = schema.field(column).type
-    if not (pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found)):
-        raise CurateError(f"{path}: column '{column}' is {found}, expected text")
+    dtype = schema.field(column).type
+    if not (pa.types.is_string(dtype) or pa.types.is_large_string(dtype) or pa.types.is_string_view(dtype)):
+        raise CurateError(f"{path}: column '{column}' is {dtype}, expected text")
     return TextFile(path, kind, column)
 
 
@@ -158,12 +158,12 @@ def tokenizer(name: str) -> Callable[[str], list[str]]:
     if not colon:
         raise CurateError(f"tokenizer '{name}': write it as package.module:function")
     try:
-        found: Any = getattr(importlib.import_module(module), function, None)
+        tokenize: Any = getattr(importlib.import_module(module), function, None)
     except ImportError as error:
         raise CurateError(f"tokenizer '{name}': cannot import '{module}': {error}") from error
-    if not callable(found):
+    if not callable(tokenize):
         raise CurateError(f"tokenizer '{name}': {module} has no function called '{function}'")
-    return found  # type: ignore[no-any-return]
+    return tokenize  # type: ignore[no-any-return]
 
 
 def prepared(files: Sequence[TextFile], folder: Path, cut: str | None = None, workers: int = 1) -> list[TextFile]:
@@ -172,9 +172,9 @@ def prepared(files: Sequence[TextFile], folder: Path, cut: str | None = None, wo
     cut: a tokenizer, `package.module:function`; then the words are as `curate.metadata.word_rules.joined` leaves them.
     """
     todo = [(number, file) for number, file in enumerate(files) if cut or file.kind != "txt"]
-    made = {number: TextFile(str(folder / f"{number:05}.txt.zst"), "txt") for number, _ in todo}
+    unpacked = {number: TextFile(str(folder / f"{number:05}.txt.zst"), "txt") for number, _ in todo}
     write = partial(_write, cut=cut)
-    jobs = [(file, made[number].path) for number, file in todo]
+    jobs = [(file, unpacked[number].path) for number, file in todo]
     with StepProgress("text", len(jobs), 0) as progress:
         if workers == 1 or len(jobs) < 2:
             for job in jobs:
@@ -185,7 +185,7 @@ def prepared(files: Sequence[TextFile], folder: Path, cut: str | None = None, wo
             with ProcessPoolExecutor(min(workers, len(jobs)), context) as pool:
                 for lines in pool.map(write, jobs):
                     progress.advance(lines)
-    return [made.get(number, file) for number, file in enumerate(files)]
+    return [unpacked.get(number, file) for number, file in enumerate(files)]
 
 
 def _write(job: tuple[TextFile, str], cut: str | None) -> int:

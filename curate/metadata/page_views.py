@@ -45,10 +45,10 @@ def views(files: Sequence[str], language: str, least: int, mobile: bool) -> pl.D
             if not lines:
                 raise CurateError(f"{file}: no page views in it, expected lines such as 'en Whitby_Abbey 61 0'")
             progress.advance(lines)
-    found = _added(held)
-    if files and not found.height:
+    pages = _added(held)
+    if files and not pages.height:
         raise CurateError(f"no page of '{domain}' has {least} views in an hour in {files[0]} and {len(files) - 1} more")
-    return found
+    return pages
 
 
 def _batches(file: str) -> Iterator[pl.DataFrame]:

@@ -85,10 +85,10 @@ class _Scanner:
         for block in blocks:
             data, at, broken = np.frombuffer(block, np.uint8), 0, True
             while at < len(data):
-                found, at, broken = kernels.scan(
+                count, at, broken = kernels.scan(
                     data, at, broken, self.kinds, LONGEST, self.starts, self.sizes, self.hashes, self.breaks
                 )
-                yield data, found
+                yield data, count
 
 
 def count_words(
@@ -116,15 +116,15 @@ def count_words(
         runs.add(pl.DataFrame(table))
         slots.fill(0)
 
-    for data, found in scanner.words(blocks):
-        total += found
+    for data, count in scanner.words(blocks):
+        total += count
         done = 0
-        while done < found:
+        while done < count:
             done, words = kernels.count(
-                data, scanner.starts, scanner.sizes, scanner.hashes, done, found,
+                data, scanner.starts, scanner.sizes, scanner.hashes, done, count,
                 slots, keys, counts, ends, letters, words,
             )  # fmt: skip
-            if done < found:
+            if done < count:
                 spill()
                 words = 0
     spill()
@@ -153,11 +153,11 @@ def count_pairs(
         first = np.flatnonzero(np.append(True, pairs[1:] != pairs[:-1]))
         runs.add(pl.DataFrame({"key": pairs[first], "count": np.diff(first, append=filled)}))
 
-    for _, found in scanner.words(blocks):
-        if filled + found > len(out):
+    for _, count in scanner.words(blocks):
+        if filled + count > len(out):
             spill()
             filled = 0
         filled, last = kernels.pairs(
-            scanner.hashes, scanner.breaks, found, last, known, buckets, np.uint64(64 - bits), out, filled
+            scanner.hashes, scanner.breaks, count, last, known, buckets, np.uint64(64 - bits), out, filled
         )
     spill()

@@ -38,7 +38,7 @@ def scan(
     uint8 (whether something stands between this word and the one before) take one value a word. Returns how many,
     the byte to go on at, and whether a break stands before it.
     """
-    found, end = 0, len(data)
+    filled, end = 0, len(data)
     start, hashed = -1, _FNV_BASIS
     while at <= end:
         kind, width = BREAK, 1
@@ -68,42 +68,42 @@ def scan(
             if at - start > longest:
                 broken = True
             else:
-                if found == len(starts):
-                    return found, start, broken
-                starts[found], sizes[found], breaks[found] = start, at - start, broken
-                hashes[found] = _mixed(hashed)
-                found += 1
+                if filled == len(starts):
+                    return filled, start, broken
+                starts[filled], sizes[filled], breaks[filled] = start, at - start, broken
+                hashes[filled] = _mixed(hashed)
+                filled += 1
                 broken = False
             start = -1
         if kind == ALONE:
-            if found == len(starts):
-                return found, at, broken
+            if filled == len(starts):
+                return filled, at, broken
             hashed = _FNV_BASIS
             for i in range(at, at + width):
                 hashed = (hashed ^ np.uint64(data[i])) * _FNV_PRIME
-            starts[found], sizes[found], breaks[found] = at, width, broken
-            hashes[found] = _mixed(hashed)
-            found += 1
+            starts[filled], sizes[filled], breaks[filled] = at, width, broken
+            hashes[filled] = _mixed(hashed)
+            filled += 1
             broken = False
         elif kind == BREAK:
             broken = True
         at += width
-    return found, end, broken
+    return filled, end, broken
 
 
 @compiled
 def count(
-    data: Any, starts: Any, sizes: Any, hashes: Any, first: Any, found: Any,
+    data: Any, starts: Any, sizes: Any, hashes: Any, first: Any, stop: Any,
     slots: Any, keys: Any, counts: Any, ends: Any, letters: Any, words: Any,
 ) -> Any:  # fmt: skip
-    """Add the words `first` to `found` of `scan` to a table of counts, until the end or until the table is full.
+    """Add the words `first` to `stop` of `scan` to a table of counts, until the end or until the table is full.
 
     `slots` int32[a power of two] is an open-addressing table of word numbers + 1. Of each of the `words` words so far,
     `keys` uint64 holds the hash, `counts` int64 the count, and letters[ends[w] : ends[w + 1]] the bytes. Returns the
     first word not counted and how many words there are now.
     """
     mask = len(slots) - 1
-    for i in range(first, found):
+    for i in range(first, stop):
         start, size, key = starts[i], sizes[i], hashes[i]
         slot = np.int64(key & np.uint64(mask))
         while True:
@@ -126,19 +126,19 @@ def count(
                     counts[word] += 1
                     break
             slot = (slot + 1) & mask
-    return found, words
+    return stop, words
 
 
 @compiled
 def pairs(
-    hashes: Any, breaks: Any, found: Any, last: Any, known: Any, buckets: Any, shift: Any, out: Any, filled: Any
+    hashes: Any, breaks: Any, stop: Any, last: Any, known: Any, buckets: Any, shift: Any, out: Any, filled: Any
 ) -> Any:
     """Append first word << 32 | second word to uint64 `out` for all neighbours that are both in `known`.
 
     `known` is sorted uint64; known[buckets[b] : buckets[b + 1]] have b as their top bits, h >> shift. `last` is the
     number of the word before, -1 for none that is known. Returns how many values `out` has, and the new `last`.
     """
-    for i in range(found):
+    for i in range(stop):
         key = hashes[i]
         bucket = np.int64(key >> shift)
         at, end = buckets[bucket], buckets[bucket + 1]

@@ -19,13 +19,13 @@ def names(path: str) -> list[str]:
         CurateError: when it is neither.
     """
     place = Path(path)
-    found = list(synset_names(path)) if place.is_dir() else lemmas(path) if place.suffix == ".tab" else []
-    if not found:
+    entries = list(synset_names(path)) if place.is_dir() else lemmas(path) if place.suffix == ".tab" else []
+    if not entries:
         raise CurateError(
             f"no WordNet at '{path}': expected a folder with data.noun (apt install wordnet-base), or a .tab file "
             "of the Open Multilingual WordNet (wn-data-fra.tab)"
         )
-    return found
+    return entries
 
 
 def synset_names(folder: str = WORDNET) -> Iterator[str]:
@@ -54,5 +54,5 @@ def lemmas(file: str) -> list[str]:
     except FileNotFoundError:
         raise CurateError(f"no file {file}") from None
     rows = [line.split("\t") for line in text.splitlines() if not line.startswith("#")]
-    found = {row[2] for row in rows if len(row) > 2 and row[1].rpartition(":")[2] == "lemma"}
-    return sorted(name.strip().replace("_", " ").replace("+", "") for name in found)
+    forms = {row[2] for row in rows if len(row) > 2 and row[1].rpartition(":")[2] == "lemma"}
+    return sorted(name.strip().replace("_", " ").replace("+", "") for name in forms)
