@@ -106,8 +106,8 @@ def _check_folder(model: str, folder: Path) -> None:
         hint = f"a checkpoint alone is ARCHITECTURE/{folder.absolute()}/FILE, as in ViT-B-32/..."
         raise CurateError(f"model '{model}': {folder} holds no {CONFIG}; {hint}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        wanted = "model_cfg with embed_dim, vision_cfg and text_cfg, as open_clip writes it"
-        raise CurateError(f"model '{model}': {folder / CONFIG} holds no {wanted}: {error!r}") from error
+        expected = "model_cfg with embed_dim, vision_cfg and text_cfg, as open_clip writes it"
+        raise CurateError(f"model '{model}': {folder / CONFIG} holds no {expected}: {error!r}") from error
     files = [file for ending in (".safetensors", ".bin", ".pth") for file in sorted(folder.glob(f"*{ending}"))]
     if not files:
         raise CurateError(f"model '{model}': {folder} holds no weights: {' or '.join(IN_REPOSITORY)}")

@@ -71,10 +71,10 @@ class Encoder:
     def shared(model: str, device: str = "auto", **options: Any) -> Encoder:
         """The encoder of this kind that another op of this process holds already, or a new one: one copy in memory."""
         key = (model, model_weights(model), device, *sorted({**_DEFAULTS, **options}.items()))
-        found = _SHARED.get(key)
-        if found is None:
-            found = _SHARED[key] = Encoder(model, device, **options)
-        return found
+        encoder = _SHARED.get(key)
+        if encoder is None:
+            encoder = _SHARED[key] = Encoder(model, device, **options)
+        return encoder
 
     def _free(self) -> int:
         """Half of the device's free memory: the rest is for other ops, and for what a measurement misses."""
@@ -92,9 +92,9 @@ class Encoder:
     def images(self, pictures: Sequence[Image.Image]) -> np.ndarray:
         return self._vectors(self._image_tower, lambda: map(self.pixels.batch, self.pixels.ahead(pictures)))
 
-    def ready_images(self, made: Sequence[Any]) -> np.ndarray:
+    def ready_images(self, prepared: Sequence[Any]) -> np.ndarray:
         """As `images`, of what `pixels.one` made of each."""
-        pieces = pieces_of(made, self.pixels.piece if self.device == "cpu" else len(made) or 1)
+        pieces = pieces_of(prepared, self.pixels.piece if self.device == "cpu" else len(prepared) or 1)
         return self._vectors(self._image_tower, lambda: map(self.pixels.batch, pieces))
 
     def texts(self, captions: Sequence[str]) -> np.ndarray:
@@ -134,8 +134,8 @@ class Encoder:
         with torch.inference_mode():
             half = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(self.precision)
             with torch.autocast(self.device.partition(":")[0], dtype=half, enabled=half is not None):
-                found = torch.cat([tower(batch, normalize=False).float() for batch in batches()])
-            if half is not None and not torch.isfinite(found).all():
-                found = torch.cat([tower(batch, normalize=False).float() for batch in batches()])
-            found = torch.nn.functional.normalize(found, dim=-1)
-        return np.asarray(found.cpu().numpy(), np.float32)
+                vectors = torch.cat([tower(batch, normalize=False).float() for batch in batches()])
+            if half is not None and not torch.isfinite(vectors).all():
+                vectors = torch.cat([tower(batch, normalize=False).float() for batch in batches()])
+            vectors = torch.nn.functional.normalize(vectors, dim=-1)
+        return np.asarray(vectors.cpu().numpy(), np.float32)

@@ -40,9 +40,9 @@ def fast_resize(steps: Sequence[Any]) -> Callable[[np.ndarray], Any] | None:
 def _shorter_side(pixels: np.ndarray, shorter: int, mode: str) -> Any:
     height, width = pixels.shape[:2]
     least = min(height, width)
-    made = resized(pixels, shorter * height // least, shorter * width // least, mode)
-    top, left = (round((length - shorter) / 2) for length in made.shape[:2])
-    return made[top : top + shorter, left : left + shorter]
+    scaled = resized(pixels, shorter * height // least, shorter * width // least, mode)
+    top, left = (round((length - shorter) / 2) for length in scaled.shape[:2])
+    return scaled[top : top + shorter, left : left + shorter]
 
 
 def resized(pixels: np.ndarray, height: int, width: int, mode: str = "bicubic") -> Any:
@@ -51,12 +51,12 @@ def resized(pixels: np.ndarray, height: int, width: int, mode: str = "bicubic") 
     import torch
     from torch.nn.functional import interpolate
 
-    made = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+    tensor = torch.from_numpy(pixels).permute(2, 0, 1)[None]
     rows, columns = pixels.shape[:2]
     if _pillow_may_begin_with_rows() and rows - height > 2 * max(0, columns - width):
-        made = interpolate(made, size=(height, columns), mode=mode, antialias=True)
-    made = interpolate(made, size=(height, width), mode=mode, antialias=True)
-    return made[0].permute(1, 2, 0)
+        tensor = interpolate(tensor, size=(height, columns), mode=mode, antialias=True)
+    tensor = interpolate(tensor, size=(height, width), mode=mode, antialias=True)
+    return tensor[0].permute(1, 2, 0)
 
 
 @cache

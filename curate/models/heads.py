@@ -53,14 +53,14 @@ def open_weights(source: str, sha256: str = "") -> dict[str, np.ndarray]:
     suffix = check_source(source, sha256)
     data = read_checked(source, sha256)
     try:
-        found = _parse(data, suffix)
+        layers = _parse(data, suffix)
     except UNREADABLE as error:
         first = str(error).partition("\n")[0]
         raise CurateError(f"'{source}' is no {suffix} file of tensors alone: {first}") from error
-    for name, values in found.items():
+    for name, values in layers.items():
         if not np.isfinite(values).all():
             raise CurateError(f"'{source}': layer '{name}' has numbers that are not finite")
-    return found
+    return layers
 
 
 def _parse(data: bytes, suffix: str) -> dict[str, np.ndarray]:
@@ -161,9 +161,9 @@ def read_checked(source: str, sha256: str = "", most_bytes: int = MOST_BYTES) ->
         raise CurateError(f"cannot read '{source}': {error}") from error
     if len(data) > most_bytes:
         raise CurateError(f"'{source}' is longer than {most_bytes:,} bytes")
-    found = hashlib.sha256(data).hexdigest()
-    if sha256 and found != sha256.lower():
-        raise CurateError(f"'{source}' has the sha256 {found}, expected {sha256.lower()}")
+    digest = hashlib.sha256(data).hexdigest()
+    if sha256 and digest != sha256.lower():
+        raise CurateError(f"'{source}' has the sha256 {digest}, expected {sha256.lower()}")
     return data
 
 
@@ -183,20 +183,20 @@ def checked(
     Raises:
         CurateError: naming the layer that is missing, unknown, or of another shape, with both shapes.
     """
-    have = {name: values for name, values in weights.items() if name.rpartition(".")[2] != UNUSED}
+    layers = {name: values for name, values in weights.items() if name.rpartition(".")[2] != UNUSED}
     for name, shape in shapes.items():
-        if name not in have:
-            raise CurateError(f"'{source}' has no layer '{name}'; it has: {', '.join(sorted(have)) or 'none'}")
-        found = have[name].shape
-        if len(found) != len(shape) or any(w is not None and w != f for w, f in zip(shape, found, strict=True)):
-            wanted = ["any" if n is None else n for n in shape]
+        if name not in layers:
+            raise CurateError(f"'{source}' has no layer '{name}'; it has: {', '.join(sorted(layers)) or 'none'}")
+        actual = layers[name].shape
+        if len(actual) != len(shape) or any(w is not None and w != f for w, f in zip(shape, actual, strict=True)):
+            expected = ["any" if n is None else n for n in shape]
             raise CurateError(
-                f"'{source}': layer '{name}' is {list(found)}, expected [{', '.join(str(n) for n in wanted)}]"
+                f"'{source}': layer '{name}' is {list(actual)}, expected [{', '.join(str(n) for n in expected)}]"
             )
-    for name in sorted(have):
+    for name in sorted(layers):
         if name not in shapes:
             raise CurateError(f"'{source}' has a layer '{name}' that the architecture has not: another head's file?")
-    return have
+    return layers
 
 
 def linear_shapes(layers: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int | None, ...]]:
@@ -205,10 +205,10 @@ def linear_shapes(layers: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int 
     >>> linear_shapes({"dense": (768, 64)})
     {'dense.weight': (64, 768), 'dense.bias': (64,)}
     """
-    made: dict[str, tuple[int | None, ...]] = {}
+    shapes: dict[str, tuple[int | None, ...]] = {}
     for name, (into, out) in layers.items():
-        made |= {f"{name}.weight": (out, into), f"{name}.bias": (out,)}
-    return made
+        shapes |= {f"{name}.weight": (out, into), f"{name}.bias": (out,)}
+    return shapes
 
 
 def linear(rows: np.ndarray, weights: Mapping[str, np.ndarray], layer: str) -> np.ndarray:
@@ -228,5 +228,5 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
 
 def result(vectors: Vectors, columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Values of a head, one per row; null where the row's vector cannot be used, with the status that says why."""
-    made: dict[str, Any] = {name: pa.array(values, mask=~vectors.good) for name, values in columns.items()}
-    return {**made, "status": vectors.status}
+    arrays: dict[str, Any] = {name: pa.array(values, mask=~vectors.good) for name, values in columns.items()}
+    return {**arrays, "status": vectors.status}

@@ -62,10 +62,10 @@ class Pixels:
             for future in (future for piece in coming for future in piece):
                 future.cancel()
 
-    def batch(self, made: Sequence[Any]) -> Any:
+    def batch(self, prepared: Sequence[Any]) -> Any:
         import torch
 
-        batch = torch.stack(list(made))
+        batch = torch.stack(list(prepared))
         if self.device != "cpu":
             # Pinned, the copy runs while the model is at work on the piece before.
             batch = batch.pin_memory() if self.device.startswith("cuda") else batch

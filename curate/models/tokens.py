@@ -67,14 +67,14 @@ class Tokens:
         if self._own:
             tokenizer, room = self._tokenizer, self.context - 2
             words = tokenizer.encode(caption)
-            made = torch.zeros(-(-len(words) // room) or 1, self.context, dtype=torch.long)
-            for row, start in zip(made, range(0, max(1, len(words)), room), strict=True):
+            windows = torch.zeros(-(-len(words) // room) or 1, self.context, dtype=torch.long)
+            for row, start in zip(windows, range(0, max(1, len(words)), room), strict=True):
                 window = [tokenizer.sot_token_id, *words[start : start + room], tokenizer.eot_token_id]
                 row[: len(window)] = torch.tensor(window)
-            return made
+            return windows
         if not (self._hub and self._tokenizer.tokenizer.is_fast):
             raise CurateError("windows: average needs CLIP's tokenizer or a fast Hugging Face one; use windows: cut")
-        made = torch.tensor(
+        windows = torch.tensor(
             self._tokenizer.tokenizer(
                 self._tokenizer.clean_fn(caption),
                 max_length=self.context,
@@ -84,8 +84,8 @@ class Tokens:
             ).input_ids
         )
         if self._tokenizer.strip_sep_token:
-            made[made == self._tokenizer.tokenizer.sep_token_id] = 0
-        return made
+            windows[windows == self._tokenizer.tokenizer.sep_token_id] = 0
+        return windows
 
     def _padding(self) -> int:
         return 0 if self._own else int(self._tokenizer.tokenizer.pad_token_id)

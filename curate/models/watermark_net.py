@@ -33,8 +33,8 @@ class WatermarkNet:
         self._torch = torch
         self.device = chosen(device)
         self.model = network()
-        wanted = {n: tuple(t.shape) for n, t in self.model.state_dict().items() if n.rpartition(".")[2] != UNUSED}
-        state = {name: torch.from_numpy(values) for name, values in checked(weights, wanted, source).items()}
+        shapes = {n: tuple(t.shape) for n, t in self.model.state_dict().items() if n.rpartition(".")[2] != UNUSED}
+        state = {name: torch.from_numpy(values) for name, values in checked(weights, shapes, source).items()}
         self.model.load_state_dict(state, strict=False)  # what batch norms counted is not there
         self.model.to(self.device).eval().requires_grad_(False).to(memory_format=torch.channels_last)
         preprocess = open_clip().image_transform(
@@ -42,14 +42,14 @@ class WatermarkNet:
         )
         self.pixels = Pixels(preprocess, self.device, fast=self.device != "cpu")
 
-    def __call__(self, made: Sequence[Any]) -> np.ndarray:
+    def __call__(self, prepared: Sequence[Any]) -> np.ndarray:
         """float32, n, of what `pixels.one` made of images."""
         torch = self._torch
-        pieces = pieces_of(made, self.pixels.piece if self.device == "cpu" else CUDA_BATCH)
+        pieces = pieces_of(prepared, self.pixels.piece if self.device == "cpu" else CUDA_BATCH)
         with torch.inference_mode(), torch.autocast(self.device, dtype=torch.float16, enabled=self.device != "cpu"):
             logits = torch.cat([self.model(self.pixels.batch(piece)).float() for piece in pieces])
-        found: np.ndarray = logits.softmax(dim=1)[:, 0].cpu().numpy()
-        return found
+        scores: np.ndarray = logits.softmax(dim=1)[:, 0].cpu().numpy()
+        return scores
 
 
 def network() -> Any:
