@@ -47,27 +47,29 @@ def from_npy(path: str, vectors: bool) -> Set:
     """float[n, d], uint64[n], or uint8[n, 32]; each is named by its number."""
     with opened(path) as file:
         values = np.load(file, allow_pickle=False)
-    found = (values.dtype.kind if vectors else values.dtype.name, values.ndim)
-    wide = found == ("uint8", 2) and values.shape[1] == BYTES
-    if found not in ((("f", 2),) if vectors else (("uint64", 1),)) and not (wide and not vectors):
-        wanted = "float[n, d] for `threshold`" if vectors else "uint64[n] or uint8[n, 32] for `radius`"
-        raise CurateError(f"dedupe.decontaminate: '{path}' holds {values.dtype}{list(values.shape)}, expected {wanted}")
-    made = normalised(values.astype(np.float32), path) if vectors else values
-    return np.ascontiguousarray(made).view(np.uint64) if wide else made, [str(i) for i in range(len(values))]
+    layout = (values.dtype.kind if vectors else values.dtype.name, values.ndim)
+    wide = layout == ("uint8", 2) and values.shape[1] == BYTES
+    if layout not in ((("f", 2),) if vectors else (("uint64", 1),)) and not (wide and not vectors):
+        expected = "float[n, d] for `threshold`" if vectors else "uint64[n] or uint8[n, 32] for `radius`"
+        raise CurateError(
+            f"dedupe.decontaminate: '{path}' holds {values.dtype}{list(values.shape)}, expected {expected}"
+        )
+    rows = normalised(values.astype(np.float32), path) if vectors else values
+    return np.ascontiguousarray(rows).view(np.uint64) if wide else rows, [str(i) for i in range(len(values))]
 
 
 def from_parquet(path: str, vectors: bool, column: str, names: str) -> Set:
     """A column, and the names that another has or the rows' numbers. Rows of null are left out."""
     with opened(path) as file:
-        have = pq.read_schema(file).names
+        columns = pq.read_schema(file).names
         for name in filter(None, (column, names)):
-            if name not in have:
-                raise unknown("column", name, have, path)
+            if name not in columns:
+                raise unknown("column", name, columns, path)
         file.seek(0)
         table = pq.read_table(file, columns=list(filter(None, (column, names))), page_checksum_verification=True)
     table = table.filter(table[column].is_valid())
-    found = table[names].to_pylist() if names else range(len(table))
-    return numbers(table[column], column, vectors), [str(name) for name in found]
+    labels = table[names].to_pylist() if names else range(len(table))
+    return numbers(table[column], column, vectors), [str(name) for name in labels]
 
 
 def files_of(folder: str) -> list[str]:
@@ -110,16 +112,16 @@ def from_folder(folder: str, vectors: bool, column: str, op: Score) -> Set:
     """
     op.check()
     op.setup()
-    made, names = [], []
+    chunks, names = [], []
     files, root = files_of(folder), root_of(folder)
     for start in range(0, len(files), AT_ONCE):
         some = files[start : start + AT_ONCE]
         columns = {"text": pa.array([""] * len(some))} if "text" in op.reads() else {}
         values = as_array(op.apply(columns, [_image(name) for name in some])[column], op.makes()[column])
-        there = values.is_valid().to_pylist()
-        names += [name.removeprefix(root) for name, found in zip(some, there, strict=True) if found]
-        made.append(values.filter(values.is_valid()))
-    return numbers(pa.chunked_array(made, op.makes()[column]), column, vectors), names
+        valid = values.is_valid().to_pylist()
+        names += [name.removeprefix(root) for name, usable in zip(some, valid, strict=True) if usable]
+        chunks.append(values.filter(values.is_valid()))
+    return numbers(pa.chunked_array(chunks, op.makes()[column]), column, vectors), names
 
 
 def _image(path: str) -> Image.Image:

@@ -26,11 +26,11 @@ def forest(hashes: Any, groups: Any, radius: Any) -> Any:
     """Prim's way: whatever is closest to the tree comes next, so no list of pairs is held."""
     a, b = np.empty(len(hashes), np.int64), np.empty(len(hashes), np.int64)
     bits = np.empty(len(hashes), np.int64)
-    found = 0
+    edges = 0
     for group in range(len(groups) - 1):
         start, stop = groups[group], groups[group + 1]
         count, current = stop - start - 1, start
-        left, values = np.arange(start + 1, stop), hashes[start + 1 : stop].copy()
+        outside, values = np.arange(start + 1, stop), hashes[start + 1 : stop].copy()
         best, link = np.full(count, FAR, np.int64), np.zeros(count, np.int64)
         while count > 0:
             value = hashes[current]
@@ -42,13 +42,13 @@ def forest(hashes: Any, groups: Any, radius: Any) -> Any:
                 if best[i] < closest:
                     closest, place = best[i], i
             if closest <= radius:
-                a[found], b[found], bits[found] = link[place], left[place], closest
-                found += 1
-            current = left[place]
+                a[edges], b[edges], bits[edges] = link[place], outside[place], closest
+                edges += 1
+            current = outside[place]
             count -= 1
-            left[place], values[place] = left[count], values[count]
+            outside[place], values[place] = outside[count], values[count]
             best[place], link[place] = best[count], link[count]
-    return a[:found].copy(), b[:found].copy(), bits[:found].copy()
+    return a[:edges].copy(), b[:edges].copy(), bits[:edges].copy()
 
 
 @compiled

@@ -31,8 +31,8 @@ def hash_words(column: pa.Array, name: str, size: int = BYTES) -> np.ndarray:
     try:
         fixed = column.cast(pa.large_binary()).cast(pa.binary(size)).fill_null(bytes(size))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        wanted = "256-bit hashes (32 bytes), as score.pdq makes" if size == BYTES else f"{size} bytes per row"
-        raise CurateError(f"column '{name}' is {column.type}, expected {wanted}") from error
+        expected = "256-bit hashes (32 bytes), as score.pdq makes" if size == BYTES else f"{size} bytes per row"
+        raise CurateError(f"column '{name}' is {column.type}, expected {expected}") from error
     start = fixed.offset * size
-    found = np.frombuffer(fixed.buffers()[1], np.uint8)[start : start + len(fixed) * size]
-    return found.reshape(-1, size).view(np.uint64)
+    octets = np.frombuffer(fixed.buffers()[1], np.uint8)[start : start + len(fixed) * size]
+    return octets.reshape(-1, size).view(np.uint64)

@@ -106,9 +106,9 @@ def _shingle_id(data: Any, at: Any, size: Any, cache: Any, w: Any) -> Any:
     slot = np.int64((mixed ^ (mixed >> _32)) & np.uint64(CACHE_SLOTS - 1))
     if cache[slot, 0] == low and cache[slot, 1] == high and cache[slot, 2] == np.uint64(size):
         return cache[slot, 3]
-    found = sha1_first8(data, at, size, w)
-    cache[slot, 0], cache[slot, 1], cache[slot, 2], cache[slot, 3] = low, high, np.uint64(size), found
-    return found
+    hashed = sha1_first8(data, at, size, w)
+    cache[slot, 0], cache[slot, 1], cache[slot, 2], cache[slot, 3] = low, high, np.uint64(size), hashed
+    return hashed
 
 
 @inlined
@@ -264,33 +264,33 @@ def similar_sets(ids: Any, bounds: Any, members: Any, groups: Any, threshold: An
     """
     a, b = np.empty(len(members), np.int64), np.empty(len(members), np.int64)
     weight = np.empty(len(members), np.float64)
-    found = 0
+    edges = 0
     for group in range(len(groups) - 1):
         start, stop = groups[group], groups[group + 1]
         best, link = np.zeros(stop - start, np.float64), np.zeros(stop - start, np.int64)
-        left = np.arange(start, stop)
+        outside = np.arange(start, stop)
         count, current = stop - start - 1, start
-        left[0] = left[count]
+        outside[0] = outside[count]
         while count > 0:
             m = members[current]
             size = bounds[m + 1] - bounds[m]
             closest, place = -1.0, 0
             for i in range(count):
-                o = left[i]
+                o = outside[i]
                 near = best[o - start]
-                wanted = max(threshold, near)
+                least = max(threshold, near)
                 other = bounds[members[o] + 1] - bounds[members[o]]
-                if near < 1.0 and min(size, other) >= wanted * max(size, other):
-                    s = _jaccard(ids, bounds[m], bounds[m + 1], bounds[members[o]], bounds[members[o] + 1], wanted)
+                if near < 1.0 and min(size, other) >= least * max(size, other):
+                    s = _jaccard(ids, bounds[m], bounds[m + 1], bounds[members[o]], bounds[members[o] + 1], least)
                     if s >= threshold and s > near:
                         best[o - start], link[o - start] = s, current
                         near = s
                 if near > closest:
                     closest, place = near, i
-            current = left[place]
+            current = outside[place]
             count -= 1
-            left[place] = left[count]
+            outside[place] = outside[count]
             if closest > 0.0:
-                a[found], b[found], weight[found] = link[current - start], current, closest
-                found += 1
-    return a[:found].copy(), b[:found].copy(), weight[:found].copy()
+                a[edges], b[edges], weight[edges] = link[current - start], current, closest
+                edges += 1
+    return a[:edges].copy(), b[:edges].copy(), weight[:edges].copy()

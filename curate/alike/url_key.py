@@ -72,15 +72,15 @@ def url_keys(urls: pl.Series) -> pl.Series:
     plain = urls.str.extract(_PLAIN, 1)
     ready = (plain.is_not_null() & ~urls.str.contains(_NOT_PLAIN)).fill_null(False)
     rows = (~ready).arg_true()
-    made = [None if url is None else url_key(url) for url in urls.gather(rows).to_list()]
-    return plain.scatter(rows, pl.Series(made, dtype=pl.String))
+    keys = [None if url is None else url_key(url) for url in urls.gather(rows).to_list()]
+    return plain.scatter(rows, pl.Series(keys, dtype=pl.String))
 
 
 def _escapes(text: str) -> str:
     """Unreserved characters unescaped, all others that may not stand there escaped, hex digits in upper case."""
 
-    def one(found: re.Match[str]) -> str:
-        digits = found[1]
+    def one(match: re.Match[str]) -> str:
+        digits = match[1]
         if not digits:
             return "%25"  # a stray %: left alone it could join digits behind it and be unescaped the next time
         character = chr(int(digits, 16))

@@ -39,28 +39,28 @@ def earlier_max(unit: np.ndarray, tile: int = TILE) -> tuple[np.ndarray, np.ndar
 
 def close_pairs(unit: np.ndarray, over: float, tile: int = TILE) -> tuple[np.ndarray, np.ndarray]:
     """Places (a, b), a < b, of rows with a cosine over `over`: a spanning forest of them, so never more than rows."""
-    found: list[Any] = [np.empty((2, 0), np.int64)]
+    forest: list[Any] = [np.empty((2, 0), np.int64)]
     for left in range(0, len(unit), tile):
         row = []
         for right in range(left, len(unit), tile):
             a, b = np.nonzero(unit[left : left + tile] @ unit[right : right + tile].T > over)
             pairs = np.stack([a + left, b + right])
             row.append(pairs[:, pairs[0] < pairs[1]])
-        links = np.concatenate([*found, *row], axis=1)
-        found = [links[:, spanning_forest(links[0], links[1], np.ones(links.shape[1]))]]
-    return found[0][0], found[0][1]
+        links = np.concatenate([*forest, *row], axis=1)
+        forest = [links[:, spanning_forest(links[0], links[1], np.ones(links.shape[1]))]]
+    return forest[0][0], forest[0][1]
 
 
 def nearest(unit: np.ndarray, others: np.ndarray, tile: int = TILE) -> tuple[np.ndarray, np.ndarray]:
     """(greatest cosine, which of `others` has it) of each row; the first where several do."""
     best, place = np.full(len(unit), -np.inf, np.float32), np.zeros(len(unit), np.int64)
     for left in range(0, len(unit), tile):
-        mine = slice(left, left + tile)
+        block = slice(left, left + tile)
         for right in range(0, len(others), tile):
-            tile_cos = unit[mine] @ others[right : right + tile].T
+            tile_cos = unit[block] @ others[right : right + tile].T
             first = tile_cos.argmax(axis=1)
             most = np.take_along_axis(tile_cos, first[:, None], axis=1)[:, 0]
-            better = most > best[mine]
-            best[mine] = np.where(better, most, best[mine])
-            place[mine] = np.where(better, right + first, place[mine])
+            better = most > best[block]
+            best[block] = np.where(better, most, best[block])
+            place[block] = np.where(better, right + first, place[block])
     return best, place

@@ -28,7 +28,7 @@ def _distance(words: Any, i: Any, j: Any) -> Any:
 def near_pairs(words: Any, halves: Any, groups: Any, radius: Any, width: Any) -> Any:
     room = 2 * len(words) + 65536
     links = np.empty((3, room), np.int64)
-    found = 0
+    filled = 0
     for group in range(len(groups) - 1):
         start, stop = groups[group], groups[group + 1]
         other = _other_half(halves, start, stop)
@@ -52,12 +52,12 @@ def near_pairs(words: Any, halves: Any, groups: Any, radius: Any, width: Any) ->
                     for j in range(i + 1 if flip < 0 else buckets[next_one], buckets[next_one + 1]):
                         bits = _distance(near, i, j)
                         if bits <= radius:
-                            if found == room:
-                                found = _thinned(links, found, len(words), radius)
-                            links[0, found], links[1, found], links[2, found] = order[i], order[j], bits
-                            found += 1
-    found = _thinned(links, found, len(words), radius)
-    return links[0, :found].copy(), links[1, :found].copy(), links[2, :found].copy()
+                            if filled == room:
+                                filled = _thinned(links, filled, len(words), radius)
+                            links[0, filled], links[1, filled], links[2, filled] = order[i], order[j], bits
+                            filled += 1
+    filled = _thinned(links, filled, len(words), radius)
+    return links[0, :filled].copy(), links[1, :filled].copy(), links[2, :filled].copy()
 
 
 @inlined
@@ -92,19 +92,19 @@ def _sorted_by(values: Any, most: Any) -> Any:
 
 
 @compiled
-def _thinned(links: Any, found: Any, count: Any, radius: Any) -> Any:
-    """Keep a minimum spanning forest of the first `found` links, in front; how many it has."""
-    order, _ = _sorted_by(links[2, :found], radius + 1)
+def _thinned(links: Any, filled: Any, count: Any, radius: Any) -> Any:
+    """Keep a minimum spanning forest of the first `filled` links, in front; how many it has."""
+    order, _ = _sorted_by(links[2, :filled], radius + 1)
     parent = np.arange(count)
-    kept = np.zeros(found, np.bool_)
+    kept = np.zeros(filled, np.bool_)
     for i in order:
         kept[i] = union(parent, links[0, i], links[1, i])
-    left = 0
-    for i in range(found):
+    place = 0
+    for i in range(filled):
         if kept[i]:
-            links[:, left] = links[:, i]
-            left += 1
-    return left
+            links[:, place] = links[:, i]
+            place += 1
+    return place
 
 
 @compiled
