@@ -22,19 +22,19 @@ OURS = ("uid", "url", "text", MALFORMED)
 _LIKE_CAPTIONS = re.compile(r"caption|text|title|alt|descri|sentence|label_?name|\Acolumn_\d+\Z", re.IGNORECASE)
 
 
-def mapping(names: Iterable[str], given: Mapping[str, str | None]) -> dict[str, str]:
+def mapping(names: Iterable[str], columns: Mapping[str, str | None]) -> dict[str, str]:
     """Our name to the input's: as given (None for no column), else by the usual names.
 
     A given name may go on into a struct: `text.en`. `image` is no column of the records.
     """
-    given = {ours: theirs for ours, theirs in given.items() if ours != "image"}
-    have = [name for name in names if not is_image_column(name) and name != MALFORMED]
-    found = {ours: record.find(ours, have, usual) for ours, usual in CANDIDATES.items() if ours not in given}
-    chosen = {ours: theirs for ours, theirs in (found | {**given}).items() if theirs}
-    return {ours: theirs for ours, theirs in chosen.items() if theirs in have or theirs.split(".")[0] in have}
+    columns = {ours: theirs for ours, theirs in columns.items() if ours != "image"}
+    usable = [name for name in names if not is_image_column(name) and name != MALFORMED]
+    guessed = {ours: record.find(ours, usable, usual) for ours, usual in CANDIDATES.items() if ours not in columns}
+    chosen = {ours: theirs for ours, theirs in (guessed | {**columns}).items() if theirs}
+    return {ours: theirs for ours, theirs in chosen.items() if theirs in usable or theirs.split(".")[0] in usable}
 
 
-def renamed(names: list[str], given: Mapping[str, str | None], reserved: Iterable[str] = ()) -> dict[str, str]:
+def renamed(names: list[str], columns: Mapping[str, str | None], reserved: Iterable[str] = ()) -> dict[str, str]:
     """Every column's name in the store to its name in the input.
 
     >>> renamed(["URL", "text", "alt"], {"text": "alt"})
@@ -42,7 +42,7 @@ def renamed(names: list[str], given: Mapping[str, str | None], reserved: Iterabl
     >>> renamed(["uid", "uid_input"], {"uid": None})
     {'uid_input_2': 'uid', 'uid_input': 'uid_input'}
     """
-    ours = mapping(names, given)
+    ours = mapping(names, columns)
     taken = set(ours.values())
     others = [name for name in names if name not in taken and name != MALFORMED]
     # `texts` is ours where captions come as lists, which a file alone does not tell: see `reserved`.
@@ -57,9 +57,9 @@ def renamed(names: list[str], given: Mapping[str, str | None], reserved: Iterabl
     return result | ({MALFORMED: MALFORMED} if MALFORMED in names else {})
 
 
-def like_captions(schema: pa.Schema, given: Mapping[str, str | None]) -> list[str]:
+def like_captions(schema: pa.Schema, columns: Mapping[str, str | None]) -> list[str]:
     """Columns of text that may be captions by their names."""
-    taken = set(mapping(schema.names, given).values())
+    taken = set(mapping(schema.names, columns).values())
     free = [field for field in schema if field.name not in taken and field.name != MALFORMED]
     texts = [field.name for field in free if pa.types.is_large_string(field.type) or pa.types.is_string(field.type)]
     return [name for name in texts if not is_image_column(name) and _LIKE_CAPTIONS.search(name)]
@@ -72,8 +72,8 @@ def kind_of(schema: pa.Schema, name: str) -> pa.DataType:
     head, _, field = name.partition(".")
     kind = schema.field(head).type
     if not pa.types.is_struct(kind) or kind.get_field_index(field) < 0:
-        there = f"; there are: {', '.join(f.name for f in kind)}" if pa.types.is_struct(kind) else ""
-        raise CurateError(f"column '{head}' has no field '{field}'{there}")
+        fields = f"; there are: {', '.join(f.name for f in kind)}" if pa.types.is_struct(kind) else ""
+        raise CurateError(f"column '{head}' has no field '{field}'{fields}")
     return kind.field(field).type
 
 

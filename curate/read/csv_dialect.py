@@ -98,10 +98,10 @@ def closing(line: str, dialect: Dialect) -> tuple[int, str]:
     if fields:
         return fields, "open"
     try:
-        (found,) = dialect.strict([rest]) if rest else ([""],)
+        (cells,) = dialect.strict([rest]) if rest else ([""],)
     except (csv.Error, ValueError):
         return 0, "broken"
-    return len(found), "closed"
+    return len(cells), "closed"
 
 
 def _quoted_end(line: str, at: int) -> int:

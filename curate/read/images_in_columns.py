@@ -29,14 +29,14 @@ _TOLD = ("status", "error_message", "original_width", "original_height", "sha256
 BATCH_ROWS = 256
 
 
-def column(schema: pa.Schema, file: str, given: Mapping[str, str | None]) -> str | None:
+def column(schema: pa.Schema, file: str, columns: Mapping[str, str | None]) -> str | None:
     """The column with the images: `columns: {image: ...}`, or one that can hold nothing else.
 
     Raises:
         CurateError: when the column that is named is not there.
     """
-    if "image" in given:
-        named = given["image"]
+    if "image" in columns:
+        named = columns["image"]
         if named is not None and named not in schema.names:
             raise unknown("column", named, schema.names, f"'{file}'")
         return named
@@ -51,9 +51,9 @@ def column(schema: pa.Schema, file: str, given: Mapping[str, str | None]) -> str
     return holding[0] if holding else None
 
 
-def with_images(schema: pa.Schema, file: str, given: Mapping[str, str | None]) -> pa.Schema:
+def with_images(schema: pa.Schema, file: str, columns: Mapping[str, str | None]) -> pa.Schema:
     """The schema with what describes the images in the place of the column that holds them; a path stays."""
-    name = column(schema, file, given)
+    name = column(schema, file, columns)
     if name is None:
         kept = list(schema) if _beside(schema, file) else []
     else:
@@ -96,25 +96,29 @@ def _is_bytes(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(plain) or pa.types.is_large_binary(plain) or pa.types.is_binary_view(plain))
 
 
-def taken(batch: pa.RecordBatch, file: str, given: Mapping[str, str | None]) -> pa.RecordBatch:
+def taken(batch: pa.RecordBatch, file: str, columns: Mapping[str, str | None]) -> pa.RecordBatch:
     """A batch with the schema of `with_images`."""
-    name = column(batch.schema, file, given)
+    name = column(batch.schema, file, columns)
     beside = _beside(batch.schema, file) if name is None else {}
     if name is None and not beside:
         return batch
     values = batch[name].to_pylist() if name else [beside.get(key) for key in batch["key"].to_pylist()]
-    told = [dict[str, Any]()] * len(values)
+    fields = [dict[str, Any]()] * len(values)
     if set(batch.schema.names) >= _IMG2DATASET:
-        told = batch.select([n for n in _TOLD if n in batch.schema.names]).to_pylist()
+        fields = batch.select([n for n in _TOLD if n in batch.schema.names]).to_pylist()
     images, paths = [], []
     folder = file.rpartition("/")[0]
     for row, value in enumerate(values):
         body, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else _parts(value)
         paths.append(path)
-        image = _held(body, path, told[row]) if body is not None else _named(path, folder, "image" in given, told[row])
-        if image["status"] == "no_image" and told[row].get("status") not in (None, "success"):
+        image = (
+            _held(body, path, fields[row])
+            if body is not None
+            else _named(path, folder, "image" in columns, fields[row])
+        )
+        if image["status"] == "no_image" and fields[row].get("status") not in (None, "success"):
             # A download that failed keeps its own status and reason.
-            image |= {name: told[row][name] for name in ("status", "error_message")}
+            image |= {name: fields[row][name] for name in ("status", "error_message")}
         images.append(image)
     rest = {f.name: batch[f.name] for f in batch.schema if f.name != name}
     kept = _path_name(batch.schema, name) if name else ""
@@ -127,8 +131,8 @@ def _parts(value: Any) -> tuple[bytes | None, str | None]:
     return (value, None) if isinstance(value, bytes) else (None, None if value is None else str(value))
 
 
-def _held(body: bytes, path: str | None, told: dict[str, Any]) -> dict[str, Any]:
-    image: dict[str, Any] = {"status": "success", "size": len(body)} | facts(body, told)
+def _held(body: bytes, path: str | None, fields: dict[str, Any]) -> dict[str, Any]:
+    image: dict[str, Any] = {"status": "success", "size": len(body)} | facts(body, fields)
     image["extension"] = image_kind.extension(path or "", body[: image_kind.HEAD]) or "img"
     image["sample"] = path or image["sha256"]
     if image["status"] == "success":
@@ -136,7 +140,7 @@ def _held(body: bytes, path: str | None, told: dict[str, Any]) -> dict[str, Any]
     return image
 
 
-def _named(path: str | None, folder: str, explicit: bool, told: dict[str, Any]) -> dict[str, Any]:
+def _named(path: str | None, folder: str, explicit: bool, fields: dict[str, Any]) -> dict[str, Any]:
     """An image that is a file: it stays where it is."""
     if not path:
         return {"status": "no_image"}
@@ -149,7 +153,7 @@ def _named(path: str | None, folder: str, explicit: bool, told: dict[str, Any]) 
     except Exception as error:  # noqa: BLE001 - whatever keeps a file from being read is the status of its row
         return {"status": "no_image", "error_message": f"{type(error).__name__}: {path}"[:200], "sample": path}
     image: dict[str, Any] = {"status": "success", "tar": place, "offset": 0, "size": len(body), "sample": path}
-    return image | {"extension": image_kind.extension(path, body[: image_kind.HEAD])} | facts(body, told)
+    return image | {"extension": image_kind.extension(path, body[: image_kind.HEAD])} | facts(body, fields)
 
 
 def _place(path: str, folder: str, explicit: bool) -> str:

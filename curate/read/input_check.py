@@ -32,18 +32,18 @@ def check(source: Source, options: ReadOptions) -> None:
     if source.module.DECLARED:
         places += [(f"'{file}'", [schema]) for file, schema in zip(source.files, source.schemas, strict=True)]
     for where, schemas in places:
-        have = [n for n in dict.fromkeys(n for schema in schemas for n in schema.names) if not is_image_column(n)]
-        if set(have) <= {MALFORMED}:
+        all_names = [n for n in dict.fromkeys(n for schema in schemas for n in schema.names) if not is_image_column(n)]
+        if set(all_names) <= {MALFORMED}:
             continue
-        found = mapping(have, options.columns)
-        lacking = [ours for ours in needed if ours not in found]
+        mapped = mapping(all_names, options.columns)
+        lacking = [ours for ours in needed if ours not in mapped]
         alike = [name for schema in schemas for name in like_captions(schema, options.columns)]
-        if not lacking and alike and "text" not in (*found, *options.columns) and not source.has_images:
+        if not lacking and alike and "text" not in (*mapped, *options.columns) and not source.has_images:
             lacking = ["text"]
         if lacking:
             hint = f", or text: null where there are no captions (like captions: {', '.join(alike)})" if alike else ""
             raise CurateError(
-                f"{where} has no column for '{lacking[0]}'; it has: {', '.join(have)}. "
+                f"{where} has no column for '{lacking[0]}'; it has: {', '.join(all_names)}. "
                 f"Name it: columns: {{{lacking[0]}: ...}}{hint if lacking == ['text'] else ''}"
             )
     for file, schema in zip(source.files, source.schemas, strict=True):

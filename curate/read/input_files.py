@@ -42,5 +42,5 @@ def content(file: str) -> str:
 
 def mark(about: dict[str, Any]) -> str:
     """What the file system says of a file's last change, as a hash; "" where it says nothing."""
-    told = {name: str(about[name]) for name in _MARKS if about.get(name) is not None}
-    return hashlib.sha256(repr(sorted(told.items())).encode()).hexdigest()[:16] if told else ""
+    marks = {name: str(about[name]) for name in _MARKS if about.get(name) is not None}
+    return hashlib.sha256(repr(sorted(marks.items())).encode()).hexdigest()[:16] if marks else ""

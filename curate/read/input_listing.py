@@ -46,12 +46,12 @@ def look(source: str | Sequence[str], format_name: str = "auto") -> Found:
     listed = [source] if isinstance(source, str) else source
     places = [place for one in listed for part in parted(one, known) for place in expanded(part)]
     what = source if isinstance(source, str) else ", ".join(source)
-    found: dict[str, str] = {}
+    roots: dict[str, str] = {}
     for place, files in zip(places, _listed(places), strict=True):
         if not files:
             raise CurateError(f"no input at '{place}'")
-        found |= {file: _root(place, files) for file in files}
-    files = sorted(found)
+        roots |= {file: _root(place, files) for file in files}
+    files = sorted(roots)
     kinds: dict[str, list[str]] = {}
     for file in files:
         if kind := format_of(file, known):
@@ -60,7 +60,7 @@ def look(source: str | Sequence[str], format_name: str = "auto") -> Found:
         chosen, data = format_name, files if len(files) == len(places) else kinds.get(format_name, files)
     else:
         chosen, data = _chosen(kinds, what, known)
-    root = _shared([found[file] for file in data])
+    root = _shared([roots[file] for file in data])
     names = [_path(file).removeprefix(root).lstrip("/") for file in data]
     others = [os.path.splitext(file)[1] or "without an ending" for file in files if format_of(file, known) is None]
     return Found(chosen, data, names, dict(sorted(Counter(others).items())))
@@ -68,8 +68,8 @@ def look(source: str | Sequence[str], format_name: str = "auto") -> Found:
 
 def find(source: str | Sequence[str], format_name: str = "auto") -> tuple[str, list[str]]:
     """The format and the files of an input; see `look`."""
-    found = look(source, format_name)
-    return found.format, found.files
+    listing = look(source, format_name)
+    return listing.format, listing.files
 
 
 def _chosen(kinds: dict[str, list[str]], source: str, known: dict[str, ModuleType]) -> tuple[str, list[str]]:
@@ -80,12 +80,12 @@ def _chosen(kinds: dict[str, list[str]], source: str, known: dict[str, ModuleTyp
     if "webdataset" in kinds:
         tars = {re.sub(r"\.(tar(\.\w+)?|tgz)\Z", "", file) for file in kinds["webdataset"]}
         kinds["parquet"] = [f for f in kinds.get("parquet", []) if f[: -len(".parquet")] not in tars]
-    there = {kind: files for kind, files in kinds.items() if files}
-    if len(there) != 1:
+    present = {kind: files for kind, files in kinds.items() if files}
+    if len(present) != 1:
         extensions = ", ".join(e for module in known.values() for e in module.EXTENSIONS)
-        what = f"a mix of {', '.join(there)}" if there else "no file of a known kind"
+        what = f"a mix of {', '.join(present)}" if present else "no file of a known kind"
         raise CurateError(f"input '{source}' holds {what}; known: {extensions}. Name one format, or a glob")
-    return next(iter(there.items()))
+    return next(iter(present.items()))
 
 
 def parted(place: str, known: dict[str, ModuleType]) -> list[str]:
@@ -152,11 +152,11 @@ def _files(source: str) -> list[str]:
     fs.invalidate_cache()
     try:
         # Not isdir(): over HTTP, that is whether there are links in the file.
-        found = [path] if fs.info(path)["type"] == "file" else _under(fs, path)
+        paths = [path] if fs.info(path)["type"] == "file" else _under(fs, path)
     except FileNotFoundError:
         entries = fs.glob(path, detail=True).items() if any(c in path for c in "*?[") else ()
-        found = [f for p, about in entries for f in (_under(fs, p) if about["type"] == "directory" else [p])]
-    return [fs.unstrip_protocol(f) if "://" in source else f for f in sorted(set(found))]
+        paths = [f for p, about in entries for f in (_under(fs, p) if about["type"] == "directory" else [p])]
+    return [fs.unstrip_protocol(f) if "://" in source else f for f in sorted(set(paths))]
 
 
 def _under(fs: fsspec.AbstractFileSystem, folder: str) -> list[str]:

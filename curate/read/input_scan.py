@@ -26,8 +26,8 @@ class ScanFile:
     source: Source
 
     def __call__(self, number: int) -> dict[str, Any]:
-        (found,) = on_files(self.source.module.scan, [self.source.files[number]])
-        return {"rows": found.rows, "schema": found.schema.serialize().to_pybytes(), "remarks": found.remarks.to_json()}
+        (scan,) = on_files(self.source.module.scan, [self.source.files[number]])
+        return {"rows": scan.rows, "schema": scan.schema.serialize().to_pybytes(), "remarks": scan.remarks.to_json()}
 
 
 def scanned(source: Source, cluster: Cluster) -> tuple[Source, Remarks, list[int]]:
@@ -47,15 +47,15 @@ def scanned(source: Source, cluster: Cluster) -> tuple[Source, Remarks, list[int
             on_files(source.module.count, source.files) if source.caption != "each" else _each(source),
         )
     numbers = range(len(source.files))
-    found = dict(cluster.each("scan", ScanFile(replace(source, schemas=[])), numbers, {}))
-    schemas = [pa.ipc.read_schema(pa.py_buffer(found[number]["schema"])) for number in numbers]
+    scans = dict(cluster.each("scan", ScanFile(replace(source, schemas=[])), numbers, {}))
+    schemas = [pa.ipc.read_schema(pa.py_buffer(scans[number]["schema"])) for number in numbers]
     for number in numbers:
-        for kind, entry in found[number]["remarks"].items():
+        for kind, entry in scans[number]["remarks"].items():
             example = entry["example"]
             if len(numbers) > 1 and example:
                 example = f"{source.names[number]}, {example}"
             remarks.add(kind, entry["rows"], example, (number, *entry["place"]))
-    counts = [found[number]["rows"] for number in numbers]
+    counts = [scans[number]["rows"] for number in numbers]
     _check(source, remarks, sum(counts))
     source = replace(source.with_schemas(schemas), complete=True).with_lists()
     return source, remarks, counts if source.caption != "each" else _each(source)

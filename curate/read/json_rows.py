@@ -163,8 +163,8 @@ def _holds(kind: pa.DataType, other: pa.DataType) -> bool:
     if pa.types.is_list(kind) and pa.types.is_list(other):
         return _holds(kind.value_type, other.value_type)
     if pa.types.is_struct(kind) and pa.types.is_struct(other):
-        have = {field.name: field.type for field in kind}
-        return all(field.name in have and _holds(have[field.name], field.type) for field in other)
+        fields = {field.name: field.type for field in kind}
+        return all(field.name in fields and _holds(fields[field.name], field.type) for field in other)
     return bool(pa.types.is_floating(kind) and pa.types.is_integer(other))
 
 

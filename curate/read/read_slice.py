@@ -51,29 +51,29 @@ class ReadSlice:
 
     def __call__(self, number: int) -> dict[str, Any]:
         part = self.slices[number]
-        wanted = range(part.first_shard, part.first_shard + part.shards)
+        shards = range(part.first_shard, part.first_shard + part.shards)
         batches = self._batches(part)
-        left: pa.Table | None = None
-        for shard in wanted:
+        rest: pa.Table | None = None
+        for shard in shards:
             need, pieces = self.rows[shard], list[pa.Table]()
             with CopiedImages(self.store, self.images, shard, self.rows_per_shard) as copied:
                 while need:
-                    table = left if left is not None and left.num_rows else next(batches, None)
+                    table = rest if rest is not None and rest.num_rows else next(batches, None)
                     if table is None:
                         raise CurateError(f"input changed while it was read: shard {shard} misses {need} rows")
                     pieces.append(copied.settled(table.slice(0, need)))
-                    left = table.slice(need)
+                    rest = table.slice(need)
                     need -= pieces[-1].num_rows
             self._write(shard, pa.concat_tables(pieces), copied.digests)
-        return {"rows": sum(self.rows[s] for s in wanted)}
+        return {"rows": sum(self.rows[s] for s in shards)}
 
     def _batches(self, part: Slice) -> Iterator[pa.Table]:
         skip = part.skip
         for number in range(part.file, len(self.source.files)):
             first = skip if self.source.caption != "each" else 0
-            for given in self.source.batches(number, first):
-                bare = self.images and f"{IMAGE}status" not in given.schema.names
-                batch = images_in_columns.without(given) if bare else given
+            for raw in self.source.batches(number, first):
+                bare = self.images and f"{IMAGE}status" not in raw.schema.names
+                batch = images_in_columns.without(raw) if bare else raw
                 table = self._records(_named_samples(batch, self.source.names[number]), number, first)
                 first += batch.num_rows
                 if self.source.caption == "each":
@@ -97,9 +97,9 @@ class ReadSlice:
                 columns["text"] = captions.chosen(columns["texts"], self.source.caption, *place)
         if "uid" in columns:
             columns["uid"] = _uids(columns["uid"], remarks)
-        found = {f.name: self._cast(columns, f, batch.num_rows, number, remarks) for f in self.types}
+        own = {f.name: self._cast(columns, f, batch.num_rows, number, remarks) for f in self.types}
         images = {n: batch[n] for n in batch.schema.names if is_image_column(n)}
-        table = pa.table(found | images | {REMARK: pa.array(remarks, pa.list_(pa.string()))})
+        table = pa.table(own | images | {REMARK: pa.array(remarks, pa.list_(pa.string()))})
         if self.source.caption == "each" and "texts" in columns:
             rows, texts = captions.each(columns["texts"])
             table = table.take(pa.array(rows))
@@ -108,12 +108,12 @@ class ReadSlice:
 
     def _lists(self, batch: pa.RecordBatch, names: list[str]) -> pa.Array:
         """The captions of each row; of two columns that hold some, the first one's."""
-        found = pa.nulls(batch.num_rows, captions.TEXTS)
+        lists = pa.nulls(batch.num_rows, captions.TEXTS)
         for name in self.source.captions(names):
             values = plain(values_of(batch, name))
             texts = captions.lists(values if is_list(values.type) else cast(values, pa.large_string()))
-            found = pc.if_else(found.is_null(), texts, found)
-        return found
+            lists = pc.if_else(lists.is_null(), texts, lists)
+        return lists
 
     def _cast(self, columns: dict[str, Any], field: pa.Field, rows: int, number: int, remarks: list[Any]) -> pa.Array:
         if field.name not in columns:
@@ -122,20 +122,20 @@ class ReadSlice:
         if field.name == "text" and is_list(values.type):
             return pa.nulls(rows, field.type)
         try:
-            found = cast(values, field.type)
+            array = cast(values, field.type)
         except pa.ArrowException as error:
             raise CurateError(
                 f"column '{field.name}' of '{self.source.files[number]}' does not fit {field.type}: {error}. "
                 f"As text it does: read: {{as_text: [{field.name}]}}, in a new root"
             ) from error
         if stored(values.type) == pa.large_string() and field.type == pa.large_string():
-            _note_damage(values, found, field.name, remarks)
-        return found
+            _note_damage(values, array, field.name, remarks)
+        return array
 
     def _write(self, shard: int, table: pa.Table, tars: dict[str, str]) -> None:
-        given = table["uid"]
-        if given.null_count:
-            filled = pc.coalesce(given, record.uids(table["url"], _identifying(table)))
+        uids = table["uid"]
+        if uids.null_count:
+            filled = pc.coalesce(uids, record.uids(table["url"], _identifying(table)))
             table = table.set_column(table.column_names.index("uid"), "uid", filled)
         images = [n for n in table.column_names if is_image_column(n)]
         records = table.drop_columns([*images, REMARK])
@@ -155,9 +155,9 @@ def _uids(values: pa.Array, remarks: list[Any]) -> pa.Array:
         digits = cast(values, pa.large_string())
         if pc.all(pc.match_substring_regex(digits, r"\A[0-9a-f]{32}\z")).as_py() is not False:
             return digits
-    given = plain(values).to_pylist()
-    uids = [None if value is None else record.as_uid(value) for value in given]
-    for row, (value, uid) in enumerate(zip(given, uids, strict=True)):
+    texts = plain(values).to_pylist()
+    uids = [None if value is None else record.as_uid(value) for value in texts]
+    for row, (value, uid) in enumerate(zip(texts, uids, strict=True)):
         if value is not None and uid is None:
             remarks[row] = [*(remarks[row] or []), f"uid(s) that are not 32 hex digits, made anew|{value!r}"]
     return pa.array(uids, pa.string())

@@ -116,25 +116,25 @@ class Source:
             for name, kind in self.types_of(number).items():
                 kinds.setdefault(name, {}).setdefault(kind, []).append(file)
         place = {file: number for number, file in enumerate(self.files)}
-        found = {}
-        for name, have in kinds.items():
+        types = {}
+        for name, seen in kinds.items():
             if name not in own:
                 fits = lambda file, kind, name=name: self.fits(place[file], name, kind)  # noqa: E731
-                kind = exact_types.settled(name, have, fits)
+                kind = exact_types.settled(name, seen, fits)
                 # A column that is null everywhere may hold anything later.
-                found[name] = pa.large_string() if pa.types.is_null(kind) else kind
-        texts = {"texts": found.pop("texts")} if self.listed else {}
-        return pa.schema([*own.items(), *texts.items(), *found.items()])
+                types[name] = pa.large_string() if pa.types.is_null(kind) else kind
+        texts = {"texts": types.pop("texts")} if self.listed else {}
+        return pa.schema([*own.items(), *texts.items(), *types.items()])
 
     def types_of(self, number: int) -> dict[str, pa.DataType]:
         """One file's columns under our names, with the types that the store keeps."""
         schema = self.schemas[number]
         ours = self.renamed(schema.names)
-        found = {n: stored(kind_of(schema, theirs)) for n, theirs in ours.items() if not is_image_column(theirs)}
-        found |= {name: pa.large_string() for name in self.as_text if name in found}
-        if self.listed and "text" in found:
-            found["texts"] = TEXTS
-        return found
+        types = {n: stored(kind_of(schema, theirs)) for n, theirs in ours.items() if not is_image_column(theirs)}
+        types |= {name: pa.large_string() for name in self.as_text if name in types}
+        if self.listed and "text" in types:
+            types["texts"] = TEXTS
+        return types
 
     def fits(self, number: int, name: str, kind: pa.DataType) -> bool:
         """Whether a column's values in one file are the same as another type."""
@@ -205,13 +205,13 @@ def open_source(options: ReadOptions) -> Source:
     Raises:
         CurateError: nothing there, not readable, or no column that holds captions or urls.
     """
-    found = look(options.input, options.format)
-    module = inputs.formats()[found.format]
-    about = on_files(_about, found.files)
+    listing = look(options.input, options.format)
+    module = inputs.formats()[listing.format]
+    about = on_files(_about, listing.files)
     source = Source(
-        found.format,
-        found.files,
-        found.names,
+        listing.format,
+        listing.files,
+        listing.names,
         [int(info.get("size") or 0) for info in about],
         [mark(info) for info in about],
         [],
@@ -219,9 +219,9 @@ def open_source(options: ReadOptions) -> Source:
         options.caption,
         options.seed,
         options.as_text,
-        found.ignored,
+        listing.ignored,
     )
-    source = source.with_schemas(on_files(module.schema, found.files))
+    source = source.with_schemas(on_files(module.schema, listing.files))
     check(source, options)
     source = source.with_lists()
     if "uid" not in source.mapping or _holds_uids(source):

@@ -183,9 +183,9 @@ def _types(store: Store, source: Source) -> pa.Schema:
     types: pa.Schema = store.read_part("records", 0).schema
     for number, file in enumerate(source.files):
         for name, kind in source.types_of(number).items():
-            have = types.field(name).type if name in types.names and name not in record.SCHEMA.names else kind
-            if not holds(have, kind) and not (have in common(have, kind) and source.fits(number, name, have)):
-                raise CurateError(f"column '{name}' of '{file}' is {kind}, and {have} in {store.url}: use a new root")
+            own = types.field(name).type if name in types.names and name not in record.SCHEMA.names else kind
+            if not holds(own, kind) and not (own in common(own, kind) and source.fits(number, name, own)):
+                raise CurateError(f"column '{name}' of '{file}' is {kind}, and {own} in {store.url}: use a new root")
     return types
 
 

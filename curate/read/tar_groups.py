@@ -154,15 +154,15 @@ def _hit(
 
 def groups(handle: BinaryIO) -> list[Sample]:
     """All samples of a tar. Reads headers, no data."""
-    found = _Groups()
+    collector = _Groups()
     for event in walk(handle):
         if isinstance(event, Member):
-            found.member(event)
+            collector.member(event)
         elif isinstance(event, Damage):
-            found.damage(event)
+            collector.damage(event)
         else:
-            found.end(event)
-    return [part for sample in found.settled() for part in _apart(sample)]
+            collector.end(event)
+    return [part for sample in collector.settled() for part in _apart(sample)]
 
 
 def _apart(sample: Sample) -> Iterable[Sample]:

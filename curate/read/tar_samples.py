@@ -82,9 +82,9 @@ def samples(file: str, start: int = 0, fields_only: bool = False) -> Iterator[tu
     """
     packed = _packed(file)
     with seekable(file) as handle:
-        found = groups(handle)
-        captioned = any(_texts(sample) for sample in found)
-        for sample in found[start:]:
+        listed = groups(handle)
+        captioned = any(_texts(sample) for sample in listed)
+        for sample in listed[start:]:
             remarks = list(sample.remarks)
             row = _fields(handle, sample, captioned, remarks)
             image: dict[str, Any] = {"status": "no_image"}
@@ -199,10 +199,10 @@ def _members(handle: BinaryIO, others: dict[str, Member], file: str, packed: boo
 
 
 def _image(body: bytes, member: Member, row: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {"status": "success", "offset": member.offset, "size": member.size}
+    image: dict[str, Any] = {"status": "success", "offset": member.offset, "size": member.size}
     if len(body) < member.size:
-        return found | {"status": "truncated"}
-    return found | facts(body, row)
+        return image | {"status": "truncated"}
+    return image | facts(body, row)
 
 
 def facts(body: bytes, row: dict[str, Any]) -> dict[str, Any]:
@@ -211,24 +211,24 @@ def facts(body: bytes, row: dict[str, Any]) -> dict[str, Any]:
     row: fields that came with it; img2dataset's tell the size and hash before its resize, and size rules are about the
         original, as a viewer shows it: upright.
     """
-    found: dict[str, Any] = {}
+    about: dict[str, Any] = {}
     upright: tuple[int | None, int | None] = (None, None)
     try:
         size = picture_size(body)
-        found |= {"width": size.width, "height": size.height, "format": size.format}
+        about |= {"width": size.width, "height": size.height, "format": size.format}
         upright = size.upright
     except TooCostly as problem:
-        found |= {"status": problem.status, "error_message": str(problem)}
+        about |= {"status": problem.status, "error_message": str(problem)}
     except Exception as error:  # noqa: BLE001 - any damage is a status of this row
         # Pillow's own words hold an address in memory, which no table may.
         kind = image_kind.kind(body[: image_kind.HEAD]) or "this"
         unread = isinstance(error, UnidentifiedImageError)
         message = f"{kind} is no image format that is read here" if unread else str(error)
-        found |= {"status": "not_an_image", "error_message": message[:200]}
-    found |= {"original_bytes": len(body), "checksum": hashed(body)}
+        about |= {"status": "not_an_image", "error_message": message[:200]}
+    about |= {"original_bytes": len(body), "checksum": hashed(body)}
     for name, own in zip(("original_width", "original_height"), upright, strict=True):
         known = row.get(name)
-        found[name] = known if type(known) is int and 0 < known < 1 << 31 else own
+        about[name] = known if type(known) is int and 0 < known < 1 << 31 else own
     known = row.get("sha256")
-    found["sha256"] = known if isinstance(known, str) and len(known) == 64 else hashlib.sha256(body).hexdigest()
-    return found
+    about["sha256"] = known if isinstance(known, str) and len(known) == 64 else hashlib.sha256(body).hexdigest()
+    return about

@@ -95,8 +95,8 @@ def distinct(names: Iterable[str]) -> list[str]:
     ['image:status_1', 'image:colour', 'malformed_input']
     """
     unique: dict[str, None] = {}
-    for place, given in enumerate(names, 1):
-        name = f"{MALFORMED}_input" if given == MALFORMED else given
+    for place, original in enumerate(names, 1):
+        name = f"{MALFORMED}_input" if original == MALFORMED else original
         while name in unique or is_image_column(name):
             name += f"_{place}"
         unique[name] = None

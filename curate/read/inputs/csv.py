@@ -51,12 +51,14 @@ def _layout(file: str, data: bytes, remarks: Remarks) -> _Layout | None:
     if first is None:
         return None
     # What Excel writes above the header.
-    told = re.fullmatch(r"sep=(.)", lines[first]) if lines[first + 1 :] else None
-    first += bool(told)
+    separator_line = re.fullmatch(r"sep=(.)", lines[first]) if lines[first + 1 :] else None
+    first += bool(separator_line)
     sample = [line for line in lines[first + 1 :] if line][:SAMPLE_ROWS]
     usual = "\t" if _TSV.search(file) else ","
     # A list of urls: a comma is a letter of one.
-    separator = usual if _TXT.search(file) else told[1] if told else _separator(usual, lines[first], sample)
+    separator = (
+        usual if _TXT.search(file) else separator_line[1] if separator_line else _separator(usual, lines[first], sample)
+    )
     header = _fields(lines[first], separator)
     if len(header) > MOST_COLUMNS:
         raise CurateError(

@@ -89,8 +89,8 @@ def _document(
             (1, json_rows.named(row) if isinstance(row, dict) else {MALFORMED: json.dumps(row)}) for row in rows
         )
         return
-    found = list(itertools.islice(json_documents.values([(1, data)], Remarks()), 1))
-    if found and MALFORMED not in found[0][1]:
+    documents = list(itertools.islice(json_documents.values([(1, data)], Remarks()), 1))
+    if documents and MALFORMED not in documents[0][1]:
         yield from json_documents.values([(1, data)], remarks)
         return
     for place, line in enumerate(data.split(b"\n"), 1):

@@ -20,8 +20,8 @@ DECLARED = True
 
 def schema(file: str) -> pa.Schema:
     with fsspec.open(file, "rb") as handle:
-        found = pq.ParquetFile(handle).schema_arrow
-    return pa.schema(list(zip(distinct(found.names), found.types, strict=True)))
+        arrow_schema = pq.ParquetFile(handle).schema_arrow
+    return pa.schema(list(zip(distinct(arrow_schema.names), arrow_schema.types, strict=True)))
 
 
 def count(file: str) -> int:

@@ -89,8 +89,8 @@ def _batch(samples: Iterator[tuple[dict[str, Any], dict[str, Any]]], rows: int) 
 
 
 def _with_images(batch: pa.RecordBatch, images: list[dict[str, Any]]) -> pa.RecordBatch:
-    found = {IMAGE + n: pa.array([i.get(n) for i in images], kind) for n, kind in FIELDS.items()}
-    return pa.record_batch([*batch.columns, *found.values()], names=[*batch.schema.names, *found])
+    columns = {IMAGE + n: pa.array([i.get(n) for i in images], kind) for n, kind in FIELDS.items()}
+    return pa.record_batch([*batch.columns, *columns.values()], names=[*batch.schema.names, *columns])
 
 
 def _listed(file: str, beside: str, fields: pa.Schema, start: int, batch_rows: int) -> Iterator[pa.RecordBatch]:
@@ -106,11 +106,11 @@ def _listed(file: str, beside: str, fields: pa.Schema, start: int, batch_rows: i
         )
     for batch in table.slice(start).combine_chunks().to_batches(max_chunksize=batch_rows):
         # A download that failed keeps its own status and reason.
-        told = {n: batch[n].to_pylist() for n in ("status", "error_message") if n in batch.schema.names}
-        found = []
+        statuses = {n: batch[n].to_pylist() for n in ("status", "error_message") if n in batch.schema.names}
+        listed = []
         for i, key in enumerate(batch["key"].to_pylist()):
-            failed = {name: values[i] for name, values in told.items()}
+            failed = {name: values[i] for name, values in statuses.items()}
             if failed.get("status") in (None, "success"):
                 failed = {"status": "no_image", "error_message": "not in the tar"}
-            found.append(images.get(key, failed))
-        yield _with_images(batch, found)
+            listed.append(images.get(key, failed))
+        yield _with_images(batch, listed)
