@@ -70,6 +70,6 @@ def reworded(error: ValidationError, where: str, fields: Iterable[str]) -> Curat
             lines.append(f"option '{option}' is required")
         else:
             message = item["msg"].removeprefix("Value error, ")
-            given = "" if isinstance(item["input"], dict) else f", got {item['input']!r}"
-            lines.append(f"option '{option}': {message}{given}" if option else message)
+            received = "" if isinstance(item["input"], dict) else f", got {item['input']!r}"
+            lines.append(f"option '{option}': {message}{received}" if option else message)
     return CurateError(f"{where}: " + "; ".join(lines))

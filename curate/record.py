@@ -82,9 +82,9 @@ def sample_key(shard: int, row: int, rows_per_shard: int) -> str:
 
 def find(kind: str, names: Iterable[str], candidates: tuple[str, ...]) -> str | None:
     """The first candidate among the input's column names, else a candidate that differs only in case."""
-    have = list(names)
+    columns = list(names)
     for candidate in candidates:
-        if candidate in have:
+        if candidate in columns:
             return candidate
-    lowered = {name.lower(): name for name in reversed(have)}
+    lowered = {name.lower(): name for name in reversed(columns)}
     return next((lowered[c.lower()] for c in candidates if c.lower() in lowered), None)

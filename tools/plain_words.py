@@ -1,7 +1,7 @@
 """Names in `curate/` that say nothing: `python tools/plain_words.py [ROOM ...]`, counted per room, each with its place.
 
 A name is what a function, a class, an argument, a keyword or an assignment, a loop, a `with`, an `except`, an import
-or a field calls a thing. `left` beside `right` in one function is a side, and stays.
+or a field calls a thing. `left` beside `right` or `top` in one function is a side, and stays.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def bound(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def sides(tree: ast.AST) -> set[int]:
-    """Lines of functions that have a right beside their left."""
+    """Lines of functions that have a right or a top beside their left."""
     lines: set[int] = set()
     for node in ast.walk(tree):
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             continue
-        if "right" in {name.strip("_") for _, name in bound(node)}:
+        if {"right", "top"} & {name.strip("_") for _, name in bound(node)}:
             lines.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     return lines
 

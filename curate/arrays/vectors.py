@@ -54,12 +54,12 @@ def read_vectors(column: pa.Array | pa.ChunkedArray, name: str, dim: int, *, ano
         CurateError: when the column does not hold lists of numbers; for vectors of another model.
     """
     array = _lists(column, name)
-    have = _lengths(array)
-    if another_model and len(have) >= ALL_OTHER:
-        _refuse_another(have, name, dim)
+    sizes = _lengths(array)
+    if another_model and len(sizes) >= ALL_OTHER:
+        _refuse_another(sizes, name, dim)
     status = np.full(len(array), OK, object)
-    other = (have != dim) | (have == 0)
-    status[other] = [_other(length) for length in have[other].tolist()]
+    other = (sizes != dim) | (sizes == 0)
+    status[other] = [_other(length) for length in sizes[other].tolist()]
     fits = np.flatnonzero(~other)
     numbers = array.take(pa.array(fits)).flatten().to_numpy(zero_copy_only=False)
     unit = np.zeros((len(array), dim), np.float32)
@@ -75,21 +75,21 @@ def unit_rows(column: pa.Array | pa.ChunkedArray, name: str, dim: int | None = N
     Raises:
         CurateError: as read_vectors, and naming the first row whose vector cannot be used.
     """
-    have = lengths(column, name)
+    sizes = lengths(column, name)
     if dim is None:
-        dim = int(have.max(initial=0))
-    _refuse_another(have, name, dim)
+        dim = int(sizes.max(initial=0))
+    _refuse_another(sizes, name, dim)
     vectors = read_vectors(column, name, dim)
     bad = np.flatnonzero((vectors.status != OK) & (vectors.status != "zero_vector"))
     if len(bad):
-        word, wanted = vectors.status[bad[0]], vectors.unit.shape[1]
-        raise CurateError(f"column '{name}', row {bad[0]}: {word}, expected {wanted} finite numbers in every row")
+        word, expected = vectors.status[bad[0]], vectors.unit.shape[1]
+        raise CurateError(f"column '{name}', row {bad[0]}: {word}, expected {expected} finite numbers in every row")
     return vectors.unit
 
 
-def _refuse_another(have: np.ndarray, name: str, dim: int) -> None:
-    if len(have) and ((have > 0) & (have != dim)).all():
-        raise CurateError(f"column '{name}' has vectors of {have[0]} numbers, expected {dim}: another model made them")
+def _refuse_another(sizes: np.ndarray, name: str, dim: int) -> None:
+    if len(sizes) and ((sizes > 0) & (sizes != dim)).all():
+        raise CurateError(f"column '{name}' has vectors of {sizes[0]} numbers, expected {dim}: another model made them")
 
 
 def _lists(column: pa.Array | pa.ChunkedArray, name: str) -> Any:
@@ -104,8 +104,8 @@ def _lists(column: pa.Array | pa.ChunkedArray, name: str) -> Any:
 
 
 def _lengths(array: Any) -> np.ndarray:
-    have: np.ndarray = array.value_lengths().fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    return have
+    sizes: np.ndarray = array.value_lengths().fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return sizes
 
 
 def _other(length: int) -> str:

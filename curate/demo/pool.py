@@ -38,12 +38,12 @@ def build(
     folder.mkdir(parents=True, exist_ok=True)
     counts = row_counts(rows, shares)
     shop = Workshop(folder, base_url.rstrip("/"), random.Random(seed))
-    made = _with_copies(shop, counts)
+    pairs = _with_copies(shop, counts)
     for kind, count in counts.items():
         if kind != "good" and kind not in COPIES:
-            made += [MAKERS[kind](shop, kind, number) for number in range(count)]
-    shop.rng.shuffle(made)
-    strings = {name: pa.array([getattr(row, name) for row in made], pa.string()) for name in Row.__annotations__}
+            pairs += [MAKERS[kind](shop, kind, number) for number in range(count)]
+    shop.rng.shuffle(pairs)
+    strings = {name: pa.array([getattr(row, name) for row in pairs], pa.string()) for name in Row.__annotations__}
     pq.write_table(pa.table(strings), folder / "truth.parquet")
     pool = folder / "pool.parquet"
     pq.write_table(pa.table({name: strings[name] for name in ("url", "text")}), pool)
@@ -82,9 +82,9 @@ def _with_copies(shop: Workshop, counts: Mapping[str, int]) -> list[Row]:
     if sum(needed.values()) > counts["good"]:
         copies = " + ".join(f"{counts[kind]} {kind}" for kind in COPIES)
         raise ValueError(f"{counts['good']} good rows are too few to make {copies} of; raise the share of good")
-    made = [MAKERS["good"](shop, "good", number) for number in range(counts["good"] - sum(needed.values()))]
+    pairs = [MAKERS["good"](shop, "good", number) for number in range(counts["good"] - sum(needed.values()))]
     for kind, count in needed.items():
         sources = [original(shop) for _ in range(count)]
-        made += [source.row for source in sources]
-        made += [COPIES[kind](shop, sources[number % count]) for number in range(counts[kind])]
-    return made
+        pairs += [source.row for source in sources]
+        pairs += [COPIES[kind](shop, sources[number % count]) for number in range(counts[kind])]
+    return pairs

@@ -44,8 +44,8 @@ def _missing_package(error: ImportError) -> str | None:
         return f"the package '{error.name}' is not installed: {install_hint(error.name)}"
     # Libraries say themselves what to install, fsspec for one.
     text = _one_line(error)
-    wanted = re.match(r"Install (\w+) to access", text)
-    return f"{text}: {install_hint(wanted[1])}" if wanted else text if "install" in text.lower() else None
+    package = re.match(r"Install (\w+) to access", text)
+    return f"{text}: {install_hint(package[1])}" if package else text if "install" in text.lower() else None
 
 
 def _of_system(error: OSError) -> str | None:

@@ -30,7 +30,7 @@ def missing(modules: Iterable[str]) -> list[str]:
     >>> missing(["numpy", "no_such_module.part"])
     ['no_such_module']
     """
-    return [name for name in dict.fromkeys(module.partition(".")[0] for module in modules) if not _there(name)]
+    return [name for name in dict.fromkeys(module.partition(".")[0] for module in modules) if not _installed(name)]
 
 
 def lacking(what: str, modules: Collection[str], prefer: Sequence[str] = ()) -> str:
@@ -97,7 +97,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _there(name: str) -> bool:
+def _installed(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
     except (ImportError, ValueError):

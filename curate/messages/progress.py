@@ -53,7 +53,7 @@ class StepProgress:
             self.bar.update(self.task, advance=1, rate=f"{self.rate():,.0f}")
         elif time.monotonic() - self.logged > LOG_EVERY_SECONDS:
             self.logged = time.monotonic()
-            left = (self.shards - self.done_shards) / self.done_shards * (self.logged - self.started)
+            wait = (self.shards - self.done_shards) / self.done_shards * (self.logged - self.started)
             console.print(
-                f"{self.label}: {self.done_shards}/{self.shards} shards, {self.rate():,.0f} rows/s, {left:,.0f} s left"
+                f"{self.label}: {self.done_shards}/{self.shards} shards, {self.rate():,.0f} rows/s, {wait:,.0f} s left"
             )

@@ -184,12 +184,12 @@ def ocr_weights(*paths: str) -> str:
     Raises:
         CurateError: when a file is not there.
     """
-    given = [f"{name}={_hash(path)}" for name, path in zip(("detector", "recognizer"), paths, strict=False) if path]
+    files = [f"{name}={_hash(path)}" for name, path in zip(("detector", "recognizer"), paths, strict=False) if path]
     try:
         release = importlib.metadata.version("rapidocr")
     except importlib.metadata.PackageNotFoundError:  # a filter is read where no image is: `check_ocr` is for the others
         release = "not installed"
-    return ",".join([f"rapidocr@{release}", *given])
+    return ",".join([f"rapidocr@{release}", *files])
 
 
 def check_ocr(*paths: str) -> None:
