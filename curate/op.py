@@ -26,6 +26,9 @@ T = TypeVar("T")
 #: Packages whose modules each hold one op.
 KINDS = ("score", "dedupe", "balance")
 
+#: Of these, the verbs whose step drops rows by an op's decision.
+DECIDE = ("dedupe", "balance")
+
 
 class Rows:
     """Some rows of a shard, as an op sees them: columns by name, decoded images, and what was prepared ahead.

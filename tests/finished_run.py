@@ -18,14 +18,14 @@ HOSTILE = "<script>alert(1)</script><img src=http://example.invalid/x.png onerro
 
 STEPS = """
 - read: {input: "${input}", rows_per_shard: 70}
-- annotate: [score.words, score.language, score.text_rules]
+- score: [words, language, text_rules]
 - filter: {name: captions, keep: [{if: words > 4, else: fewer than 5 words},
     {if: lang = 'en', else: "no English & no <b>Latin</b>"}]}
 - download: {image_size: 128, resize_mode: keep_ratio, timeout_seconds: 1, max_bytes: 2000000,
              allow_private_addresses: [127.0.0.0/8]}
-- annotate: [score.phash, {dedupe.exact: {by: sha256}}]
+- score: [phash]
 - filter: {name: images, keep: [{if: original_width >= 100 AND original_height >= 100, else: too small}]}
-- filter: {name: duplicates, keep: [{if: dup_sha256_of IS NULL, else: the same file}]}
+- dedupe: [exact: {by: sha256}]
 - filter: {name: sure, keep: [{if: lang_score >= 0.6, else: language is not sure}]}
 - write: {samples_per_shard: 50}
 """

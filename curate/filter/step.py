@@ -75,13 +75,17 @@ def _hint(rule: Filter, name: str, columns: Iterable[str]) -> str:
         return ": download makes it"
     maker = next((op_name(type(op)) for op in rule.ops if name in op.makes()), None)
     if maker:
-        return f": {maker} makes it; run `curate score STORE --filter {rule.name}` or add {maker} to an annotate step"
+        return f": {maker} makes it; run `curate score STORE --filter {rule.name}` or add {maker} to {_step_of(maker)}"
     if any(name in condition(sql).quoted for sql in rule.where.values()):
         return f": \"{name}\" in double quotes is a column, a text stands in single quotes: '{name}'"
     maker = maker_of(name)
     if maker:
-        return f": {maker} makes it; run `curate score STORE {maker}` or add {maker} to an annotate step"
+        return f": {maker} makes it; run `curate score STORE {maker}` or add {maker} to {_step_of(maker)}"
     return nearest(name, columns)
+
+
+def _step_of(op: str) -> str:
+    return "a `score:` step" if op.startswith("score.") else "an `annotate:` step"
 
 
 def maker_of(column: str) -> str | None:

@@ -23,6 +23,7 @@ else:
 METHODS = {
     "reads": 'def reads(self): return ("text",)',
     "makes": 'def makes(self): return {"loud": pa.float32()}',
+    "decision": 'def decision(self): return {"keep": [{"if": "loud < 0.5", "else": "too loud"}]}',
     "prepare_image": "def prepare_image(self, decoded): return ...",
     "prepare_texts": "def prepare_texts(self, texts): return [...]",
 }

@@ -15,14 +15,14 @@ from curate.catalog import about, find, library, load, names
 from curate.errors import CurateError, unknown
 from curate.filter.rule import load_filter, read_yaml
 from curate.messages.terminal import out
-from curate.op import Op
+from curate.op import DECIDE, Op, op_name
 from curate.read import inputs
 
 
 def print_library() -> None:
     """Everything that ships, by its first docstring line and its paper."""
     sections: dict[str, list[tuple[str, str, str]]] = {
-        "ops (annotate; curate score)": [(n, about(n), find(n).cite) for n in names()],
+        "ops (score, dedupe, balance, annotate; curate score)": [(n, about(n), find(n).cite) for n in names()],
         "filters (filter; curate filter)": [
             (n, rule.about, rule.cite) for n, rule in ((n, load_filter(n)) for n in library("filters"))
         ],
@@ -68,10 +68,24 @@ def _op_lines(name: str, op: type[Op]) -> list[tuple[str, str]]:
         ready = load(name)
         lines += [("table", ready.table()), ("reads", ", ".join(ready.reads()))]
         lines += [("makes", ", ".join(f"{column}: {kind}" for column, kind in ready.makes().items()))]
+        lines += decision_lines(ready)
     except CurateError as error:
         lines += [("columns", f"depend on its options ({error})")]
     lines += [("option", _option(*field)) for field in op.model_fields.items()]
     return lines + ([("cite", op.cite)] if op.cite else [])
+
+
+def decision_lines(op: Op) -> list[tuple[str, str]]:
+    """(heading, line) of which rows a `dedupe:` or `balance:` step keeps by the op's columns, and why the others go."""
+    decision = op.decision()
+    if not decision:
+        return []
+    rule = load_filter({"name": op.table(), **decision})
+    kind = op_name(type(op)).partition(".")[0]
+    verbs = f"`{kind}:`" if kind in DECIDE else " or ".join(f"`{verb}:`" for verb in DECIDE)
+    lines = [("keeps", f"{sql}, else: {reason}") for reason, sql in rule.where.items()]
+    lines += [("reason", f"for each row in {rule.reason}")] if rule.reason else []
+    return [*lines, ("step", f"'{rule.name}' of {verbs}")]
 
 
 def _option(name: str, field: FieldInfo) -> str:

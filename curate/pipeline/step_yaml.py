@@ -13,16 +13,13 @@ from curate.catalog import load_all
 from curate.download.step import DownloadOptions
 from curate.errors import CurateError, reworded, unknown
 from curate.filter.rule import load_filter
-from curate.op import KINDS, Op, Score, op_name
+from curate.op import DECIDE, KINDS, Op, Score, op_name
 from curate.pipeline.steps import AnnotateStep, DecideStep, DownloadStep, FilterStep, ReadStep, Step, WriteStep
 from curate.read.options import ReadOptions
 from curate.write.step import WriteOptions
 
 #: Verbs whose step is a list of ops.
 OPS = ("annotate", *KINDS)
-
-#: Of these, those in which an op's decision drops rows at once.
-DECIDE = ("dedupe", "balance")
 
 VERBS = ("read", "download", "annotate", "score", "filter", "dedupe", "balance", "write")
 

@@ -14,6 +14,7 @@ from curate.cli import app
 from curate.look.report import write_report
 from curate.pipeline.file import load_pipeline
 from curate.pipeline.weak_scores import in_pipeline, in_store
+from curate.store.manifest import Manifest
 
 LITE = "- annotate: [{score.clip: {}}, score.words]\n"
 OTHER = "- annotate: [{score.clip: {model: ViT-B-32/random, name: lite}}]\n"
@@ -27,6 +28,7 @@ OTHER = "- annotate: [{score.clip: {model: ViT-B-32/random, name: lite}}]\n"
         ("mine", LITE + '- filter: {where: "words > 2"}', []),
         ("mine", LITE + '- filter: {where: "lite_cut"}', []),
         ("mine", LITE + '- annotate: [{dedupe.exact: {by: sha256, keep: "best:lite"}}]', ["lite"]),
+        ("mine", LITE + '- dedupe: [{exact: {by: sha256, keep: "best:lite"}}]', ["lite"]),
         ("mine", LITE + "- annotate: [{balance.clusters: {by: lite_img}}]", []),
         (
             "mine",
@@ -53,15 +55,17 @@ def test_a_line_at_check(tmp_path: Path, capfd, name: str, steps: str, columns: 
     assert said.count("gives no verdicts") == len(columns)
 
 
-def manifest(*decided: dict, model: str = "lite0-minilm", run: str = "mine") -> dict:
+def manifest(*decided: dict, model: str = "lite0-minilm", run: str = "mine") -> Manifest:
     clip = load({"score.clip": {"model": model, "name": "lite"}})
     tables = {"lite-1": {**clip.spec(), "name": "lite", "columns": [*clip.makes(), "lite_status"]}}
-    tables |= {f"t{n}-1": {"columns": ["uid"], **entry} for n, entry in enumerate(decided)}
-    return {"runs": {run: {}}, "tables": tables, "current": {folder[:-2]: folder for folder in tables}}
+    tables |= {f"t{n}-1": {"name": f"t{n}", **entry} for n, entry in enumerate(decided)}
+    current = {folder[:-2]: folder for folder in tables}
+    return Manifest.model_validate({"runs": {run: {}}, "tables": tables, "current": current})
 
 
 def rule(where: str, **more: object) -> dict:
-    return {"kind": "keep", "filter": {"where": {"fits": where}, "top": None, **more}}
+    counts = {"entered": 2, "kept": 1, "dropped": {"fits": 1}}
+    return {"kind": "keep", "step": "t", "filter": {"where": {"fits": where}, "top": None, **more}, "counts": counts}
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,27 @@ def test_an_op_in_full(capsys):
     assert "\noption   batch_size: int = 10000\n" in text
 
 
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("dedupe.exact", ["keeps    dup_url_of IS NULL, else: the same url", "step     'duplicates' of `dedupe:`"]),
+        (
+            "balance.one_text",
+            [
+                "keeps    one_text_keep, else: not drawn by MetaCLIP 2",
+                "reason   for each row in one_text_why",
+                "step     'one_text' of `balance:`",
+            ],
+        ),
+        ("score.words", []),
+    ],
+)
+def test_what_an_op_decides(name, lines, capsys):
+    listing.print_one(name)
+    text = capsys.readouterr().out.splitlines()
+    assert [line for line in text if line.startswith(("keeps ", "reason ", "step "))] == lines
+
+
 def test_a_function_of_a_user_s(my_listed_ops, capsys):
     listing.print_one(f"{my_listed_ops}:loud")
     assert capsys.readouterr().out.splitlines() == [

@@ -114,7 +114,7 @@ def test_every_sample_has_its_picture(root: str, page: Page) -> None:
 
 def test_what_was_not_downloaded_is_shown_as_text(page: Page) -> None:
     headings = [heading.rpartition(" ")[0].rpartition(" ")[0] for heading in page.texts["h4"]]
-    assert {"fewer than 5 words", "http_404", "too small", "the same file"} <= set(headings)
+    assert {"fewer than 5 words", "http_404", "too small", "the same image file"} <= set(headings)
     items = page.texts["li"]
     assert any("(no caption)" in item for item in items)
     assert any(item.startswith("http://127.0.0.1") for item in items)

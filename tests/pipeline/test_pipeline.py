@@ -32,10 +32,11 @@ STEPS = """
 - filter: {name: captions, keep: [{if: words > 2, else: too short}, {if: dup_url_text_of IS NULL, else: repeated}]}
 - download: {image_size: 128, resize_mode: keep_ratio, timeout_seconds: 1, max_bytes: 2000000,
              allow_private_addresses: [127.0.0.0/8]}
-- annotate: [score.phash, {dedupe.exact: {by: sha256}}]
-- filter: {name: images, keep: [{if: original_width >= 100, else: small}, {if: dup_sha256_of IS NULL, else: twin}]}
-- annotate: [score.entries, {balance.metaclip: {t: "${t}"}}]
-- filter: {name: balance, where: metaclip_keep}
+- score: [phash]
+- filter: {name: images, keep: [{if: original_width >= 100, else: small}]}
+- dedupe: [exact: {by: sha256}, perceptual: {by: phash, radius: 2}]
+- score: [entries]
+- balance: [metaclip: {t: "${t}"}]
 - write: {samples_per_shard: 25}
 """
 
@@ -76,7 +77,14 @@ def test_every_row_is_accounted_for(pool: tuple[Path, str], tmp_path: Path) -> N
     assert ledger.filter("kept").select(pl.col("dropped_by", "reason").is_null().all()).row(0) == (True, True)
     funnel = result["funnel"]
     assert isinstance(funnel, list)
-    assert [step["step"] for step in funnel] == ["captions", "download", "images", "balance"]
+    assert [step["step"] for step in funnel] == [
+        "captions",
+        "download",
+        "images",
+        "duplicates",
+        "near_duplicates",
+        "balance",
+    ]
     assert sum(step["entered"] - step["kept"] for step in funnel) + funnel[-1]["kept"] == 200
     for step in funnel:
         assert sum(step["dropped"].values()) == step["entered"] - step["kept"]
