@@ -27,7 +27,7 @@ from curate.arrays.arrow_columns import flat
 from curate.cluster.cluster import Cluster
 from curate.cluster.task import Task
 from curate.library.op_fault import OpFault
-from curate.op import Grouped, Linked, op_name
+from curate.op import Grouped, Linked, Rows, op_name
 from curate.store.spill import read_spilled, spill, spilled
 from curate.store.view import View
 
@@ -50,7 +50,7 @@ class Judging:
     def judge(self, partition: int) -> None:
         """All rows of the groups of a partition; verdicts are cut by the run that they belong to."""
         frame = self.groups.receive(partition).sort("key", "shard", "row")
-        verdict = self.op.judge(frame).select("shard", "row", *self.op.makes()).sort("shard", "row")
+        verdict = _verdict(self.op, frame).sort("shard", "row")
         if not verdict.select("shard", "row").equals(frame.select("shard", "row").sort("shard", "row")):
             raise OpFault(f"{op_name(type(self.op))}: `judge` must give one row for every row, with its shard and row")
         lasts = [run[-1] for run in self.groups.runs]
@@ -99,9 +99,44 @@ class Groups(Judging):
         columns = tuple(dict.fromkeys((*self.op.reads(), *self.op.carries())))
         # Only null in what makes the key takes a row out of its group; a carried null is the op's to rank.
         rows, _, table = pool_rows(self.view, shard, columns, nulls=True)
-        keys = {"key": self.op.keys(as_rows(table))}
+        keys = {"key": _keys(self.op, as_rows(table))}
         frame = pl.DataFrame(pa.table(keys | placed(shard, rows, table.select(self.op.carries()))))
         return frame.filter(pl.col("key").is_not_null())
+
+
+def _keys(op: Grouped, rows: Rows) -> pa.Array:
+    """The op's key of each row.
+
+    Raises:
+        OpFault: when they are not bytes, one per row.
+    """
+    keys = op.keys(rows)
+    if isinstance(keys, pa.NullArray):
+        keys = keys.cast(pa.binary())
+    if not isinstance(keys, pa.Array) or len(keys) != len(rows) or not _is_bytes(keys.type):
+        what = f"{len(keys)} of {keys.type}" if isinstance(keys, pa.Array) else f"a {type(keys).__name__}"
+        raise OpFault(
+            f"{op_name(type(op))}: `keys` must give an Arrow array of 16 bytes per row, as "
+            f"curate.alike.row_key.row_keys makes them, it gave {what} for {len(rows)} rows"
+        )
+    return keys
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
+
+
+def _verdict(op: Grouped | Linked, frame: pl.DataFrame) -> pl.DataFrame:
+    """What the op says of whole groups.
+
+    Raises:
+        OpFault: when it is no frame with shard, row and the columns that the op makes.
+    """
+    verdict, columns = op.judge(frame), ["shard", "row", *op.makes()]
+    if not isinstance(verdict, pl.DataFrame) or not set(columns) <= set(verdict.columns):
+        what = ", ".join(verdict.columns) if isinstance(verdict, pl.DataFrame) else f"a {type(verdict).__name__}"
+        raise OpFault(f"{op_name(type(op))}: `judge` must give a frame with {', '.join(columns)}, it gave {what}")
+    return verdict.select(columns)
 
 
 def placed(shard: int, rows: np.ndarray, carried: pa.Table) -> dict[str, pa.Array]:

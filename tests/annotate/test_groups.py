@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pyarrow as pa
 import pytest
 from conftest import HERE, MakeStore, column
 from whole_ops import NUMBERS, Same, Share, rows_of, same, shares
@@ -11,6 +14,7 @@ from curate.annotate.step import annotate
 from curate.cluster.cluster import Cluster
 from curate.filter.rule import Filter
 from curate.filter.step import select
+from curate.library.op_fault import OpFault
 from curate.op import Rows
 from curate.store.view import View
 
@@ -73,6 +77,38 @@ def test_a_finished_table_is_not_made_again(make_store: MakeStore, monkeypatch: 
 def test_an_op_that_breaks_its_promise_is_named(make_store: MakeStore, options: dict[str, bool], fault: str) -> None:
     with pytest.raises(Exception, match=f"Same: `.*{fault}"):
         annotate(make_store(rows_of(NUMBERS), 4), [Same(**options)], HERE)
+
+
+@pytest.mark.parametrize(
+    ("hook", "answer", "fault"),
+    [
+        (
+            "keys",
+            lambda op, rows: rows["n"],
+            r"`keys` must give an Arrow array of 16 bytes per row, .* it gave 4 of int64",
+        ),
+        ("keys", lambda op, rows: list(range(len(rows))), "it gave a list for 4 rows"),
+        ("keys", lambda op, rows: pa.array([b"k" * 16]), "it gave 1 of binary for 4 rows"),
+        (
+            "judge",
+            lambda op, rows: rows.group_by("key").len(),
+            "`judge` must give a frame with shard, row, same_size, same_first, it gave key, len",
+        ),
+        ("judge", lambda op, rows: None, "same_first, it gave a NoneType"),
+    ],
+)
+def test_an_answer_of_another_kind_is_told_with_what_was_expected(
+    make_store: MakeStore, monkeypatch: pytest.MonkeyPatch, hook: str, answer: Any, fault: str
+) -> None:
+    monkeypatch.setattr(Same, hook, answer)
+    with pytest.raises(OpFault, match=f"Same: .*{fault}"):
+        annotate(make_store(rows_of(NUMBERS), 4), [Same()], HERE)
+
+
+def test_keys_of_a_shard_may_all_be_null(make_store: MakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Same, "keys", lambda op, rows: pa.nulls(len(rows)))
+    view = annotate(make_store(rows_of(NUMBERS), 4), [Same()], HERE)
+    assert column(view, "same_size") == [None] * len(NUMBERS)
 
 
 class SetUp(Same):
