@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import polars as pl
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from rich.markup import escape
 
 from curate.catalog import library, load
-from curate.errors import CurateError, nearest, reworded, unknown
-from curate.filter.sql import condition, conjuncts, decided
-from curate.filter.sql_values import ConditionError
+from curate.errors import CurateError, reworded, unknown
+from curate.filter.sql import condition, conjuncts
 from curate.library.names import check_name
 from curate.library.yaml_text import parse
 from curate.messages.progress import console
@@ -260,68 +257,6 @@ class Filter(BaseModel):
     def spec(self) -> dict[str, Any]:
         """What decides its result."""
         return {"version": VERSION} | self.model_dump(mode="json", include={"where", "top", "reason"})
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """Where `top` cuts: scores above `score` are kept; of equal ones those up to and including `uid` (None: all).
-
-    place: (shard, row) of the last row that is kept among those of that score and uid, where several share both.
-    """
-
-    score: float | int | None
-    uid: str | None = None
-    rows: int = 0
-    place: tuple[int, int] | None = None
-
-    def keeps(self, by: str, shard: int = 0) -> pl.Expr:
-        """Which rows of a shard are kept; null where there is no score, false where it is infinite."""
-        if self.score is None:
-            return pl.lit(False)
-        if isinstance(self.score, int):
-            # No two types of whole numbers share one of 64 bits.
-            value, cut = pl.col(by).cast(pl.Int128), pl.lit(self.score, pl.Int128)
-            above = value > cut
-        else:
-            value, cut = pl.col(by).cast(pl.Float64).fill_nan(None), pl.lit(self.score, pl.Float64)
-            above = (value > cut) & value.is_finite()
-        if self.uid is None:
-            return above | (value == cut)
-        if self.place is None:
-            return above | ((value == cut) & (pl.col("uid") <= self.uid))
-        last_shard, last_row = self.place
-        rows = pl.int_range(pl.len()) <= last_row if shard == last_shard else pl.lit(shard < last_shard)
-        first = (pl.col("uid") < self.uid) | ((pl.col("uid") == self.uid) & rows)
-        return above | ((value == cut) & first)
-
-
-def decide(rows: pl.DataFrame, rule: Filter, threshold: Threshold | None = None, shard: int = 0) -> pl.DataFrame:
-    """`kept` (bool) and `reason` (str, null where kept) for every row of a shard, by the first condition that fails.
-
-    A condition that is null drops too, with "(no value)" after its reason.
-    """
-    verdict = pl.repeat(None, pl.len(), dtype=pl.String)
-    types = dict(rows.schema)
-    for name in rule.needs():
-        if name not in types:
-            raise CurateError(f"filter {rule.name}: column '{name}' is not there{nearest(name, types)}")
-    try:
-        checks = [
-            (reason, decided(sql, tuple((name, types[name]) for name in condition(sql).columns)))
-            for reason, sql in rule.where.items()
-        ]
-    except ConditionError as error:
-        raise CurateError(f"filter {rule.name}: {error}") from error
-    if rule.top is not None and threshold is not None:
-        checks.append((rule.top.reason(), threshold.keeps(rule.top.by, shard)))
-    for reason, check in reversed(checks):
-        words = pl.coalesce(pl.col(rule.reason).cast(pl.String), pl.lit(reason)) if rule.reason else pl.lit(reason)
-        words = pl.when(check.is_null()).then(pl.format("{} (no value)", words)).otherwise(words)
-        verdict = pl.when(check.fill_null(False)).then(verdict).otherwise(words)
-    try:
-        return rows.select(reason=verdict).with_columns(kept=pl.col("reason").is_null()).select("kept", "reason")
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, TypeError) as error:
-        raise CurateError(f"filter {rule.name}: {error}") from error
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,26 +15,22 @@ import pyarrow as pa
 
 from curate.catalog import load, names
 from curate.errors import CurateError, nearest
-from curate.filter.rule import Filter, Threshold, decide
+from curate.filter.batches import TASK_ROWS, batches, in_threads, tasks
+from curate.filter.decide import decision
+from curate.filter.rule import Filter
 from curate.filter.sql import condition
 from curate.filter.sql_values import ConditionError
-from curate.filter.threshold import Where, find_threshold
+from curate.filter.threshold import Threshold, Where, find_threshold
 from curate.messages.remarks import Remarks
 from curate.op import op_name
 from curate.store.folder import identity
 from curate.store.image_columns import IMAGE_FIELDS
 from curate.store.manifest import Counts, Keep, Manifest
+from curate.store.verdict import KEPT, VERDICT, Verdicts, verdict_of
 from curate.store.view import View
-
-#: Reading small parquet files waits for storage more than it computes.
-THREADS = 8
-
-_WORD = pa.dictionary(pa.int32(), pa.string())
 
 #: Reasons in the line that says that nothing is left.
 REASONS_SAID = 5
-
-T = TypeVar("T")
 
 
 def folder_of(rule: Filter, view: View) -> str:
@@ -141,12 +137,16 @@ def select(view: View, rule: Filter, step: str = "") -> tuple[View, dict[str, An
     entry = store.manifest().tables.get(folder)
     after = replace(view, keep=folder)
     if not isinstance(entry, Keep) or not set(shards) <= store.parts(folder):
-        threshold = _threshold(view, rule, shards)
+        if isinstance(entry, Keep) and entry.columns != [VERDICT]:
+            # Written in the earlier form, and some of it is missing: no folder holds parts of both.
+            store.remove(folder)
+        threshold = _threshold(view, rule)
         dropped: Counter[str] = Counter()
         entered = 0
-        for found in _threads(lambda shard: _one_shard(view, rule, threshold, shard, folder), shards):
-            entered += found.pop("")
-            dropped.update(found)
+        judge = partial(_judge, view, rule, threshold, folder)
+        for rows, reasons_of_some in in_threads(judge, tasks(store.shard_rows())):
+            entered += rows
+            dropped.update(reasons_of_some)
         # By count, then by name: the same manifest whichever shard ended first.
         reasons = dict(sorted(dropped.items(), key=lambda item: (-item[1], item[0])))
         entry = Keep(
@@ -154,7 +154,7 @@ def select(view: View, rule: Filter, step: str = "") -> tuple[View, dict[str, An
             name=f"keep_{step}",
             step=step,
             filter=rule.spec(),
-            columns=["kept", "dropped_by", "reason"],
+            columns=[VERDICT],
             after=view.keep,
             counts=Counts(entered=entered, kept=entered - dropped.total(), dropped=reasons),
             threshold=asdict(threshold) if threshold else None,
@@ -172,37 +172,37 @@ def read_remarks(view: View, rule: Filter) -> Iterator[tuple[str, Remarks]]:
             yield entry.name, remarks
 
 
-def _threads(work: Callable[[int], T], shards: list[int]) -> Iterator[T]:
-    """Results in the order of the shards, never more than a few ahead of the reader."""
-    with ThreadPoolExecutor(THREADS) as pool:
-        for start in range(0, len(shards), THREADS * 4):
-            yield from pool.map(work, shards[start : start + THREADS * 4])
-
-
-def _threshold(view: View, rule: Filter, shards: list[int]) -> Threshold | None:
+def _threshold(view: View, rule: Filter) -> Threshold | None:
     if rule.top is None:
         return None
-    by = rule.top.by
-    conditions = rule.model_copy(update={"top": None})
-
-    def of_shard(shard: int, with_places: bool) -> tuple[np.ndarray, Where | None]:
-        assert rule.top is not None
-        passing = rule.top.among == "passing"
-        names = {by, "uid"} | (set(conditions.needs()) if passing else set())
-        frame = view.frame(shard, sorted(names)).with_row_index("row of the shard")
-        kept = view.kept(shard)
-        if kept is not None:
-            frame = frame.filter(pl.Series(kept))
-        if passing and rule.where:
-            frame = frame.filter(decide(frame, conditions)["kept"])
-        frame = frame.with_columns(_ranked(frame[by], rule.name).alias(by)).filter(pl.col(by).is_not_null())
-        places = (frame["uid"], shard, frame["row of the shard"].to_numpy()) if with_places else None
-        return frame[by].to_numpy(), places
 
     def scores(with_places: bool) -> Iterator[tuple[np.ndarray, Where | None]]:
-        return _threads(lambda shard: of_shard(shard, with_places), shards)
+        # Places are those in a shard, and uids many bytes.
+        all_tasks = tasks(view.store.shard_rows(), most=1 if with_places else TASK_ROWS)
+        for several in in_threads(partial(_scores, view, rule, with_places), all_tasks):
+            yield from several
 
     return find_threshold(scores, rule.top.wanted, rule.top.ties)
+
+
+def _scores(view: View, rule: Filter, with_places: bool, shards: list[int]) -> list[tuple[np.ndarray, Where | None]]:
+    """The scores of the rows that are ranked; with_places: with their uids and places, of one shard."""
+    assert rule.top is not None
+    by, conditions = rule.top.by, rule.model_copy(update={"top": None})
+    passing = rule.top.among == "passing" and bool(rule.where)
+    names = {by} | (set(conditions.needs()) if passing else set()) | ({"uid"} if with_places else set())
+    several: list[tuple[np.ndarray, Where | None]] = []
+    for batch in batches(view, sorted(names), shards):
+        ranked = _ranked(batch.rows[by], rule.name)
+        inside = ranked.is_not_null().to_numpy()
+        if view.keep is not None:
+            inside &= np.concatenate([view.kept(shard) for shard in batch.shards])
+        if passing:
+            inside &= decision(batch.rows, conditions).codes == 0
+        rows = np.flatnonzero(inside)
+        places = (batch.rows["uid"].gather(rows), batch.shards[0], rows) if with_places else None
+        several.append((ranked.gather(rows).to_numpy(), places))
+    return several
 
 
 def _ranked(scores: pl.Series, name: str) -> pl.Series:
@@ -225,41 +225,37 @@ def _ranked(scores: pl.Series, name: str) -> pl.Series:
     return finite
 
 
-def _verdicts(view: View, rule: Filter, threshold: Threshold | None, shard: int) -> pl.DataFrame:
+def _columns(rule: Filter, threshold: Threshold | None) -> list[str]:
+    """Columns that the verdicts are made of."""
     names = list(rule.needs())
     # The uid is the longest column of all, and only equal scores at the threshold are told apart by it.
     if not names or (threshold is not None and threshold.uid is not None):
         names = list(dict.fromkeys((*names, "uid")))
-    verdict = decide(view.frame(shard, names), rule, threshold, shard)
-    verdict = verdict.with_columns(dropped_by=pl.when("kept").then(None).otherwise(pl.lit(rule.name)))
-    if view.keep is None:
-        return verdict
-    before = pl.DataFrame(view.store.read_part(view.keep, shard, ["kept", "dropped_by", "reason"]))
-    inside = before["kept"]
-    return verdict.with_columns(
-        kept=pl.col("kept") & inside,
-        dropped_by=pl.when(inside).then("dropped_by").otherwise(before["dropped_by"].cast(pl.String)),
-        reason=pl.when(inside).then("reason").otherwise(before["reason"].cast(pl.String)),
-    )
+    return names
 
 
-def _one_shard(view: View, rule: Filter, threshold: Threshold | None, shard: int, folder: str) -> Counter[str]:
-    """Write the verdicts of a shard; returns rows dropped here by reason, and under "" the rows that entered."""
-    verdict = _verdicts(view, rule, threshold, shard)
-    table = pa.table(
-        {
-            "kept": verdict["kept"].to_arrow(),
-            "dropped_by": verdict["dropped_by"].to_arrow().cast(pa.string()).dictionary_encode().cast(_WORD),
-            "reason": verdict["reason"].to_arrow().cast(pa.string()).dictionary_encode().cast(_WORD),
-        }
-    )
-    view.store.write_part(folder, shard, table)
-    before = view.kept(shard)
-    inside = np.ones(len(verdict), bool) if before is None else before
-    mine = verdict.filter(pl.Series(inside) & ~pl.col("kept"))
-    counts: Counter[str] = Counter(dict(mine["reason"].value_counts().iter_rows()))
-    counts[""] = int(inside.sum())
-    return counts
+def _judge(
+    view: View, rule: Filter, threshold: Threshold | None, folder: str, shards: list[int]
+) -> tuple[int, Counter[str]]:
+    """Write the verdicts of shards; returns the number of rows that entered, and rows dropped here by reason."""
+    entered, dropped = 0, Counter[str]()
+    # A threshold that ends at a row of a shard has to know which shard it looks at.
+    alone = threshold is not None and threshold.place is not None
+    for some in [[shard] for shard in shards] if alone else [shards]:
+        for batch in batches(view, _columns(rule, threshold), some):
+            found = decision(batch.rows, rule, threshold, batch.shards[0])
+            texts = [KEPT, *(verdict_of(rule.name, reason) for reason in found.reasons[1:])]
+            for shard, rows, owner in batch.slices():
+                verdicts, before = Verdicts(found.codes[rows], texts), view.verdicts(shard, owner)
+                codes = verdicts.codes if before is None else verdicts.codes[before.kept]
+                entered += len(codes)
+                counts = np.bincount(codes, minlength=1)
+                counts[0] = 0
+                for code in np.flatnonzero(counts).tolist():
+                    dropped[found.reasons[code]] += int(counts[code])
+                after = verdicts if before is None else before.then(verdicts)
+                view.store.write_part(folder, shard, after.to_arrow(), owner=owner)
+    return entered, dropped
 
 
 def funnel(manifest: Manifest, folder: str | None) -> list[dict[str, Any]]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 import polars as pl
 
 from curate.errors import CurateError
-from curate.filter.rule import Threshold
 
 _BIN = 1 << 16
 
@@ -21,6 +21,39 @@ IN_MEMORY = 1 << 20
 #: scores, (uids, the shard's number, rows in it)). All have one dtype: int64, uint64, float32 or float64.
 Where = tuple["pl.Series | list[str]", int, "np.ndarray | list[int]"]
 Scores = Callable[[bool], Iterable[tuple[np.ndarray, "Where | None"]]]
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Where `top` cuts: scores above `score` are kept; of equal ones those up to and including `uid` (None: all).
+
+    place: (shard, row) of the last row that is kept among those of that score and uid, where several share both.
+    """
+
+    score: float | int | None
+    uid: str | None = None
+    rows: int = 0
+    place: tuple[int, int] | None = None
+
+    def keeps(self, by: str, shard: int = 0) -> pl.Expr:
+        """Which rows of a shard are kept; null where there is no score, false where it is infinite."""
+        if self.score is None:
+            return pl.repeat(False, pl.len(), dtype=pl.Boolean)
+        if isinstance(self.score, int):
+            # No two types of whole numbers share one of 64 bits.
+            value, cut = pl.col(by).cast(pl.Int128), pl.lit(self.score, pl.Int128)
+            above = value > cut
+        else:
+            value, cut = pl.col(by).cast(pl.Float64).fill_nan(None), pl.lit(self.score, pl.Float64)
+            above = (value > cut) & value.is_finite()
+        if self.uid is None:
+            return above | (value == cut)
+        if self.place is None:
+            return above | ((value == cut) & (pl.col("uid") <= self.uid))
+        last_shard, last_row = self.place
+        rows = pl.int_range(pl.len()) <= last_row if shard == last_shard else pl.lit(shard < last_shard)
+        first = (pl.col("uid") < self.uid) | ((pl.col("uid") == self.uid) & rows)
+        return above | ((value == cut) & first)
 
 
 def sortable(scores: np.ndarray) -> np.ndarray:

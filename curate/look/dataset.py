@@ -12,10 +12,11 @@ from PIL import Image
 from curate.errors import CurateError, unknown
 from curate.filter.sql import condition
 from curate.filter.step import funnel
-from curate.look.samples import VERDICT, filled, verdicts
+from curate.look.samples import filled, verdicts
 from curate.pictures.decoded import attempt
 from curate.store.images import ImageReader
 from curate.store.store import Store
+from curate.store.verdict import LEDGER
 from curate.store.view import View
 
 #: Shards that a sample is drawn from at least: all of 10^5 would take minutes, one would show one crawl only.
@@ -73,12 +74,12 @@ class Dataset:
             raise CurateError(f"name at least one column; there are: {', '.join(sorted(self.view.columns))}")
         by_folder: dict[str, list[str]] = {}
         for name in dict.fromkeys(columns):
-            if name in VERDICT:
+            if name in LEDGER:
                 by_folder.setdefault(self.keep_folder(step), []).append(name)
             elif name in self.view.columns:
                 by_folder.setdefault(self.view.columns[name], []).append(name)
             else:
-                raise unknown("column", name, [*self.view.columns, *VERDICT], self.store.url)
+                raise unknown("column", name, [*self.view.columns, *LEDGER], self.store.url)
         shards = set(self.store.shard_rows())
         for folder in by_folder:
             lacking = len(shards - self.store.parts(folder))
@@ -206,10 +207,10 @@ class Dataset:
                 break
             found.append(verdicts(self.view, [shards[at]], keep, with_image).filter(wanted))
         rows = pl.concat(found)
-        more = [name for name in columns if name not in ("uid", "text", *VERDICT)]
+        more = [name for name in columns if name not in ("uid", "text", *LEDGER)]
         rows = filled(self.view, rows.sample(min(n, len(rows)), seed=seed), ["uid", "text", *dict.fromkeys(more)])
         self._places.update({uid: (shard, row) for uid, shard, row in rows.select("uid", "shard", "row").iter_rows()})
-        return rows.select("uid", "text", *VERDICT, *dict.fromkeys(more))
+        return rows.select("uid", "text", *LEDGER, *dict.fromkeys(more))
 
     def _check_reason(self, dropped_by: str, reason: str, step: str) -> None:
         steps = self.funnel(step)

@@ -7,10 +7,8 @@ from collections.abc import Iterable, Sequence
 import polars as pl
 
 from curate.errors import CurateError, unknown
+from curate.store.verdict import ledger_columns
 from curate.store.view import View
-
-#: What the ledger says of a row.
-VERDICT = ("kept", "dropped_by", "reason")
 
 
 def verdicts(view: View, shards: Iterable[int], keep: str, with_image: bool = False) -> pl.DataFrame:
@@ -20,7 +18,8 @@ def verdicts(view: View, shards: Iterable[int], keep: str, with_image: bool = Fa
     """
     frames = []
     for shard in shards:
-        frame = pl.DataFrame(view.store.read_part(keep, shard, VERDICT)).with_row_index("row")
+        part = view.store.read_part(keep, shard)
+        frame = pl.DataFrame(part).select(ledger_columns(part.column_names)).with_row_index("row")
         if with_image:
             if view.images is None:
                 raise CurateError(f"{view.store.url} has no images")

@@ -146,7 +146,9 @@ class Part:
             source = pa.py_buffer(sparse)
         if filters is not None:
             return pq.read_table(pa.BufferReader(source), columns=names, filters=filters, partitioning=None)
-        table = pq.ParquetFile(pa.BufferReader(source), metadata=self._layout.metadata).read(columns=names)
+        table = pq.ParquetFile(pa.BufferReader(source), metadata=self._layout.metadata).read(
+            columns=names, use_threads=self.size > SMALL_BYTES
+        )
         return table.select(names)
 
 

@@ -28,6 +28,7 @@ from curate.messages.remarks import Remarks
 from curate.store import part_file
 from curate.store.folder import Folder, shard_name
 from curate.store.manifest import FORMAT, Keep, Manifest, Table
+from curate.store.verdict import ledger_columns
 
 #: Columns of values that hardly repeat: with a dictionary they take a third longer to write and three times to read.
 _DISTINCT = {"uid", "url", "text", "sha256", "key"}
@@ -203,19 +204,19 @@ class Store(Folder):
         rows: pa.Table,
         about: Mapping[bytes, bytes] | None = None,
         records: pa.Table | None = None,
+        owner: str = "",
     ) -> None:
         """about: more to be kept in the part's metadata. records: those of the shard, where they are written later.
+        owner: the identity of the records, where it was read already.
 
         The rows are those of the records, in their order: a table holds no uid, but the identity of its records.
         """
         more = dict(about or {})
         if table != "records":
             rows = rows.drop_columns("uid") if "uid" in rows.column_names else rows
-            owner = (
-                self.rows_digest(shard)
-                if records is None
-                else part_file.digest(_bytes_of(records, self.part("records", shard)))
-            )
+            if records is not None:
+                owner = part_file.digest(_bytes_of(records, self.part("records", shard)))
+            owner = owner or self.rows_digest(shard)
             if owner:
                 more[part_file.ROWS_OF] = owner.encode()
         self.write_file(self.part(table, shard), rows.replace_schema_metadata(more))
@@ -271,13 +272,15 @@ class Store(Folder):
         return self.scan(tables[name])
 
     def scan(self, folder: str) -> pl.LazyFrame:
-        """A table by its folder's name, with the uid of its rows."""
+        """A table by its folder's name, with the uid of its rows; a keep table as people read its verdicts."""
         shards = sorted(self.parts(folder))
         if not shards:
             raise CurateError(f"{self.url}/{folder} holds no parts yet")
         table = self._scan(folder, shards)
         if folder == "records":
             return table
+        if folder.startswith("keep_"):
+            table = table.select(ledger_columns(table.collect_schema().names()))
         return pl.concat([self._scan("records", shards).select("uid"), table], how="horizontal")
 
     def _scan(self, folder: str, shards: Iterable[int]) -> pl.LazyFrame:

@@ -23,6 +23,7 @@ from curate.store.images import TARS
 from curate.store.manifest import FORMAT, Manifest
 from curate.store.part_file import MAGIC, hashed
 from curate.store.store import Store
+from curate.store.verdict import VERDICT, Verdicts
 
 _BLOCK_BYTES = 1 << 20
 
@@ -72,7 +73,8 @@ def _tables_converted(store: Store, manifest: dict[str, Any]) -> str:
             convert = partial(_convert, store, table, images=table in images)
             parts += sum(pool.map(convert, sorted(store.parts(table))))
     for about in manifest["tables"].values():
-        about["columns"] = [name for name in about["columns"] if name != "uid"]
+        keep = about.get("kind") == "keep"
+        about["columns"] = [VERDICT] if keep else [name for name in about["columns"] if name != "uid"]
     return f"{parts:,} parts of {len(tables)} tables converted"
 
 
@@ -86,6 +88,8 @@ def _convert(store: Store, table: str, shard: int, images: bool) -> int:
     if images:
         rows, digests = _with_checksums(store, table, shard, rows)
         about[TARS] = json.dumps(digests).encode()
+    if table.startswith("keep_"):
+        rows = Verdicts.of(rows).to_arrow()
     store.write_part(table, shard, rows, about)
     return 1
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 from curate.errors import CurateError, unknown
 from curate.store.part_file import rows_of
 from curate.store.store import Store
+from curate.store.verdict import Verdicts
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,10 @@ class View:
 
     def read(self, shard: int, columns: Sequence[str]) -> pa.Table:
         """Columns of one shard, from as many tables as they live in; rows in the shard's order."""
+        return self.rows(shard, columns)[0]
+
+    def rows(self, shard: int, columns: Sequence[str]) -> tuple[pa.Table, str]:
+        """As `read`, and the identity of the records that the rows belong to; "" where no table tells it."""
         by_folder: dict[str, list[str]] = {}
         for name in columns:
             if name not in self.columns:
@@ -84,14 +89,28 @@ class View:
                 f"{self.store.url}: shard {shard} of {' and '.join(owners.values())} is not of the same records "
                 f"({' and '.join(f'{rows} rows' for rows, _ in owners)}): delete the older part, and run again"
             )
-        return pa.table({name: found[name] for name in columns})
+        return pa.table({name: found[name] for name in columns}), next(iter(owners))[1] if owners else ""
 
     def frame(self, shard: int, columns: Sequence[str]) -> pl.DataFrame:
         return pl.DataFrame(self.read(shard, columns))
 
     def kept(self, shard: int) -> np.ndarray | None:
         """Which rows of a shard are in (bool per row); None means all."""
+        verdicts = self.verdicts(shard)
+        return None if verdicts is None else verdicts.kept
+
+    def verdicts(self, shard: int, owner: str = "") -> Verdicts | None:
+        """The verdict of every row of a shard; None before the first filter.
+
+        owner: the identity of the records that the verdicts have to belong to; "" for any.
+        """
         if self.keep is None:
             return None
-        kept: np.ndarray = self.store.read_part(self.keep, shard, ["kept"])["kept"].to_numpy()
-        return kept
+        part = self.store.read_part(self.keep, shard)
+        theirs = rows_of(part.schema)
+        if owner and theirs and owner != theirs:
+            raise CurateError(
+                f"{self.store.url}: shard {shard} of {self.keep} is not of the same records as the columns that are "
+                "filtered: delete the older part, and run again"
+            )
+        return Verdicts.of(part)

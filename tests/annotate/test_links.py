@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import polars as pl
-import pyarrow as pa
 import pytest
 from conftest import HERE, MakeStore
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +16,7 @@ from curate.annotate.links import run_linked
 from curate.annotate.partitions import USUAL, Cut
 from curate.annotate.tables import folder_for
 from curate.errors import CurateError
+from curate.store.verdict import Verdicts
 from curate.store.view import View
 
 NUMBERS = [5, 9, None, 6, 5, 20, 10, 7, 20, None, 30, 11]
@@ -58,15 +59,15 @@ def test_a_group_over_the_cap_is_cut_and_reported(make_store: MakeStore) -> None
 
 def test_rows_that_are_out_have_no_part(make_store: MakeStore) -> None:
     view = make_store(rows_of([1, 2, 3]), 2)
-    for shard, kept in enumerate([[True, False], [True]]):
-        view.store.write_part("keep", shard, pa.table({"kept": kept}))
+    for shard, codes in enumerate([[0, 1], [0]]):
+        view.store.write_part("keep", shard, Verdicts(np.array(codes), ["kept", "a: b"]).to_arrow())
     verdicts, _ = linked(View(view.store, view.columns, keep="keep"), Close())
     assert verdicts == [(None, 1, "ok"), (None, None, "skipped"), (None, 1, "ok")]
 
 
 def test_no_row_has_a_key(make_store: MakeStore) -> None:
     view = make_store([{"uid": "0" * 32, "n": 1}, {"uid": "1" * 32, "n": None}])
-    view.store.write_part("keep", 0, pa.table({"kept": [False, True]}))
+    view.store.write_part("keep", 0, Verdicts(np.array([1, 0]), ["kept", "a: b"]).to_arrow())
     verdicts, report = linked(View(view.store, view.columns, keep="keep"), Close())
     assert verdicts == [(None, None, "skipped"), (None, None, "no_value")] and report["groups"] == 0
 

@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.errors import CurateError
-from curate.filter.rule import Filter, Threshold, Top, conjuncts, decide, load_filter
-from curate.filter.sql import condition
+from curate.filter.decide import decide
+from curate.filter.rule import Filter, Top, load_filter
+from curate.filter.sql import condition, conjuncts
+from curate.filter.threshold import Threshold
 
 COLUMNS = {"a": pl.Float32, "b": pl.Float64, "n": pl.Int64, "s": pl.String}
 

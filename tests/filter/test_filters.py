@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from curate.catalog import library
-from curate.filter.rule import Filter, decide, load_filter
+from curate.filter.decide import decide
+from curate.filter.rule import Filter, load_filter
 from curate.filter.sql import condition
 from curate.filter.threshold import find_threshold
 

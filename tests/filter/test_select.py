@@ -6,6 +6,7 @@ import re
 from collections import Counter
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from conftest import HERE, ledger
 from hypothesis import HealthCheck, given, settings
@@ -72,7 +73,7 @@ def test_a_changed_threshold_is_a_new_table_beside_the_old(view):
 def test_the_same_filter_is_not_applied_twice(view, monkeypatch):
     rule = Filter(name="f", where="s > 0.2", top=Top(by="s", fraction=0.5))
     first, counts = select(view, rule)
-    monkeypatch.setattr("curate.filter.step.decide", None)
+    monkeypatch.setattr("curate.filter.step.decision", None)
     assert select(View.of(view.store), rule) == (first, counts)
 
 
@@ -80,10 +81,10 @@ def test_a_stopped_filter_is_applied_again(view, monkeypatch):
     rule = Filter(name="f", where="s > 0.2")
     write_part = type(view.store).write_part
 
-    def stop(self, table, shard, rows):
+    def stop(self, table, shard, rows, **more):
         if shard == 2:
             raise KeyboardInterrupt
-        write_part(self, table, shard, rows)
+        write_part(self, table, shard, rows, **more)
 
     with monkeypatch.context() as patch:
         patch.setattr(type(view.store), "write_part", stop)
@@ -171,6 +172,46 @@ def test_a_step_that_drops_every_row_is_said_in_one_line(view):
     assert nothing_left({"entered": 3, "kept": 1, "dropped": {"few": 2}}, "none", "STORE") == ""
 
 
+def test_a_reason_of_no_letters_counts_as_one(make_store):
+    view = make_store([{"why": why, "n": n} for n, why in enumerate(["", "x", None, "", "x"])], 2)
+    after, counts = select(view, Filter(name="f", where={"own": "n = 1"}, reason="why"))
+    assert counts == {"entered": 5, "kept": 1, "dropped": {"": 2, "own": 1, "x": 1}}
+    assert ledger(after)["reason"].to_list() == ["", None, "own", "", "x"]
+
+
+def parts_of(view: View) -> list[bytes]:
+    return [view.store.read_bytes(view.store.part(view.keep, shard)) for shard in view.store.shard_rows()]
+
+
+@pytest.mark.parametrize("name", ["BATCH_BYTES", "TASK_ROWS", "THREADS"])
+def test_how_many_shards_are_looked_at_together_changes_no_byte(view, make_store, monkeypatch, name):
+    rules = [
+        Filter(name="a", where={"low": "n > 2", "x": "s > 0.1"}),
+        Filter(name="b", where="n != 5", reason="text"),
+        Filter(name="c", top=Top(by="s", rows=30, among="passing"), where="n < 9"),
+    ]
+    files = []
+    for number in range(2):
+        if number:
+            monkeypatch.setattr(f"curate.filter.batches.{name}", 1)
+        rows = [{"uid": f"{i:032x}", "n": i % 10, "s": i / 100 if i % 7 else None} for i in range(95)]
+        step = make_store(rows, 20)
+        for rule in rules:
+            step, _ = select(step, rule)
+            files.append((step.keep.rpartition("-")[0], parts_of(step)))
+    assert files[:3] == files[3:]
+
+
+def test_shards_whose_columns_have_other_types_are_judged_apart(make_store):
+    """A float32 is compared with 0.1 as it was rounded, a float64 is not."""
+    view = make_store(3, 2)
+    for shard, (kind, values) in enumerate([(pa.float32(), [0.1, 0.2]), (pa.float64(), [0.1 + 2e-17])]):
+        view.store.write_part("s-x", shard, pa.table({"s": pa.array(values, kind)}))
+    after, counts = select(view.with_table("s-x", ["s"]), Filter(name="f", where={"low": "s > 0.1"}))
+    assert counts == {"entered": 3, "kept": 2, "dropped": {"low": 1}}
+    assert ledger(after)["kept"].to_list() == [False, True, True]
+
+
 @pytest.mark.parametrize(
     ("sql", "message"),
     [
@@ -186,14 +227,12 @@ def test_a_step_that_drops_every_row_is_said_in_one_line(view):
     ],
 )
 def test_conditions_are_checked_before_any_row_is_read(view, monkeypatch, sql, message):
-    monkeypatch.setattr("curate.filter.step.decide", None)
+    monkeypatch.setattr("curate.filter.step.decision", None)
     with pytest.raises(CurateError, match=re.escape(message)):
         select(view, Filter(name="f", where=sql))
 
 
 def test_columns_with_types_are_checked_without_a_store():
-    import pyarrow as pa
-
     types = {"lang": pa.string(), "words": pa.uint32(), "e": pa.list_(pa.uint32()), "x": None}
     check_columns(Filter(name="f", where="lang = 'en' AND words > 3 AND ARRAY_LENGTH(e) > 0 AND x > 3"), types)
     for sql in ("lang > 3", "words", "e > 1", "x > 3 AND words = 'a'"):

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.errors import CurateError
-from curate.filter.rule import Filter, decide
+from curate.filter.decide import decide
+from curate.filter.rule import Filter
 from curate.filter.sql import condition, conjuncts
 from curate.filter.sql_values import ConditionError
 

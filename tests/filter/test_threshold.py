@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from curate.errors import CurateError
 from curate.filter import threshold
-from curate.filter.rule import Filter, Threshold, Top, load_filter
+from curate.filter.rule import Filter, Top, load_filter
 from curate.filter.step import select
-from curate.filter.threshold import find_threshold, sortable
+from curate.filter.threshold import Threshold, find_threshold, sortable
 
 SCORES = st.one_of(
     st.sampled_from([0.0, -0.0, 0.5, -0.5, 1e-45, -1e-45, 3.4e38, -3.4e38, 0.1]),

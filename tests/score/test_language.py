@@ -11,7 +11,8 @@ import yaml
 
 from curate.catalog import library, load
 from curate.errors import CurateError
-from curate.filter.rule import decide, load_filter
+from curate.filter.decide import decide
+from curate.filter.rule import load_filter
 
 TEXTS = [
     "a dog runs on the beach with a ball",

@@ -5,7 +5,8 @@ import pyarrow as pa
 import pytest
 
 from curate.catalog import load
-from curate.filter.rule import decide, load_filter
+from curate.filter.decide import decide
+from curate.filter.rule import load_filter
 from curate.op import Rows
 
 

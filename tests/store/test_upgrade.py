@@ -10,6 +10,7 @@ import finished_run
 import pyarrow.parquet as pq
 import pytest
 from conftest import HERE, ledger
+from earlier_form import keep_tables_to_ledgers
 
 from curate.errors import CurateError
 from curate.store.file_list import read_file_list
@@ -34,7 +35,8 @@ def to_format_2(root: Path) -> None:
 
 
 def to_format_1(root: Path) -> None:
-    """As format 1 was: uid in every table, no checksums."""
+    """As format 1 was: uid in every table, no checksums, keep tables with three columns."""
+    keep_tables_to_ledgers(root)
     to_format_2(root)
     manifest = json.loads((root / "manifest.json").read_text())
     del manifest["checksum"]
@@ -69,6 +71,8 @@ def test_nothing_but_the_format_changes(finished, old, tmp_path):
     assert "has format 3 now" in upgrade(str(old))
     views = [View.of(Store(str(root)), "keep_sure") for root in (finished, old)]
     assert ledger(views[0]).equals(ledger(views[1]))
+    keeps = [view.store.read_part(view.keep, 0).to_pydict() for view in views]
+    assert keeps[0] == keeps[1]
     for view, to in zip(views, ("before", "after"), strict=True):
         write(view, WriteOptions(to=str(tmp_path / to), samples_per_shard=50), HERE)
     for path in sorted((tmp_path / "before").glob("0*")):
@@ -87,6 +91,19 @@ def test_a_store_of_format_2_gets_its_list_of_files(finished, tmp_path):
     assert read_file_list(Store(str(root)), 0) == before
     assert (root / "manifest.json").read_bytes() == (finished / "manifest.json").read_bytes()
     verify(str(root))
+
+
+def test_keep_tables_of_format_2_are_read_as_they_are(finished, tmp_path):
+    root = Path(shutil.copytree(finished, tmp_path / "store"))
+    assert keep_tables_to_ledgers(root) == 15
+    to_format_2(root)
+    assert "has format 3 now: no part had to be converted" in upgrade(str(root))
+    views = [View.of(Store(str(store)), "keep_sure") for store in (finished, root)]
+    assert ledger(views[0]).equals(ledger(views[1]))
+    for view, to in zip(views, ("before", "after"), strict=True):
+        write(view, WriteOptions(to=str(tmp_path / to), samples_per_shard=50), HERE)
+    for path in sorted((tmp_path / "before").glob("0*")):
+        assert path.read_bytes() == (tmp_path / "after" / path.name).read_bytes(), path.name
 
 
 def test_a_stopped_upgrade_goes_on(old, monkeypatch):
