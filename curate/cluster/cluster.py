@@ -9,12 +9,13 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from curate.cluster.crew import Crew, Needs
 from curate.cluster.memory import machine_memory
 from curate.cluster.task import Task, reason, set_up
-from curate.cluster.workers import Worker, Workers
+from curate.cluster.workers import Workers
 from curate.errors import CurateError
 from curate.messages.packages import lacking
 from curate.messages.progress import StepProgress, console
@@ -47,6 +48,7 @@ class Cluster:
 
     def __post_init__(self) -> None:
         self._ray = _Ray()
+        self._crew = Crew()
 
     def with_memory(self, memory: int | None) -> Cluster:
         """The same cluster with a limit for each worker, unless it has one. Both are one Ray: either stops it."""
@@ -79,12 +81,14 @@ class Cluster:
         cpus: float = 1,
         gpus: float = 0,
         memory: int = 0,
+        workers: int | None = None,
     ) -> Iterator[tuple[int, T]]:
         """Do every item; yields (item, what the task returned) as they finish, in no order.
 
         task: see curate.cluster.task. It is pickled to each worker, where the `setup` of its job runs first.
         sizes: rows of each item, for the progress that is shown.
-        cpus, gpus, memory (bytes): what Ray sets aside for each worker.
+        cpus, gpus, memory (bytes): what Ray sets aside for each worker; they stay for the next step that asks for the
+            same. workers: how many do it, where that is not the cluster's own number.
 
         Raises:
             CurateError: at the end, when items failed ATTEMPTS times; all others are done by then.
@@ -97,7 +101,7 @@ class Cluster:
             reports = (
                 _in_this_process(task, todo, failed)
                 if self.workers == 0
-                else self._on_ray(task, todo, failed, cpus, gpus, memory)
+                else self._on_ray(task, todo, failed, Needs(cpus, gpus, memory), workers)
             )
             for item, report in reports:
                 progress.advance(sizes.get(item, 0))
@@ -116,28 +120,29 @@ class Cluster:
             pass
 
     def _on_ray(
-        self, task: Task[T], todo: Sequence[int], failed: dict[int, str], cpus: float, gpus: float, memory: int
+        self, task: Task[T], todo: Sequence[int], failed: dict[int, str], needs: Needs, workers: int | None
     ) -> Iterator[tuple[int, T]]:
         import ray
 
         self.start()
-        gpus = gpus if ray.cluster_resources().get("GPU", 0) else 0
+        if not ray.cluster_resources().get("GPU", 0):
+            needs = replace(needs, gpus=0)
         # More than any node has would be waited for without end.
-        memory = min(memory, int(max(node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"])))
-        actor = ray.remote(num_cpus=cpus, num_gpus=gpus, memory=memory, max_restarts=0)(Worker)
-        workers = Workers(actor.remote, task, todo, failed)
+        largest = max(node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"])
+        needs = replace(needs, memory=min(needs.memory, int(largest)))
+        step = Workers(self._crew, needs, task, todo, failed)
         try:
-            yield from workers.run(self._number_of_workers(len(todo), cpus, gpus))
+            yield from step.run(self._number_of_workers(len(todo), needs, workers))
         finally:
-            workers.dismiss()
+            step.end()
 
-    def _number_of_workers(self, items: int, cpus: float, gpus: float) -> int:
+    def _number_of_workers(self, items: int, needs: Needs, workers: int | None) -> int:
         import ray
 
-        if self.workers:
-            return min(self.workers, items)
-        there = ray.cluster_resources()
-        fit = there.get("GPU", 0) / gpus if gpus else there.get("CPU", 1) / max(cpus, 0.01)
+        if workers or self.workers:
+            return min(workers or self.workers or 0, items)
+        total = ray.cluster_resources()
+        fit = total.get("GPU", 0) / needs.gpus if needs.gpus else total.get("CPU", 1) / max(needs.cpus, 0.01)
         return max(1, min(int(fit), items))
 
     def worker_memory(self, cpus: float) -> int:
@@ -178,7 +183,8 @@ class Cluster:
         console.print(f"[dim]Ray: {ray.cluster_resources().get('CPU', 0):g} CPUs, {time.monotonic() - began:.1f} s")
 
     def stop(self) -> None:
-        """Leave Ray if this cluster started it; a user's own Ray is never shut down."""
+        """Let the workers go, and leave Ray if this cluster started it; a user's own Ray is never shut down."""
+        self._crew.end()
         if self._ray.ours:
             import ray
 

@@ -6,15 +6,14 @@ operators, and a shard that kills its worker must be counted here (Ray Data retr
 
 from __future__ import annotations
 
-import contextlib
-import pickle
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 from rich.markup import escape
 
-from curate.cluster.task import Task, attempted, cannot_start, job_of, reason, set_up
+from curate.cluster.crew import Crew, Needs, end
+from curate.cluster.task import Task, job_of, reason
 from curate.errors import CurateError
 from curate.messages.progress import console
 
@@ -26,36 +25,11 @@ ATTEMPTS = 3
 #: The same where the job looks for the rows to blame: each that kills its worker takes two attempts to be found.
 CAREFUL_ATTEMPTS = 24
 
+#: Seconds after which idle workers with other needs go, when no worker of this step has started: it may lack the room.
+ROOM_SECONDS = 30.0
+
 #: Lost nodes that an item survives: they are no fault of its rows, but a run must end.
 LOST_NODES = 20
-
-
-class Worker:
-    """The actor, a process: it takes a task, then does one item of it per call. It knows nothing of other workers."""
-
-    def __init__(self) -> None:
-        self.pickled = b""
-        self.task: Task[Any] | None = None
-
-    def take(self, pickled: bytes) -> None:
-        """The task to do from now on; answers once a node has room for this worker."""
-        self.pickled, self.task = pickled, None
-
-    def do(self, item: int, attempt: int, acquitted: bool = False) -> Any:
-        if self.task is None:
-            # At the first item: a worker that gets none loads nothing.
-            self.task = _opened(self.pickled)
-            set_up(self.task)
-        return attempted(self.task, item, attempt, acquitted)
-
-
-def _opened(pickled: bytes) -> Task[Any]:
-    try:
-        task: Task[Any] = pickle.loads(pickled)
-    except Exception as error:
-        # A module that this node lacks, most often.
-        raise cannot_start(error) from error
-    return task
 
 
 def packed(task: Task[Any]) -> bytes:
@@ -77,13 +51,13 @@ def packed(task: Task[Any]) -> bytes:
 class Workers(Generic[T]):
     """The workers of one task, which take its items one after the other.
 
-    hire: starts a worker. failed: collects the items that are set aside, and why.
+    crew: lends the workers. failed: collects the items that are set aside, and why.
     """
 
-    def __init__(self, hire: Callable[[], Any], task: Task[T], items: Sequence[int], failed: dict[int, str]):
+    def __init__(self, crew: Crew, needs: Needs, task: Task[T], items: Sequence[int], failed: dict[int, str]):
         import ray
 
-        self.hire, self.failed = hire, failed
+        self.crew, self.needs, self.failed = crew, needs, failed
         self.allowed = CAREFUL_ATTEMPTS if hasattr(job_of(task), "careful") else ATTEMPTS
         self.task = ray.put(packed(task))
         self.todo = deque(items)
@@ -92,6 +66,7 @@ class Workers(Generic[T]):
         self.lost: dict[int, int] = {}
         self.acquitted: set[int] = set()
         self.hired: list[Any] = []
+        self.new: list[Any] = []
         # What each worker has to do, in the order in which it does it: an item, or None while it starts. A worker that
         # no node has room for yet gets no item, so the run does not wait for nodes that never come.
         self.ordered: dict[Any, tuple[int | None, Any]] = {}
@@ -100,25 +75,36 @@ class Workers(Generic[T]):
         """(item, report) as they are done, by `size` workers."""
         import ray
 
+        self.crew.make_room(self.needs, size)
         for _ in range(size):
             self._add()
         while self.todo or any(item is not None for item, _ in self.ordered.values()):
-            ready, _ = ray.wait(list(self.ordered), num_returns=1)
+            ready, _ = ray.wait(list(self.ordered), num_returns=1, timeout=self._patience())
+            if not ready:
+                self.crew.let_others_go(self.needs)
+                continue
             worker = self.ordered[ready[0]][1]
             yield from self._answers(worker)
             if worker in self.hired:
                 self._feed(worker)
 
-    def dismiss(self) -> None:
-        import ray
-
+    def end(self) -> None:
+        """Give back the workers that have nothing to do; end those that are at an item, or wait for room."""
         for worker in self.hired:
-            with contextlib.suppress(Exception):
-                ray.kill(worker)
+            if any(other is worker for _, other in self.ordered.values()):
+                end(worker)
+            else:
+                self.crew.keep(self.needs, worker)
+
+    def _patience(self) -> float | None:
+        """Seconds to wait for an answer. No node may have room for any worker while others are idle: they go then."""
+        return ROOM_SECONDS if all(item is None for item, _ in self.ordered.values()) else None
 
     def _add(self) -> None:
-        worker = self.hire()
+        worker, new = self.crew.hire(self.needs)
         self.hired.append(worker)
+        if new:
+            self.new.append(worker)
         self.ordered[worker.take.remote(self.task)] = (None, worker)
 
     def _feed(self, worker: Any) -> None:
@@ -154,8 +140,9 @@ class Workers(Generic[T]):
             except RayError as error:
                 if item is not None and _node_was_lost(error) and self.lost.get(item, 0) < LOST_NODES:
                     self._acquit(item)
-                else:
+                elif item is not None or any(new is worker for new in self.new):
                     self._blame(item, error)
+                # Else it died while it was idle, and another one comes.
                 self._replace(worker, answers[number + 1 :])
                 return
             else:

@@ -315,7 +315,7 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
         session=secrets.token_hex(8),
         came=came,
     )
-    _workers(cluster, options, bool(todo)).do("download", work, todo, rows)
+    cluster.do("download", work, todo, rows, workers=options.processes)
     done = store.remarks(folder)
     if todo:
         say("download: images", done)
@@ -340,15 +340,6 @@ def _check_packages(options: DownloadOptions) -> None:
     """
     for fault in lacking_packages(options):
         raise CurateError(fault)
-
-
-def _workers(cluster: Cluster, options: DownloadOptions, starts: bool) -> Cluster:
-    """The cluster with as many workers as `processes` asks for; `--workers 0` stays in this process."""
-    if not options.processes or cluster.workers == 0:
-        return cluster
-    if starts:
-        cluster.start()  # so that Ray is the run's own: it goes on with it, and stops it
-    return replace(cluster, workers=options.processes)
 
 
 def _todo(view: View, folder: str, options: DownloadOptions, shards: list[int]) -> list[int]:
