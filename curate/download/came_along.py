@@ -28,21 +28,21 @@ def place(folder: str, shard: int, tar: str | None) -> str:
 def columns(view: View, folder: str, shard: int, skipped: str) -> tuple[dict[str, list[Any]], pa.Array | None]:
     """A shard's image columns as reading left them, rows to be fetched as `skipped`; and other files of its samples."""
     part = view.store.read_part(folder, shard)
-    found = {name: part[name].to_pylist() for name in IMAGE_FIELDS}
+    image_columns = {name: part[name].to_pylist() for name in IMAGE_FIELDS}
     urls = view.read(shard, ["url"])["url"].to_pylist()
-    for row, status in enumerate(found["status"]):
+    for row, status in enumerate(image_columns["status"]):
         if status == "success":
-            found["tar"][row] = place(folder, shard, found["tar"][row])
+            image_columns["tar"][row] = place(folder, shard, image_columns["tar"][row])
         elif urls[row] is not None:
             for name in IMAGE_FIELDS:
-                found[name][row] = skipped if name == "status" else None
+                image_columns[name][row] = skipped if name == "status" else None
     if "members" not in part.column_names:
-        return found, None
+        return image_columns, None
     members = part["members"].to_pylist()
     for several in members:
         for member in several or ():
             member["tar"] = place(folder, shard, member["tar"])
-    return found, pa.array(members, pa.list_(MEMBER))
+    return image_columns, pa.array(members, pa.list_(MEMBER))
 
 
 def looked_at(view: View, folder: str) -> Remarks:

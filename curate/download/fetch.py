@@ -87,7 +87,7 @@ class _Run:
 
     def __init__(self, by_host: dict[str, list[Job]], attempt: Attempt) -> None:
         self._attempt, self._turns, self._options = attempt, attempt.turns, attempt.options
-        self._left = sum(map(len, by_host.values()))
+        self._unfinished = sum(map(len, by_host.values()))
         self._hosts = deque(by_host.items())
         # What has happened: called in the loop below, an event gives the jobs that ended by it.
         self._events: asyncio.Queue[Callable[[], list[Job]]] = asyncio.Queue()
@@ -99,10 +99,10 @@ class _Run:
     async def finished(self) -> AsyncGenerator[Job, None]:
         """Finished jobs. Done attempts count as running until they are taken: that is the backpressure."""
         try:
-            while self._left:
+            while self._unfinished:
                 self._start()
                 for job in self._given_up() or (await self._events.get())():
-                    self._left -= 1
+                    self._unfinished -= 1
                     self._start()
                     yield job
                     await asyncio.sleep(0)  # a full queue never suspends: without this the network would stand still

@@ -143,18 +143,18 @@ def _place(url: WebURL) -> _Place:
 
 async def _head(reader: Reader) -> Head:
     """The head of the final answer, after any 1xx ones."""
-    left = HEAD_BYTES
+    room = HEAD_BYTES
     while True:
         lines: list[bytes] = []
         while True:
             try:
-                line = await reader.line(left)
+                line = await reader.line(room)
             except asyncio.IncompleteReadError as problem:
                 if not lines and not problem.partial:
                     raise NoAnswer("the connection ended without an answer") from None
                 began = (lines or [problem.partial])[0][:60]
                 raise BadAnswer(f"the connection ended within the head: {began!r} ...") from None
-            left -= len(line)
+            room -= len(line)
             if line.strip():
                 lines.append(line)
             elif lines:  # an empty line before the first one is passed over

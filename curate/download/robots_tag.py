@@ -35,7 +35,7 @@ def is_disallowed(values: Iterable[str], directives: Collection[str], token: str
     return any(
         robot in names and not {word, *_MEANS.get(word, ())}.isdisjoint(directives)
         for value in values
-        for robot, word in _said(value.lower(), directives)
+        for robot, word in _directives(value.lower(), directives)
     )
 
 
@@ -57,7 +57,7 @@ def product(token: str) -> str:
     return re.split(r"[/\s(;]", token.strip().lower(), maxsplit=1)[0]
 
 
-def _said(value: str, directives: Collection[str]) -> Iterator[tuple[str | None, str]]:
+def _directives(value: str, directives: Collection[str]) -> Iterator[tuple[str | None, str]]:
     """(robot, directive) pairs of one header in lower case; None is every robot."""
     value = _DATED.sub(lambda dated: " noindex " if _has_passed(dated[1]) else " ", value)
     value = re.sub(r"\s*:", ":", _VALUED.sub(" ", value))

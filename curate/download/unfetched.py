@@ -43,8 +43,8 @@ def in_order(rows: list[int], columns: dict[str, list[Any]], suspects: Suspects 
 def shard_remarks(part: pa.Table | None, shard: int, columns: dict[str, list[Any]]) -> Remarks:
     """What was changed of images that are new, and what the part says of those before: said once, though a part be
     written twice because its worker was killed."""
-    told = ((part.schema.metadata or {}) if part is not None else {}).get(REMARKS, b"{}")
-    remarks = Remarks.from_json(json.loads(told))
+    stored = ((part.schema.metadata or {}) if part is not None else {}).get(REMARKS, b"{}")
+    remarks = Remarks.from_json(json.loads(stored))
     for row, changes in enumerate(columns["changes"]):
         for change in changes:
             remarks.add(change, example=f"shard {shard}, row {row}", place=(shard, row))

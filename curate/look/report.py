@@ -81,7 +81,7 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
         "steps": steps,
         "written": run.written,
         "seconds": run.seconds,
-        "tables": [_made(table, manifest.tables[folder]) for table, folder in manifest.current.items()],
+        "tables": [_maker(table, manifest.tables[folder]) for table, folder in manifest.current.items()],
         "remarks": _remarks(manifest),
         "histograms": _histograms(dataset, keep),
         "groups": _samples(dataset, keep, steps),
@@ -125,7 +125,7 @@ def _used(rule: dict[str, Any], reason: str = "") -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _made(name: str, entry: Table | Keep) -> dict[str, Any]:
+def _maker(name: str, entry: Table | Keep) -> dict[str, Any]:
     if isinstance(entry, Keep):
         options = entry.filter["where"] | ({"top": entry.filter["top"]} if entry.filter["top"] else {})
         entry = Table(name=name, op="filter")
@@ -167,10 +167,10 @@ def _histograms(dataset: Dataset, keep: str) -> list[dict[str, Any]]:
 
 
 def _limits(dataset: Dataset) -> dict[str, list[tuple[str, float]]]:
-    found: dict[str, list[tuple[str, float]]] = {}
+    limits: dict[str, list[tuple[str, float]]] = {}
     for _, column, relation, value in dataset.thresholds().iter_rows():
-        found.setdefault(column, []).append((relation, value))
-    return found
+        limits.setdefault(column, []).append((relation, value))
+    return limits
 
 
 def _edges(values: np.ndarray, limits: list[tuple[str, float]], whole: bool) -> np.ndarray:
@@ -212,7 +212,7 @@ def _samples(dataset: Dataset, keep: str, steps: list[dict[str, Any]]) -> list[d
     wide = "url" in dataset.view.columns
     scores = set(dataset.scores())
     # Under a kept row stands what the last filter on scores judged it by.
-    judged = next((found for step in reversed(steps) if (found := [c for c in step["columns"] if c in scores])), [])
+    judged = next((columns for step in reversed(steps) if (columns := [c for c in step["columns"] if c in scores])), [])
     groups = [{"step": "", "reason": "", "rows": steps[-1]["left"], "columns": judged, "room": KEPT_ROWS}]
     for step in steps:
         for reason in step["reasons"][:REASONS_PER_STEP]:
@@ -220,10 +220,10 @@ def _samples(dataset: Dataset, keep: str, steps: list[dict[str, Any]]) -> list[d
     order = {step["step"]: number for number, step in enumerate(steps, 1)}
     for group in groups:
         group["number"] = order.get(group["step"], 0)
-        wanted = pl.col("kept")
+        matching = pl.col("kept")
         if group["step"]:
-            wanted = (pl.col("dropped_by") == group["step"]) & (pl.col("reason") == group["reason"])
-        picked = rows.filter(wanted).head(group["room"])
+            matching = (pl.col("dropped_by") == group["step"]) & (pl.col("reason") == group["reason"])
+        picked = rows.filter(matching).head(group["room"])
         names = ["text", *(["url"] if wide else []), *group["columns"]]
         cards = _cards(dataset, filled(dataset.view, picked, list(dict.fromkeys(names))), group)
         group["cards"] = [card for card in cards if card["image"]]
