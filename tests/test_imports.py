@@ -147,8 +147,10 @@ def test_the_store_knows_no_op():
 
 def test_a_face_holds_no_logic():
     for module, path in modules().items():
-        if path.name == "__init__.py" and module not in ("curate", "curate.read.inputs"):
+        if path.name == "__init__.py" and module not in ("curate", "curate.cli", "curate.read.inputs"):
             assert len(ast.parse(path.read_text()).body) == 1, module
+    names = [ast.unparse(node).split()[0] for node in ast.parse(path_of("curate.cli").read_text()).body[1:]]
+    assert names == ["from", "from", "__all__"], "the entry point's names"
 
 
 def test_the_tests_mirror_the_package():

@@ -1,20 +1,15 @@
-"""The command line: curate run | submit | score | filter | write | list | show | report | verify and others."""
+"""The commands: each parses what was typed, calls curate.api, prints the result."""
 
 from __future__ import annotations
 
-import os
 import sys
-import traceback
-from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
 from curate import __version__, api
-from curate.errors import CurateError, findings_of
-from curate.library.user_code import said, user_line
-from curate.messages.causes import explained
-from curate.messages.terminal import console, out
+from curate.errors import CurateError
+from curate.messages.terminal import out
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,15 +17,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Billions of (image URL, caption) pairs into a training set.",
 )
-
-#: Exit codes: 0 is done, FAULT a fault that is said in words, USAGE a command that there is not (typer's own code).
-FAULT, USAGE = 1, 2
-
-#: Exit codes after Ctrl-C and when the reader of a pipe has gone, by convention 128 + the signal.
-STOPPED, PIPE_CLOSED = 130, 141
-
-#: Set to 1, every error keeps its traceback.
-TRACEBACK = "CURATE_TRACEBACK"
 
 StoreArg = Annotated[str, typer.Argument(metavar="STORE", help="Root of a store: local, or any fsspec URL.")]
 PipelineArg = Annotated[str, typer.Argument(help="A YAML file, or the name of a pipeline that ships.")]
@@ -311,57 +297,3 @@ def _version(value: bool) -> None:
 @app.callback()
 def _main(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:
     pass
-
-
-def main() -> None:
-    """Entry point: a fault is one message with the next command, Ctrl-C says how to go on, nothing is a traceback."""
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show a character shows its number.
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
-    # Modules of a user's ops are looked for here too, as `python -m curate` does.
-    if not {"", os.getcwd()} & set(sys.path):
-        sys.path.append(os.getcwd())
-    try:
-        # Without its standalone mode typer returns the code of an Exit instead of raising it.
-        code = app(standalone_mode=False)
-        code = code if isinstance(code, int) else 0
-    except (KeyboardInterrupt, typer.Abort):
-        code = STOPPED
-    except BrokenPipeError:
-        # Nothing can be said any more; the interpreter shall not try either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = PIPE_CLOSED
-    except Exception as error:  # noqa: BLE001 - the last net: what comes here is said, not raised
-        code = _fault(error)
-    if code == STOPPED:
-        console.say("stopped; what is done is kept: the same command goes on from here")
-    sys.exit(code)
-
-
-def _fault(error: Exception) -> int:
-    """Say an error; returns the exit code."""
-    # typer's usage errors, whichever copy of click it carries.
-    if hasattr(error, "show") and hasattr(error, "exit_code"):
-        error.show()
-        return int(error.exit_code)
-    if os.environ.get(TRACEBACK) == "1":
-        console.say("".join(traceback.format_exception(error)))
-    lines = findings_of(error) if isinstance(error, CurateError) else (explained(error) or _unexpected(error),)
-    for line in lines:
-        console.print("[bold red]error:[/] ", end="")
-        console.say(line)
-    return FAULT
-
-
-def _unexpected(error: Exception) -> str:
-    how = f"{TRACEBACK}=1 before the command shows all of it"
-    if user_line(error):
-        return f"{said(error)}; {how}"
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{Path(frame.filename).name}, line {frame.lineno}"
-    return f"unexpected {said(error)} (curate {__version__}, {place}); {how}: please report it"
-
-
-if __name__ == "__main__":
-    main()
