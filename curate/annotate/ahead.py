@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from curate.arrays.rows import captions_of
 from curate.cluster.suspects import Suspects
-from curate.op import Score, captions_of
+from curate.op import Score
 from curate.pictures.decoded import attempt
 from curate.store.images import ImageReader
 

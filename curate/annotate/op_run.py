@@ -11,11 +11,12 @@ import pyarrow as pa
 from curate.annotate.ahead import Chunk, Fault
 from curate.annotate.answer import SKIPPED, checked, status_column, status_words
 from curate.arrays.arrow_columns import flat
+from curate.arrays.rows import captions_of
 from curate.errors import CurateError
 from curate.library.op_fault import OP_MISTAKES, OpFault
 from curate.library.user_code import said
 from curate.messages.progress import console
-from curate.op import Rows, Score, captions_of, op_name
+from curate.op import Rows, Score, op_name
 
 #: So many rows in a row that all fail are no bad rows: something is wrong with the worker (a lost GPU, a full disk).
 ALL_FAILED = 8
