@@ -29,7 +29,6 @@ ROOMS = {
     "download": {"download"},
     "look": {"gpu"},
     "metaclip": {"balance"},
-    "metadata": {"balance"},
     "models": {"gpu"},
     "pictures": {"download", "image"},
     "score": {"image", "language"},
@@ -334,6 +333,13 @@ def test_a_command_that_lacks_a_package_names_its_extra(words: tuple[str, ...], 
     said = [text for text in done.stderr.splitlines() if text.startswith("error:")]
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert any(re.search(line, text) for text in said), done.stderr
+
+
+def test_the_demo_without_its_packages_says_so(base: BaseInstall) -> None:
+    command = [sys.executable, "-m", "curate.demo", "{to}".format(**base.places)]
+    done = subprocess.run(command, env=base.environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stderr.endswith("ray: pip install 'curate[demo]'\n"), done.stderr
+    assert done.stderr.startswith("error: the demo needs ada_url, aiohappyeyeballs, aiohttp,")
 
 
 def test_every_kind_of_op_is_in_the_table() -> None:
