@@ -43,6 +43,8 @@ class Op(BaseModel, metaclass=OpClass):
     cite: ClassVar[str] = ""
     #: Options that say how to compute, not what: they are no part of a table's identity.
     how: ClassVar[frozenset[str]] = frozenset({"name", "batch_size", "device"})
+    #: True where its columns are named after the table: the name is then part of the table's identity.
+    columns_by_name: ClassVar[bool] = False
     #: True when null in a column it reads is for the op to judge.
     reads_null: ClassVar[bool] = False
     cpus: ClassVar[float] = 1
@@ -104,6 +106,8 @@ class Op(BaseModel, metaclass=OpClass):
     def spec(self) -> dict[str, Any]:
         """What decides its results, as it goes into a table's identity."""
         options = self.model_dump(mode="json", exclude=set(self.how))
+        if self.columns_by_name:
+            options["name"] = self.table()
         name = op_name(type(self))
         more: dict[str, Any] = {"code": code_of(type(self))} if ":" in name else {}
         if "image" in self.reads():

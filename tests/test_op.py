@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import ClassVar
 
 import pyarrow as pa
 import pytest
@@ -86,3 +87,12 @@ def test_a_class_with_a_fault_is_told_where_it_is_defined():
             mark = 3
 
     assert re.match(r"test_op.py, line \d+: mark = 3: an option needs its type: `mark: int = 3`", str(untyped.value))
+
+
+def test_a_name_that_columns_have_is_part_of_the_identity():
+    class ByName(CaptionOnly):
+        columns_by_name: ClassVar[bool] = True
+
+    usual, other = CaptionOnly(name="other").spec()["options"], ByName(name="other").spec()["options"]
+    assert (usual, other) == ({}, {"name": "other"})
+    assert ByName().spec()["options"] == {"name": ByName().table()}

@@ -24,8 +24,6 @@ class EncoderScore(Score):
 
     #: 2: models run as published; until then those of 27 tags ran with GELU in the place of QuickGELU.
     version: ClassVar[int] = 2
-    #: True where the columns are named after the table: the name is then part of what is made.
-    columns_by_name: ClassVar[bool] = False
 
     model: str = EMBEDDED
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -36,10 +34,6 @@ class EncoderScore(Score):
 
     def packages(self) -> tuple[str, ...]:
         return (*super().packages(), *PACKAGES)
-
-    def spec(self) -> dict[str, Any]:
-        made = super().spec()
-        return {**made, "options": {**made["options"], "name": self.table()}} if self.columns_by_name else made
 
     def gpus(self) -> float:
         return 0 if self.device == "cpu" else 1

@@ -44,6 +44,7 @@ class Aesthetic(Score):
     by: column of image embeddings of the model that the head was trained on; normalised before the head.
     """
 
+    columns_by_name: ClassVar[bool] = True
     cite: ClassVar[str] = "Schuhmann et al., LAION-5B, 2022 (LAION aesthetic predictors v1 and v2)"
     how: ClassVar[frozenset[str]] = Op.how | {"file", "sha256"}
     batch_size: int = 4096
@@ -62,10 +63,6 @@ class Aesthetic(Score):
 
     def makes(self) -> dict[str, pa.DataType]:
         return {self.table(): pa.float32()}
-
-    def spec(self) -> dict[str, Any]:
-        made = super().spec()
-        return {**made, "options": {**made["options"], "name": self.table()}}
 
     def packages(self) -> tuple[str, ...]:
         return packages_for(self.file)

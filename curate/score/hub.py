@@ -49,6 +49,7 @@ class Hub(Score):
     top: `<by>_hub_top` is the mean of so many of the greatest cosines.
     """
 
+    columns_by_name: ClassVar[bool] = True
     cite: ClassVar[str] = "Freiberger et al., CLIPMasterPrints, 2023; the bank and the two scores are ours"
     how: ClassVar[frozenset[str]] = Op.how | {"bank", "sha256"}
     batch_size: int = 1024
@@ -70,10 +71,6 @@ class Hub(Score):
 
     def makes(self) -> dict[str, pa.DataType]:
         return {f"{self.table()}_mean": pa.float32(), f"{self.table()}_top": pa.float32()}
-
-    def spec(self) -> dict[str, Any]:
-        made = super().spec()
-        return {**made, "options": {**made["options"], "name": self.table()}}
 
     def weights(self) -> str:
         return identity(self.bank, self.sha256)

@@ -66,6 +66,7 @@ class Nsfw(Score):
     It judges nudity and sex, nothing else; it errs both ways, and no threshold makes a set safe.
     """
 
+    columns_by_name: ClassVar[bool] = True
     cite: ClassVar[str] = "Gadre et al., DataComp, 2023; Schuhmann et al., LAION-5B, 2022"
     how: ClassVar[frozenset[str]] = Op.how | {"file", "sha256"}
     batch_size: int = 4096
@@ -84,10 +85,6 @@ class Nsfw(Score):
 
     def makes(self) -> dict[str, pa.DataType]:
         return {self.table(): pa.float32()}
-
-    def spec(self) -> dict[str, Any]:
-        made = super().spec()
-        return {**made, "options": {**made["options"], "name": self.table()}}
 
     def packages(self) -> tuple[str, ...]:
         return packages_for(self.file)

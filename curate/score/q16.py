@@ -28,6 +28,7 @@ class Q16(Score):
     Published code multiplies the cosines by 100 and takes a softmax: margin m is a probability of 1 / (1 + e^(-100 m)).
     """
 
+    columns_by_name: ClassVar[bool] = True
     cite: ClassVar[str] = "Schramowski et al., Can Machines Help Us Answering Question 16 in Datasheets, 2022"
     how: ClassVar[frozenset[str]] = Op.how | {"file", "sha256"}
     batch_size: int = 4096
@@ -42,10 +43,6 @@ class Q16(Score):
 
     def makes(self) -> dict[str, pa.DataType]:
         return {self.table(): pa.bool_(), f"{self.table()}_margin": pa.float32()}
-
-    def spec(self) -> dict[str, Any]:
-        made = super().spec()
-        return {**made, "options": {**made["options"], "name": self.table()}}
 
     def packages(self) -> tuple[str, ...]:
         return packages_for(self.file)
