@@ -129,18 +129,18 @@ class DownloadShard:
         store = self.view.store
         part = store.try_part(self.folder, shard)
         records = self.view.read(shard, ["url"])
-        wanted = missing(part, self.view.kept(shard), records.num_rows, self.again)
-        if part is not None and not wanted.any():
+        todo = missing(part, self.view.kept(shard), records.num_rows, self.again)
+        if part is not None and not todo.any():
             return {"rows": 0}
         columns, members = self._begun(part, shard, records.num_rows)
         columns["changes"] = [()] * records.num_rows
         if part is None:
-            wanted &= np.asarray(columns["status"], object) == SKIPPED
+            todo &= np.asarray(columns["status"], object) == SKIPPED
         with tempfile.TemporaryFile() as spool:
             urls = records["url"].to_pylist()
-            wanted &= ~self._malformed(shard, urls, wanted, columns)
+            todo &= ~self._malformed(shard, urls, todo, columns)
             places: dict[int, tuple[int, int]] = {}
-            for rows in in_order(np.flatnonzero(wanted).tolist(), columns, suspects):
+            for rows in in_order(np.flatnonzero(todo).tolist(), columns, suspects):
                 places |= asyncio.run(self._fetch(rows, urls, columns, spool, suspects))
             if suspects:
                 suspects.acquit()  # whatever comes now is no image's fault
@@ -158,7 +158,7 @@ class DownloadShard:
             for old in store.names(self.folder):
                 if old != tar and is_tar_of(shard, old):
                     store.remove(f"{self.folder}/{old}")
-        return {"rows": int(wanted.sum())}
+        return {"rows": int(todo.sum())}
 
     def _begun(self, part: pa.Table | None, shard: int, rows: int) -> tuple[dict[str, list[Any]], Any]:
         """The columns as an earlier run, or reading, left them; and the other files of samples that came."""
@@ -170,14 +170,14 @@ class DownloadShard:
         return {name: [SKIPPED if name == "status" else None] * rows for name in COLUMNS}, None
 
     def _malformed(
-        self, shard: int, urls: Sequence[str | None], wanted: np.ndarray, columns: dict[str, list[Any]]
+        self, shard: int, urls: Sequence[str | None], todo: np.ndarray, columns: dict[str, list[Any]]
     ) -> np.ndarray:
         """Rows that reading could make nothing of: they have a status of their own, with what they held."""
         rows = np.zeros(len(urls), bool)
         if self.view.columns.get("malformed") != "records":
             return rows
         for row, text in enumerate(self.view.read(shard, ["malformed"])["malformed"].to_pylist()):
-            if text is not None and urls[row] is None and wanted[row]:
+            if text is not None and urls[row] is None and todo[row]:
                 rows[row] = True
                 columns["status"][row], columns["error_message"][row] = "malformed", str(text)[:200]
         return rows
@@ -250,9 +250,9 @@ class DownloadShard:
                     data = spool.read(size)
                 else:
                     assert earlier is not None
-                    found = earlier.bytes(row)
-                    assert found is not None
-                    data = found
+                    body = earlier.bytes(row)
+                    assert body is not None
+                    data = body
                 key = sample_key(shard, row, self.rows_per_shard)
                 columns["offset"][row] = archive.add(f"{key}.{columns['extension'][row]}", data)
                 columns["size"][row], columns["key"][row] = len(data), key
@@ -344,10 +344,10 @@ def _check_packages(options: DownloadOptions) -> None:
 
 def _todo(view: View, folder: str, options: DownloadOptions, shards: list[int]) -> list[int]:
     """Shards with something to fetch; looked at here, so that a finished step starts no worker."""
-    have = view.store.parts(folder)
+    parts = view.store.parts(folder)
     todo = []
     for shard in shards:
-        if shard in have:
+        if shard in parts:
             part = view.store.read_part(folder, shard, ["status"])
             if not missing(part, view.kept(shard), part.num_rows, options.retry).any():
                 continue

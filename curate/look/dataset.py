@@ -136,7 +136,7 @@ class Dataset:
         rows: list[tuple[str, str, str, float]] = []
         for name, rule in self.rules(step).items():
             for sql in rule["where"].values():
-                rows += [(name, *found) for found in condition(sql).compared()]
+                rows += [(name, *comparison) for comparison in condition(sql).compared()]
             if rule["top"] and rule["threshold"] and rule["threshold"]["score"] is not None:
                 rows.append((name, rule["top"]["by"], ">=", rule["threshold"]["score"]))
         schema = {"step": pl.String, "column": pl.String, "relation": pl.String, "value": pl.Float64}
@@ -197,16 +197,16 @@ class Dataset:
         """
         keep = self.keep_folder(step)
         self._check_reason(dropped_by, reason, step)
-        wanted = pl.lit(True) if kept is None else pl.col("kept") == (kept and not dropped_by and not reason)
+        matching = pl.lit(True) if kept is None else pl.col("kept") == (kept and not dropped_by and not reason)
         for name, value in (("dropped_by", dropped_by), ("reason", reason)):
-            wanted &= pl.col(name) == value if value else pl.lit(True)
+            matching &= pl.col(name) == value if value else pl.lit(True)
         shards = sorted(self.store.shard_rows())
-        found: list[pl.DataFrame] = []
+        frames: list[pl.DataFrame] = []
         for number, at in enumerate(np.random.default_rng(seed).permutation(len(shards))):
-            if number >= SHARDS_SAMPLED and sum(map(len, found)) >= n:
+            if number >= SHARDS_SAMPLED and sum(map(len, frames)) >= n:
                 break
-            found.append(verdicts(self.view, [shards[at]], keep, with_image).filter(wanted))
-        rows = pl.concat(found)
+            frames.append(verdicts(self.view, [shards[at]], keep, with_image).filter(matching))
+        rows = pl.concat(frames)
         more = [name for name in columns if name not in ("uid", "text", *LEDGER)]
         rows = filled(self.view, rows.sample(min(n, len(rows)), seed=seed), ["uid", "text", *dict.fromkeys(more)])
         self._places.update({uid: (shard, row) for uid, shard, row in rows.select("uid", "shard", "row").iter_rows()})
@@ -236,7 +236,7 @@ class Dataset:
                 if uid in missing:
                     self._places[uid] = (shard, row)
                     missing.remove(uid)
-        found: dict[str, Image.Image | None] = {}
+        pictures: dict[str, Image.Image | None] = {}
         reader: ImageReader | None = None
         for (shard, row), uid in sorted((self._places[uid], uid) for uid in set(asked) if uid in self._places):
             if reader is None or reader.shard != shard:
@@ -245,10 +245,10 @@ class Dataset:
                 reader = ImageReader(self.store, self.view.images, shard)
             data = reader.bytes(row)
             decoded = attempt(data)[0] if data is not None else None
-            found[uid] = decoded.image if decoded else None
+            pictures[uid] = decoded.image if decoded else None
         if reader is not None:
             reader.close()
-        return [found.get(uid) for uid in asked]
+        return [pictures.get(uid) for uid in asked]
 
     def image(self, uid: str) -> Image.Image | None:
         """One stored image in RGB."""

@@ -32,13 +32,13 @@ def sentence(report: Mapping[str, Any]) -> str:
 
 def tables(report: Mapping[str, Any]) -> list[Lines]:
     """Its lists of rows, each a mapping with the same keys."""
-    found = []
+    blocks = []
     for name, rows in report.items():
         if isinstance(rows, list) and rows:
             numeric = [all(isinstance(row[key], (int, float)) for row in rows) for key in rows[0]]
             cells = [[_shown(value) for value in row.values()] for row in rows[:MOST_ROWS]]
-            found.append(Lines(_words(name), [_words(key) for key in rows[0]], numeric, cells))
-    return found
+            blocks.append(Lines(_words(name), [_words(key) for key in rows[0]], numeric, cells))
+    return blocks
 
 
 def _words(name: str) -> str:

@@ -133,18 +133,18 @@ def _maker(name: str, entry: OpTable | Keep) -> str:
     return maker + (f", weights {entry.weights}" if entry.weights else "")
 
 
-def print_costs(found: Forecast, workers: int) -> None:
+def print_costs(forecast: Forecast, workers: int) -> None:
     """A line per op of `curate probe`, and the hours that follow."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("op", "device", "rows/s", "share", "setup s", "memory MB"):
         table.add_column(heading, justify="left" if heading in ("op", "device") else "right")
-    for cost in found.costs:
+    for cost in forecast.costs:
         numbers = f"{cost.rows_per_second:,.0f}", f"{cost.share:.0%}", f"{cost.setup_seconds:.1f}"
         table.add_row(cost.op, cost.device, *numbers, f"{cost.memory_mb:,.0f}")
     out.print(table)
-    device = next((cost.device for cost in found.costs if cost.device != "cpu"), "a core")
-    each = f"{device}, fed by {found.cores} cores" if found.cores > 1 else device
+    device = next((cost.device for cost in forecast.costs if cost.device != "cpu"), "a core")
+    each = f"{device}, fed by {forecast.cores} cores" if forecast.cores > 1 else device
     out.print(
-        f"{found.rows:,} rows tried; all of the store in one pass: {found.hours / workers:,.2f} hours "
+        f"{forecast.rows:,} rows tried; all of the store in one pass: {forecast.hours / workers:,.2f} hours "
         f"on {workers} workers, each {each}"
     )
