@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from functools import cache
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from conftest import picture, write_tar
 from hidden_packages import ROOT, declared, hiding, modules_of, outside_the_base
 from test_imports import OPS, imports, modules, path_of, reached, room
 
-from curate.messages.packages import install_hint, lacking
+from curate.messages.packages import install_hint, lacking, missing
 from curate.op import KINDS
 
 #: Which room may import packages of which extras; a room that is not here has the base install alone.
@@ -182,12 +183,15 @@ def raw() -> dict[str, list[str]]:
 ASK = """
 import json, sys
 from curate.annotate.packages import lacking_packages
-from curate.catalog import load, names
+from curate.catalog import library, load, names
+from curate.filter.rule import load_filter
 from curate.messages.packages import lacking
 OPTIONS, EXTRAS = json.loads(sys.argv[1]), json.loads(sys.argv[2])
 import sitecustomize
 answers = {}
 ops = {name: load({name: OPTIONS.get(name, {})}) for name in names()}
+for name in library("filters"):
+    load_filter(name).ops
 for extra, hidden in {"base": sitecustomize.HIDDEN, **EXTRAS}.items():
     sitecustomize.HIDDEN[:] = hidden
     answers[extra] = {name: lacking_packages(op) for name, op in ops.items()}
@@ -209,6 +213,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str
 
 
 def test_every_op_loads_with_the_base_alone_and_names_its_extra(answers: dict[str, dict[str, str]]) -> None:
+    """Every filter that ships, with its ops, too: `curate filter` runs no op."""
     said = {name: line for name, line in answers["base"].items() if name != "packages"}
     named = {name: line.rpartition("pip install 'curate[")[2].removesuffix("]'") for name, line in said.items()}
     assert named == NEEDS
@@ -333,6 +338,14 @@ def test_a_command_that_lacks_a_package_names_its_extra(words: tuple[str, ...], 
     said = [text for text in done.stderr.splitlines() if text.startswith("error:")]
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert any(re.search(line, text) for text in said), done.stderr
+
+
+def test_a_folder_of_the_name_is_no_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Ray leaves /tmp/ray; a user's own folders may be packages without __init__.py."""
+    for name in ("ray", "mine"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: PathFinder.find_spec(name, [str(tmp_path)]))
+    assert missing(["ray", "mine", "gone"]) == ["ray", "gone"]
 
 
 def test_the_demo_without_its_packages_says_so(base: BaseInstall) -> None:

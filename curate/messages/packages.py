@@ -99,6 +99,8 @@ def _plain(name: str) -> str:
 
 def _installed(name: str) -> bool:
     try:
-        return importlib.util.find_spec(name) is not None
+        spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
         return False
+    # Without an origin it is any folder of this name, as Ray leaves one in /tmp.
+    return spec is not None and (spec.origin is not None or _package(name) not in _extras())
