@@ -2,16 +2,16 @@
 
 Every function takes a store by its root, starts and stops workers itself, and holds the store while it changes it: one
 command at a time does. workers: the size of each pool; 0 works in this process, without Ray; None takes all CPUs or
-GPUs. address: a running Ray cluster (`auto`, `host:port`). memory: what one worker of a whole-dataset step may use, in
-bytes or as `8GB`. What a step changed, guessed or skipped is said on stderr. Errors are `curate.CurateError`.
+GPUs. address: a running Ray cluster (`auto`, `host:port`); Ray that runs in this process already (`ray.init()`) is used
+as it is, and saves each call its start. memory: what one worker of a whole-dataset step may use, in bytes or as `8GB`.
+What a step changed, guessed or skipped is said on stderr. Errors are `curate.CurateError`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -20,10 +20,8 @@ from curate.messages.terminal import console
 from curate.results import FilterResult, RunResult, ScoredTable, ScoreResult, WriteResult
 
 if TYPE_CHECKING:
-    from curate.cluster.cluster import Cluster
     from curate.look.probe import Forecast
     from curate.op import Op
-    from curate.store.store import Store
     from curate.store.view import View
 
     #: An op as YAML has it: `score.words`, or `{"score.clip": {"model": "ViT-L-14/openai"}}`.
@@ -49,20 +47,17 @@ def run(
     Raises:
         CurateError: for all that is wrong with the pipeline, before any work; when a step cannot end.
     """
+    from curate.cluster.cluster import started
     from curate.look.report import write_report
     from curate.pipeline.file import load_pipeline
-    from curate.pipeline.place_check import unseen_fault
-    from curate.pipeline.steps import on_all_nodes
+    from curate.pipeline.place_check import seen_by_all_nodes
     from curate.run import run as run_pipeline
 
-    with _cluster(address, workers, memory) as cluster:
+    with started(address, workers, memory) as cluster:
         loaded = load_pipeline(pipeline, _values(set, variables))
         if address:
             # Before the first step, and not after the download.
-            loaded = on_all_nodes(loaded)
-            cluster.start()
-            if fault := unseen_fault(loaded.root):
-                raise CurateError(fault)
+            loaded = seen_by_all_nodes(loaded, cluster)
         result = run_pipeline(loaded, cluster)
     rows, funnel = result["rows"], result["funnel"]
     written = WriteResult.of(result["written"], funnel) if result["written"] else None
@@ -85,12 +80,13 @@ def check(
     Raises:
         CurateError: with a line for each fault.
     """
+    from curate.cluster.cluster import started
     from curate.pipeline.file import load_pipeline
     from curate.pipeline.place_check import cluster_fault
     from curate.pipeline.steps import summary
 
     faults: list[str] = []
-    with _cluster(address, workers, memory) as cluster:
+    with started(address, workers, memory) as cluster:
         try:
             loaded = load_pipeline(pipeline, _values(set, variables))
         except CurateError as error:
@@ -123,11 +119,13 @@ def score(
     """
     from curate.annotate.step import annotate
     from curate.catalog import load_all
+    from curate.cluster.cluster import started
     from curate.filter.rule import load_filter
     from curate.pipeline.place_check import check_ops
+    from curate.store.lease import changing
     from curate.store.view import View
 
-    with _changing(store, "score") as opened, _cluster(address, workers, memory) as cluster:
+    with changing(store, "curate score") as opened, started(address, workers, memory) as cluster:
         loaded = load_all([*_specs(ops), *(op for name in filters for op in load_filter(name).ops)])
         if not loaded:
             raise CurateError("name at least one op, or a filter; `curate list` shows them")
@@ -164,10 +162,11 @@ def filter(
     from curate.filter.step import funnel, nothing_left, read_remarks, select
     from curate.messages.remarks import say
     from curate.pipeline.weak_scores import in_store
+    from curate.store.lease import changing
     from curate.store.view import View
     from curate.write.subset import check_ending, write_kept
 
-    with _changing(store, "filter") as opened:
+    with changing(store, "curate filter") as opened:
         rule = with_conditions(recipe, where, top, name)
         if output:
             check_ending(output)
@@ -213,7 +212,9 @@ def write(
     """
     from pydantic import ValidationError
 
+    from curate.cluster.cluster import started
     from curate.filter.step import funnel
+    from curate.store.lease import changing
     from curate.store.view import View
     from curate.write.step import WriteOptions
     from curate.write.step import write as write_shards
@@ -225,7 +226,7 @@ def write(
         })  # fmt: skip
     except ValidationError as error:
         raise reworded(error, "write", WriteOptions.model_fields) from error
-    with _changing(store, "write") as opened, _cluster(address, workers) as cluster:
+    with changing(store, "curate write") as opened, started(address, workers) as cluster:
         view = View.of(opened, _keep_table(keep))
         written = write_shards(view, options, cluster)
         return WriteResult.of(written, funnel(opened.manifest(), view.keep))
@@ -270,32 +271,6 @@ def probe(store: str, ops: Ops, *, rows: int = 1000) -> Forecast:
     loaded = load_all(_specs(ops))
     check_ops(loaded)
     return try_ops(View.of(Store(store)), loaded, rows)
-
-
-@contextlib.contextmanager
-def _cluster(address: str | None, workers: int | None, memory: int | str | None = None) -> Iterator[Cluster]:
-    from curate.cluster.cluster import Cluster
-    from curate.cluster.memory import memory_size
-
-    cluster = Cluster(address, workers, memory_size(memory, "memory") if memory is not None else None)
-    try:
-        yield cluster
-    finally:
-        cluster.stop()
-
-
-@contextlib.contextmanager
-def _changing(root: str, verb: str) -> Iterator[Store]:
-    """The store, held while the block changes it."""
-    from curate.store.lease import leased
-    from curate.store.store import Store
-    from curate.store.view import View
-
-    store = Store(root)
-    # A lease makes the folder: a wrong path shall not.
-    View.of(store)
-    with leased(store, f"curate {verb} {root}"):
-        yield store
 
 
 def _values(set_: Mapping[str, Any] | None, variables: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import errno
 import logging
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from curate.cluster.crew import Crew, Needs
-from curate.cluster.memory import machine_memory
+from curate.cluster.memory import machine_memory, memory_size
 from curate.cluster.task import Task, reason, set_up
 from curate.cluster.workers import Workers
 from curate.errors import CurateError
@@ -190,6 +191,16 @@ class Cluster:
 
             ray.shutdown()
             self._ray.ours = False
+
+
+@contextlib.contextmanager
+def started(address: str | None, workers: int | None, memory: int | str | None = None) -> Iterator[Cluster]:
+    """A cluster for the block, stopped behind it; memory is bytes, or a text as `8GB`."""
+    cluster = Cluster(address, workers, memory_size(memory, "memory") if memory is not None else None)
+    try:
+        yield cluster
+    finally:
+        cluster.stop()
 
 
 def _check_answers(address: str) -> None:

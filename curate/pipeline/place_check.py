@@ -17,6 +17,7 @@ from curate.errors import CurateError, Findings
 from curate.library.user_code import said
 from curate.messages.causes import explained
 from curate.op import Op
+from curate.pipeline.steps import Pipeline, on_all_nodes
 from curate.store.folder import Folder
 
 #: A disk with less is full before the first shard is done.
@@ -113,6 +114,19 @@ def cluster_fault(cluster: Cluster) -> str:
         with contextlib.suppress(Exception):
             cluster.stop()
     return ""
+
+
+def seen_by_all_nodes(pipeline: Pipeline, cluster: Cluster) -> Pipeline:
+    """A pipeline whose root all nodes of the cluster, which is joined here, see.
+
+    Raises:
+        CurateError: when a node does not see the root, or no cluster answers.
+    """
+    pipeline = on_all_nodes(pipeline)
+    cluster.start()
+    if fault := unseen_fault(pipeline.root):
+        raise CurateError(fault)
+    return pipeline
 
 
 def unseen_fault(root: str) -> str:

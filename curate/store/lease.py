@@ -25,7 +25,8 @@ import psutil
 from curate.errors import CurateError
 from curate.messages.progress import console
 from curate.store.folder import Folder
-from curate.store.store import HELD, LOST
+from curate.store.store import HELD, LOST, Store
+from curate.store.view import View
 
 NAME = "lease.json"
 #: How long a command waits for another to end before it is refused: short commands pass one after the other.
@@ -62,6 +63,20 @@ def leased(store: Folder, command: str, patience_seconds: float = PATIENCE_SECON
             if not _held[key]:
                 del _held[key]
                 HELD.pop(store.url, None)
+
+
+@contextlib.contextmanager
+def changing(root: str, command: str) -> Iterator[Store]:
+    """A store that rows were read into, held while the block changes it.
+
+    Raises:
+        CurateError: when it holds no records, or another command changes it.
+    """
+    store = Store(root)
+    # A lease makes the folder: a wrong path shall not.
+    View.of(store)
+    with leased(store, f"{command} {root}"):
+        yield store
 
 
 @contextlib.contextmanager
