@@ -55,6 +55,30 @@ def test_an_op_is_asked_where_its_column_is_there_already() -> None:
     assert step.ops({"near_eval", "eval_match", "eval_closeness"}) == (step.op,)
 
 
+def test_a_filter_runs_what_it_lacks_and_judges_copies_anew() -> None:
+    """A score that is there is taken as it is; copies are those among the rows that are in now."""
+    text = """
+- filter:
+    name: f
+    columns: {words: score.words, dup_url_of: {dedupe.exact: {by: url}}}
+    keep: [{if: words > 2, else: short}, {if: dup_url_of IS NULL, else: again}]
+"""
+    (step,) = steps(text)
+    assert [op.table() for op in step.ops(())] == ["words", "dup_url"]
+    assert [op.table() for op in step.ops({"words", "dup_url_of"})] == ["dup_url"]
+    assert step.decides_by() == ("words", "dup_url_of")
+
+
+def test_a_former_form_loads_and_shows_its_new_one(capfd: pytest.CaptureFixture[str]) -> None:
+    """Former is a reason before its condition; `annotate:` and a `filter:` of a copy's column are not."""
+    (step,) = steps("- filter: {name: f, where: {not English: lang = 'en'}}")
+    assert step.rule.where == {"not English": "lang = 'en'"}
+    line = "filter f: a condition says what stays; write keep: [{if: lang = 'en', else: not English}]"
+    assert " ".join(capfd.readouterr().err.split()) == line
+    steps("- annotate: [dedupe.exact]\n- filter: {where: dup_url_of IS NULL}")
+    assert capfd.readouterr().err == ""
+
+
 def test_names_of_steps_that_drop_rows_never_clash() -> None:
     text = """
 - filter: {name: duplicates, where: words > 2}
