@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from curate.store.view import View
 
     #: An op as YAML has it: `score.words`, or `{"score.clip": {"model": "ViT-L-14/openai"}}`.
-    OpSpec: TypeAlias = str | Mapping[str, Any] | Op
+    OpSpec: TypeAlias = str | Mapping[str, Any] | type[Op] | Op
     #: One op, several in a mapping of names to options, or a list.
     Ops: TypeAlias = OpSpec | Sequence[OpSpec]
 

@@ -14,6 +14,7 @@ import pytest
 from conftest import HERE
 from PIL import Image
 
+import curate
 from curate.annotate.step import annotate
 from curate.catalog import find, load
 from curate.errors import CurateError
@@ -235,3 +236,14 @@ def test_makes_is_checked_when_it_is_loaded(my_ops):
     my_ops('{"loud": pa.float32()}', '["loud"]')
     with pytest.raises(CurateError, match=r"op 'my_ops:loud': `makes` returns \['loud'\], expected columns and their"):
         load("my_ops:loud")
+
+
+def test_it_is_given_to_curate_score_as_it_is(make_store, my_ops):
+    my_ops()
+    from my_ops import loud  # type: ignore[import-not-found]
+
+    root = make_store([{"text": "a!"}, {"text": "?"}]).store.url
+    curate.score(root, loud, workers=0)
+    assert curate.open(root)["loud"].collect()["loud"].to_list() == [0.5, 0.0]
+    curate.score(root, [loud(mark="?", name="asks")], workers=0)
+    assert curate.open(root)["asks"].collect()["loud"].to_list() == [0.0, 1.0]
