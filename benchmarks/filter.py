@@ -3,34 +3,38 @@
     python benchmarks/filter.py [--rows 1000000] [--rounds 5]
 
 The store has records and three tables (words, language, a CLIP score) in shards of 10,000 rows. Every round uses
-another threshold, so that no keep table is found again. Polars alone evaluates the same SQL on one parquet with the
-same columns, writes uid and verdict, and counts; its process starts Python and imports polars too.
+another threshold, so that no keep table is there already. Polars alone evaluates the same SQL on one parquet with the
+same columns, writes the verdicts, and counts: once without uids, as curate does, and once with them. Its process starts
+Python and imports polars too. Seconds of the processor stand beside those of the clock: they hold on a busy machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from curate.store.store import FORMAT, Store
+from curate.store.manifest import Input, Keep, Manifest, Table
+from curate.store.store import Store
 
 WHERE = "lang = 'en' AND words > 2 AND characters > 5 AND clip_l14 >= {limit}"
 ALONE = """
 import sys
 import polars as pl
-source, target, where = sys.argv[1:]
-frame = pl.read_parquet(source, columns=["uid", "lang", "words", "characters", "clip_l14"])
-verdict = frame.select("uid", kept=pl.sql_expr(where).fill_null(False))
+source, target, where, *uid = sys.argv[1:]
+frame = pl.read_parquet(source, columns=[*uid, "lang", "words", "characters", "clip_l14"])
+verdict = frame.select(*uid, kept=pl.sql_expr(where).fill_null(False))
 verdict.write_parquet(target)
 print(verdict["kept"].sum())
 """
@@ -78,59 +82,85 @@ def build(folder: Path, rows: int, per_shard: int) -> None:
             part = pa.table({n: columns[n] for n in ("uid", *made)} | status)
             store.write_part(f"{name}-benchmark", shard, part)
         pieces.append(pa.table(columns))
-    group = {
-        "files": [],
-        "rows": rows,
-        "first_shard": 0,
-        "shards": len(pieces),
-        "rows_per_shard": per_shard,
-        "images": None,
+    group = Input(
+        input=str(folder),
+        format="parquet",
+        columns=["uid", "url", "text"],
+        mapping={},
+        files=1,
+        files_id="benchmark",
+        first_shard=0,
+        shards=len(pieces),
+        rows=rows,
+        rows_per_shard=per_shard,
+    )
+    entries: dict[str, Keep | Table] = {
+        f"{name}-benchmark": Table(name=name, op=f"score.{name}", columns=[*made, f"{name}_status"])
+        for name, made in tables.items()
     }
-    manifest = {
-        "format": FORMAT,
-        "inputs": [{**group, "columns": ["uid", "url", "text"]}],
-        "tables": {f"{n}-benchmark": {"name": n, "columns": [*made, f"{n}_status"]} for n, made in tables.items()},
-        "current": {name: f"{name}-benchmark" for name in tables},
-        "runs": {},
-    }
-    store.save(manifest)
+    current = {name: f"{name}-benchmark" for name in tables}
+    store.save(Manifest(inputs=[group], tables=entries, current=current))
     pl.DataFrame(pa.concat_tables(pieces)).write_parquet(folder / "all.parquet")
     weight = sum(file.stat().st_size for file in folder.rglob("*.parquet"))
     print(f"{rows:,} rows in {len(pieces)} shards, {weight / 1e6:,.0f} MB of parquet (both copies)")
 
 
-def timed(*command: str) -> tuple[float, str]:
-    began = time.perf_counter()
+@dataclass(frozen=True)
+class Spent:
+    """Seconds of a process: by the clock, and of the processor."""
+
+    wall: float
+    cpu: float
+
+
+def timed(*command: str) -> tuple[Spent, str]:
+    """What a process took, and what it printed."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return time.perf_counter() - began, done.stdout
+    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Spent(wall, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime), done.stdout
 
 
 def measure(folder: Path, rows: int, rounds: int) -> None:
     """Alternating rounds, so that a slow minute of the machine falls on all; medians."""
     python, store = sys.executable, str(folder / "store")
     imports = "import curate.cli, curate.filter.rule, curate.filter.step, curate.look.show, curate.write.step"
-    seconds: dict[str, list[float]] = {name: [] for name in ("filter", "start", "alone", "polars")}
+    alone = [python, "-c", ALONE, str(folder / "all.parquet"), str(folder / "verdict.parquet")]
+    spent: dict[str, list[Spent]] = {name: [] for name in ("filter", "imports", "alone", "uids", "polars")}
     for i in range(rounds):
         where = WHERE.format(limit=0.24 + i / 1000)
-        spent, told = timed(python, "-m", "curate", "filter", store, "--where", where)
-        seconds["filter"].append(spent)
-        seconds["start"].append(timed(python, "-c", imports)[0])
-        spent, kept = timed(python, "-c", ALONE, str(folder / "all.parquet"), str(folder / "verdict.parquet"), where)
-        seconds["alone"].append(spent)
-        seconds["polars"].append(timed(python, "-c", "import polars")[0])
-        if f"{int(kept):,}" not in told:
-            raise SystemExit(f"polars keeps {int(kept):,} rows, curate says:\n{told}")
-    middle = {name: statistics.median(values) for name, values in seconds.items()}
-    work, alone = middle["filter"] - middle["start"], middle["alone"] - middle["polars"]
-    print(
-        f"curate filter   {middle['filter']:6.2f} s   {rows / middle['filter']:12,.0f} rows/s, the process as a whole"
-    )
-    print(f"  its imports   {middle['start']:6.2f} s   {middle['start'] / middle['filter']:.0%} of it")
-    print(f"  its work      {work:6.2f} s   {rows / work:12,.0f} rows/s")
-    print(f"polars alone    {middle['alone']:6.2f} s   {rows / middle['alone']:12,.0f} rows/s, the process as a whole")
-    print(f"  its work      {alone:6.2f} s   {rows / alone:12,.0f} rows/s")
-    whole = middle["filter"] / middle["alone"]
-    print(f"curate takes {whole:.1f} times as long, {work / alone:.1f} times without the imports")
+        commands = {
+            "filter": [python, "-m", "curate", "filter", store, "--where", where],
+            "imports": [python, "-c", imports],
+            "alone": [*alone, where],
+            "uids": [*alone, where, "uid"],
+            "polars": [python, "-c", "import polars"],
+        }
+        printed = {}
+        for name, command in commands.items():
+            seconds, printed[name] = timed(*command)
+            spent[name].append(seconds)
+        if f"{int(printed['alone']):,} kept" not in printed["filter"]:
+            raise SystemExit(f"polars keeps {int(printed['alone']):,} rows, curate says:\n{printed['filter']}")
+    middle = {name: median(values) for name, values in spent.items()}
+    lines = {
+        "filter": "curate filter, the process as a whole",
+        "imports": "  its imports",
+        "alone": "polars alone, no uids, the process as a whole",
+        "uids": "polars alone, with uids",
+        "polars": "  its imports",
+    }
+    for name, line in lines.items():
+        print(f"{line:48} {middle[name].wall:6.2f} s, {middle[name].cpu:6.2f} of the processor")
+    whole = middle["filter"]
+    for name in ("alone", "uids"):
+        print(f"curate / {lines[name]}: {whole.wall / middle[name].wall:.2f}, {whole.cpu / middle[name].cpu:.2f}")
+    sizes = [sum(f.stat().st_size for f in path.iterdir()) for path in (folder / "store").glob("keep_*")]
+    print(f"a keep table: {statistics.median(sizes) / rows:.2f} bytes a row")
+
+
+def median(values: list[Spent]) -> Spent:
+    return Spent(statistics.median(v.wall for v in values), statistics.median(v.cpu for v in values))
 
 
 if __name__ == "__main__":
