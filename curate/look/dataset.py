@@ -26,6 +26,8 @@ SHARDS_SAMPLED = 20
 class Dataset:
     """What `curate.open(root)` gives. All tables have the same rows in the same order: that of the input.
 
+    It shows the store as it was when it was opened. Open it again when a command has changed it.
+
         store = curate.open("demo/store")
         store["words"].filter(pl.col("words") > 20).collect()
         store.table("match", "lang", "kept", "reason").collect()
@@ -38,7 +40,8 @@ class Dataset:
 
     def __init__(self, root: str):
         self.store = Store(root)
-        self.view = View.of(self.store)
+        self.manifest = self.store.manifest()
+        self.view = View.at(self.store, self.manifest)
         self._places: dict[str, tuple[int, int]] = {}
 
     def __repr__(self) -> str:
@@ -46,11 +49,11 @@ class Dataset:
 
     @property
     def rows(self) -> int:
-        return sum(self.store.shard_rows().values())
+        return self.manifest.rows
 
     def tables(self) -> dict[str, str]:
         """Table names to their folders under the root."""
-        return self.store.tables()
+        return self.manifest.table_folders()
 
     def columns(self) -> dict[str, str]:
         """Every column's name to the folder of the table that holds it."""
@@ -62,7 +65,10 @@ class Dataset:
         Raises:
             CurateError: for a name that is not there; the message lists the tables.
         """
-        return self.store[name]
+        folders = self.tables()
+        if name not in folders:
+            raise unknown("table", name, folders, self.store.url)
+        return self.store.scan(folders[name])
 
     def table(self, *columns: str, step: str = "") -> pl.LazyFrame:
         """Columns of any tables side by side, row by row; `kept`, `dropped_by`, `reason` come from the ledger.
@@ -80,7 +86,7 @@ class Dataset:
                 by_folder.setdefault(self.view.columns[name], []).append(name)
             else:
                 raise unknown("column", name, [*self.view.columns, *LEDGER], self.store.url)
-        shards = set(self.store.shard_rows())
+        shards = set(self.manifest.shard_rows())
         for folder in by_folder:
             lacking = len(shards - self.store.parts(folder))
             if lacking:
@@ -101,7 +107,7 @@ class Dataset:
         Raises:
             CurateError: for a step that is not there, and when nothing was filtered yet.
         """
-        manifest = self.store.manifest()
+        manifest = self.manifest
         keeps = {name.removeprefix("keep_"): folder for name, folder in manifest.keeps().items()}
         if step:
             if step not in keeps:
@@ -115,7 +121,7 @@ class Dataset:
     def funnel(self, step: str = "") -> pl.DataFrame:
         """One row per step and reason: step, entered, reason (null: all that the step dropped), rows, left."""
         rows = []
-        for entry in funnel(self.store.manifest(), self.keep_folder(step)):
+        for entry in funnel(self.manifest, self.keep_folder(step)):
             common = {"step": entry["step"], "entered": entry["entered"], "left": entry["kept"]}
             rows.append({**common, "reason": None, "rows": entry["entered"] - entry["kept"]})
             rows += [{**common, "reason": reason, "rows": n} for reason, n in entry["dropped"].items()]
@@ -124,7 +130,7 @@ class Dataset:
 
     def rules(self, step: str = "") -> dict[str, dict[str, Any]]:
         """The filter steps up to the ledger, first one first: name to {"where": {reason: SQL}, "top", "threshold"}."""
-        steps = self.store.manifest().chain(self.keep_folder(step))
+        steps = self.manifest.chain(self.keep_folder(step))
         return {entry.step: {**entry.filter, "threshold": entry.threshold} for entry in steps}
 
     def thresholds(self, step: str = "") -> pl.DataFrame:
@@ -153,7 +159,7 @@ class Dataset:
         width and height, unless a filter uses them.
         """
         used: list[str] = []
-        if self.store.manifest().keeps():
+        if self.manifest.keeps():
             for rule in self.rules().values():
                 used += [name for sql in rule["where"].values() for name in condition(sql).columns]
                 used += [rule["top"]["by"]] if rule["top"] else []
@@ -170,7 +176,7 @@ class Dataset:
         folder = self.view.columns[column]
         if folder == self.view.images:
             return column in ("original_width", "original_height")
-        return not self.store.manifest().op_of(folder).startswith("dedupe.")
+        return not self.manifest.op_of(folder).startswith("dedupe.")
 
     # ---- rows and images ----
 
@@ -200,7 +206,7 @@ class Dataset:
         matching = pl.lit(True) if kept is None else pl.col("kept") == (kept and not dropped_by and not reason)
         for name, value in (("dropped_by", dropped_by), ("reason", reason)):
             matching &= pl.col(name) == value if value else pl.lit(True)
-        shards = sorted(self.store.shard_rows())
+        shards = sorted(self.manifest.shard_rows())
         frames: list[pl.DataFrame] = []
         for number, at in enumerate(np.random.default_rng(seed).permutation(len(shards))):
             if number >= SHARDS_SAMPLED and sum(map(len, frames)) >= n:
@@ -229,7 +235,7 @@ class Dataset:
             raise CurateError(f"{self.store.url} has no images")
         asked = list(uids)
         missing = {uid for uid in asked if uid not in self._places}
-        for shard in self.store.shard_rows():
+        for shard in self.manifest.shard_rows():
             if not missing:
                 break
             for row, uid in enumerate(self.store.read_part("records", shard, ["uid"])["uid"].to_pylist()):

@@ -67,7 +67,7 @@ def _environment() -> jinja2.Environment:
 
 
 def _facts(dataset: Dataset) -> dict[str, Any]:
-    manifest = dataset.store.manifest()
+    manifest = dataset.manifest
     keep = dataset.keep_folder()
     runs = [(name, run) for name, run in manifest.runs.items() if run.keep == keep]
     name, run = runs[-1] if runs else ("", Run())
@@ -86,7 +86,7 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
         "histograms": _histograms(dataset, keep),
         "groups": _samples(dataset, keep, steps),
         "looked_at": len(_spread(dataset)),
-        "shards": len(dataset.store.shard_rows()),
+        "shards": len(dataset.manifest.shard_rows()),
     }
 
 
@@ -145,7 +145,7 @@ def _maker(name: str, entry: Table | Keep) -> dict[str, Any]:
 
 
 def _spread(dataset: Dataset) -> list[int]:
-    shards = sorted(dataset.store.shard_rows())
+    shards = sorted(dataset.manifest.shard_rows())
     picked = np.linspace(0, len(shards) - 1, min(SHARDS_LOOKED_AT, len(shards))).round().astype(int)
     return [shards[i] for i in dict.fromkeys(picked.tolist())]
 

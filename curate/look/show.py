@@ -60,8 +60,8 @@ def print_store(root: str, step: str = "") -> None:
     from curate.look.dataset import Dataset
 
     dataset = Dataset(root)
-    manifest = dataset.store.manifest()
-    out.print(f"[bold]{escape(root)}[/]: {dataset.rows:,} rows in {len(dataset.store.shard_rows()):,} shards")
+    manifest = dataset.manifest
+    out.print(f"[bold]{escape(root)}[/]: {dataset.rows:,} rows in {len(dataset.manifest.shard_rows()):,} shards")
     for group in manifest.inputs:
         files = f"{group.format}, {group.files:,} files, {group.rows:,} rows"
         out.print(f"  read from {escape(group.input)} ({files})")

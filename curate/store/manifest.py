@@ -171,6 +171,10 @@ class Manifest(_Entry):
         assert isinstance(entry, Keep)
         return entry
 
+    def table_folders(self) -> dict[str, str]:
+        """Table names to the folders they stand for, `records` first."""
+        return ({"records": "records"} if self.inputs else {}) | self.current
+
     def keeps(self) -> dict[str, str]:
         """Names of keep tables to their folders."""
         return {name: folder for name, folder in self.current.items() if isinstance(self.tables[folder], Keep)}

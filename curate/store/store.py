@@ -256,9 +256,7 @@ class Store(Folder):
 
     def tables(self) -> dict[str, str]:
         """Table names to the folders they stand for, `records` first."""
-        manifest = self.manifest()
-        records = {"records": "records"} if manifest.inputs else {}
-        return records | manifest.current
+        return self.manifest().table_folders()
 
     def __getitem__(self, name: str) -> pl.LazyFrame:
         """A table as a polars lazy frame, all shards in order.

@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from curate.errors import CurateError, unknown
+from curate.store.manifest import Manifest
 from curate.store.part_file import rows_of
 from curate.store.store import Store
 from curate.store.verdict import Verdicts
@@ -35,7 +36,11 @@ class View:
     @classmethod
     def of(cls, store: Store, after: str | None = None) -> View:
         """The store as its manifest has it, restricted to the rows that the keep table `after` kept."""
-        manifest = store.manifest()
+        return cls.at(store, store.manifest(), after)
+
+    @classmethod
+    def at(cls, store: Store, manifest: Manifest, after: str | None = None) -> View:
+        """As `of`, by a manifest that was read already."""
         if not manifest.inputs:
             raise CurateError(f"'{store.url}' holds no records: start with a pipeline that reads, or check the path")
         keeps = manifest.keeps()
