@@ -72,10 +72,10 @@ class Links(Judging):
         keyed = np.zeros(len(rows), bool)
         bands = []
         for band, keys in enumerate(keys_of_bands):
-            there = keys.is_valid().to_numpy(zero_copy_only=False)
+            valid = keys.is_valid().to_numpy(zero_copy_only=False)
             mixed = _mixed(keys.fill_null(0).to_numpy().astype(np.uint64), band)
-            bands.append(frame.select(pl.Series("key", mixed), pl.all()).filter(there))
-            keyed |= there
+            bands.append(frame.select(pl.Series("key", mixed), pl.all()).filter(valid))
+            keyed |= valid
         self._write(f"keyed/{shard:05d}", pl.DataFrame({"row": rows[keyed]}))
         return bands
 

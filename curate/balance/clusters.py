@@ -68,10 +68,10 @@ class Clusters(Fitted):
         return np.asarray(kmeans.centroids, np.float32)
 
     def _samples(self, rows: Rows) -> Samples:
-        uids, have = rows["uid"], lengths(rows[self.by], self.by)
+        uids, numbers = rows["uid"], lengths(rows[self.by], self.by)
         total = Samples({})
-        for length in np.unique(have[have > 0]).tolist():
-            places = pa.array(np.flatnonzero(have == length))
+        for length in np.unique(numbers[numbers > 0]).tolist():
+            places = pa.array(np.flatnonzero(numbers == length))
             vectors = read_vectors(rows[self.by].take(places), self.by, length)
             good = [uid for uid, is_good in zip(uids.take(places).to_pylist(), vectors.good, strict=True) if is_good]
             ranks = hash_strings([f"{self.seed}:{uid}" for uid in good])
@@ -83,8 +83,11 @@ class Clusters(Fitted):
         cos, cluster = np.zeros(len(vectors.unit), np.float32), np.zeros(len(vectors.unit), np.int64)
         if vectors.good.any():
             cos[vectors.good], cluster[vectors.good] = nearest(vectors.unit[vectors.good], fitted)
-        made = {self.table(): (cluster, pa.uint32()), f"{self.table()}_cos": (cos, pa.float32())}
-        columns: dict[str, Any] = {n: pa.array(v, kind, mask=~vectors.good) for n, (v, kind) in made.items()}
+        values = (cluster, cos)
+        columns: dict[str, Any] = {
+            name: pa.array(value, kind, mask=~vectors.good)
+            for (name, kind), value in zip(self.makes().items(), values, strict=True)
+        }
         return {**columns, "status": vectors.status}
 
     def report(self, fitted: Any, made_by: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -67,7 +67,7 @@ class MetaClip(Fitted):
 
     @model_validator(mode="after")
     def _one_threshold(self) -> MetaClip:
-        if sum(wanted is not None for wanted in (self.t, self.tail_share, self.rows)) > 1:
+        if sum(option is not None for option in (self.t, self.tail_share, self.rows)) > 1:
             raise ValueError("give one of `t`, `tail_share` and `rows`")
         return self
 
@@ -97,10 +97,10 @@ class MetaClip(Fitted):
 
     def batch(self, rows: Rows, fitted: Any) -> Mapping[str, Any]:
         uids, order, judged = rows["uid"], [], []
-        for name, mine, matched in split(rows["entries"], self._names(rows)):
+        for name, places, matched in split(rows["entries"], self._names(rows)):
             group = fitted.counts.groups.get(name, NOTHING)
-            order.append(mine)
-            judged.append(group.judged(matched, uids.take(pa.array(mine)), self.seed))
+            order.append(places)
+            judged.append(group.judged(matched, uids.take(pa.array(places)), self.seed))
         back = pa.array(np.argsort(np.concatenate(order)))
         return {
             column: pa.concat_arrays(parts).take(back) for column, *parts in zip(self.makes(), *judged, strict=True)

@@ -21,8 +21,8 @@ def sees(node: str, path: str) -> bool:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    there = ray.remote(num_cpus=0)(os.path.exists)
-    answer = there.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(path)
+    look = ray.remote(num_cpus=0)(os.path.exists)
+    answer = look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(path)
     try:
         return bool(ray.get(answer, timeout=NODE_SECONDS))
     except ray.exceptions.RayError:
@@ -41,6 +41,6 @@ def feeding_threads() -> int:
     if ray is not None and ray.is_initialized():
         # Inside a worker only its own GPU is seen.
         here = ray.get_runtime_context().get_node_id()
-        have: dict[str, float] = next((node["Resources"] for node in ray.nodes() if node["NodeID"] == here), {})
-        cores, gpus = have.get("CPU", cores), have.get("GPU", gpus)
+        resources: dict[str, float] = next((node["Resources"] for node in ray.nodes() if node["NodeID"] == here), {})
+        cores, gpus = resources.get("CPU", cores), resources.get("GPU", gpus)
     return max(2, int(cores / max(gpus, 1)))

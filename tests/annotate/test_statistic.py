@@ -98,10 +98,3 @@ class Unfit(Share):
 def test_a_fault_of_fit_has_the_line_of_the_op(make_store: MakeStore) -> None:
     with pytest.raises(CurateError, match=r"Unfit: `fit` fails: IndexError: .* \(test_statistic.py, line \d+, in fit"):
         annotate(make_store(rows_of(NUMBERS), 4), [Unfit()], HERE)
-
-
-def test_the_name_that_it_had_says_the_new_one() -> None:
-    from curate.op import Counted
-
-    with pytest.raises(TypeError, match=r"Counted is now Fitted: `fit\(self, summed\)`"):
-        type("Mine", (Counted,), {})

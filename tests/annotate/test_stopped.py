@@ -54,12 +54,12 @@ def test_stopped_at_any_write(
     expected, writes = undisturbed
     writing = Store.writing
     for stop in range(0, writes, 1 + writes // 12):
-        view, left = make_store(rows_of(NUMBERS), 4), stop
+        view, allowed = make_store(rows_of(NUMBERS), 4), stop
 
         def stopped(self: Store, name: str) -> object:
-            nonlocal left
-            left -= 1
-            if left < 0:
+            nonlocal allowed
+            allowed -= 1
+            if allowed < 0:
                 raise KeyboardInterrupt
             return writing(self, name)
 
@@ -73,24 +73,24 @@ def test_stopped_at_any_write(
 @pytest.mark.parametrize("op", ["Same", "Close"], indirect=True)
 def test_what_is_done_is_not_done_again(make_store: MakeStore, monkeypatch: pytest.MonkeyPatch, op: Op) -> None:
     """Both tries together write each file of the work once, save the small ones of a run that was stopped midway."""
-    writing, written, left = Store.writing, list[str](), 0
+    writing, written, allowed = Store.writing, list[str](), 0
 
     def stopped(self: Store, name: str) -> object:
-        nonlocal left
-        left -= 1
-        if left < 0:
+        nonlocal allowed
+        allowed -= 1
+        if allowed < 0:
             raise KeyboardInterrupt
         written.append(name)
         return writing(self, name)
 
     for stop in (3, 9, 17):
-        view, left = make_store(rows_of(NUMBERS), 4), stop
+        view, allowed = make_store(rows_of(NUMBERS), 4), stop
         written.clear()
         with monkeypatch.context() as patch:
             patch.setattr(Store, "writing", stopped)
             with pytest.raises(KeyboardInterrupt):
                 annotate(view, [op], HERE, CUT)
-            left = 10_000
+            allowed = 10_000
             annotate(view, [op], HERE, CUT)
         once = [name for name in written if "/.work/" in name and "/keyed/" not in name]
         assert len(once) > 10 and sorted(once) == sorted(set(once))
@@ -118,13 +118,13 @@ from curate.store.store import Store
 from curate.store.view import View
 from test_stopped import CUT, OPS
 
-root, left = sys.argv[1], int(sys.argv[2])
+root, allowed = sys.argv[1], int(sys.argv[2])
 writing = Store.writing
 
 def killed(self, name):
-    global left
-    left -= 1
-    if left < 0:
+    global allowed
+    allowed -= 1
+    if allowed < 0:
         with open(f"{root}/killed", "a") as file:
             file.write("x")
         handle = writing(self, name)

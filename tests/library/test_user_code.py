@@ -104,6 +104,11 @@ FAULTS = {
     "makes_escape": ('{"loud": pa', '{"\\x1b[31m": pa', r"'\x1b[31m' cannot be a column"),
     "abstract": ("def batch", "def batches", "abstract.Loud lacks batch: an op defines it"),
     "no_reads": ("def reads", "def read", "no_reads.Loud lacks reads: an op defines it"),
+    "counted": (
+        "op import Score",
+        "op import Counted as Score",
+        "TypeError: Counted is now Fitted: `fit(self, summed)`",
+    ),
     "no_op": ("(Score)", "", "no_op.Loud is no subclass of Score, Grouped, Linked or Fitted"),
     "other_name": ("class Loud", "class Lout", "no op 'Loud' (did you mean 'Lout'?)"),
     "version": ("    mark: str", '    version = "2"\n    mark: str', "`version` and `cpus` are numbers, got '2'"),
