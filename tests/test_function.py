@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import pickle
 import sys
@@ -240,8 +241,7 @@ def test_makes_is_checked_when_it_is_loaded(my_ops):
 
 def test_it_is_given_to_curate_score_as_it_is(make_store, my_ops):
     my_ops()
-    from my_ops import loud  # type: ignore[import-not-found]
-
+    loud = importlib.import_module("my_ops").loud
     root = make_store([{"text": "a!"}, {"text": "?"}]).store.url
     curate.score(root, loud, workers=0)
     assert curate.open(root)["loud"].collect()["loud"].to_list() == [0.5, 0.0]
