@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint bench wheel clean
+.PHONY: help demo quick test lint bench wheel clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -16,6 +16,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 demo: $(VENV)/.installed  ## the whole job once, on a generated pool served by a local web server (demo/)
 	$(BIN)/python -m curate.demo demo
+
+quick: $(VENV)/.installed  ## the tests that need no process, server, model or compiler: two minutes
+	$(BIN)/python -m pytest -m quick -n 2 --dist loadfile tests
 
 test: $(VENV)/.installed  ## the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests curate

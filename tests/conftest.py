@@ -20,6 +20,7 @@ import polars as pl
 import pytest
 from model_hub import hub, small_models  # noqa: F401 - fixtures
 from PIL import Image
+from quick import mark_quick, pytest_ignore_collect, pytest_runtest_call, pytest_runtest_protocol  # noqa: F401 - hooks
 
 from curate.cluster.cluster import Cluster
 from curate.read.step import ReadOptions, read
@@ -77,6 +78,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    mark_quick(items)
     for item in items:
         marker = item.get_closest_marker("timeout")
         seconds = marker.args[0] if marker and marker.args else TEST_SECONDS

@@ -53,6 +53,7 @@ IMPORTS = (
 )
 
 
+@pytest.mark.slow
 def test_a_verb_can_be_called_whatever_was_imported_first() -> None:
     """In every order of the imports, the verbs' modules loaded anew each time."""
     code = (
@@ -73,6 +74,7 @@ def test_a_verb_can_be_called_whatever_was_imported_first() -> None:
     assert done.stdout == "every order\n", done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["", "import curate.score.words, curate.filter.rule, curate.write.step, curate.run"])
 def test_a_verb_in_a_process_of_its_own(pairs: Path, first: str) -> None:
     code = (
@@ -89,6 +91,7 @@ def test_a_verb_in_a_process_of_its_own(pairs: Path, first: str) -> None:
     assert [line[: len(text)] for line, text in zip(done.stdout.splitlines(), said, strict=True)] == said, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_shows_its_arguments_and_goes_to_workers(verb: str) -> None:
     from ray import cloudpickle
@@ -107,6 +110,7 @@ def test_what_curate_has() -> None:
         curate.scoer  # type: ignore[attr-defined] # noqa: B018
 
 
+@pytest.mark.slow
 def test_types_are_known_to_mypy(tmp_path: Path) -> None:
     (tmp_path / "use.py").write_text(
         "import curate\n"
@@ -211,6 +215,7 @@ def test_a_filter_in_python(make_store: MakeStore, tmp_path: Path, capfd: pytest
             curate.filter(root, **fault)
 
 
+@pytest.mark.slow
 def test_write_report_and_verify(make_store: MakeStore, tmp_path: Path) -> None:
     root = make_store([{"source": "web"}] * 3, images=[picture(1), None, picture(3)]).store.url
     curate.filter(root, "no_filter", name="all")
@@ -228,6 +233,7 @@ def test_write_report_and_verify(make_store: MakeStore, tmp_path: Path) -> None:
 # ---- the README ----
 
 
+@pytest.mark.slow
 def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its Python block, with a pool served on this machine in the place of the web."""
     text = (Path(curate.__file__).parent.parent / "README.md").read_text(encoding="utf-8")

@@ -16,6 +16,8 @@ from curate.cluster.cluster import Cluster
 from curate.pipeline.file import load_pipeline
 from curate.run import run
 
+pytestmark = pytest.mark.slow
+
 STEPS = """
 name: words
 set: {input: }

@@ -58,6 +58,7 @@ def test_they_do_what_they_say(my_ops, make_store):
     assert column(after, "longer") == [pytest.approx(n * 4 / 35, rel=1e-6) for n in (14, 13, 8, 0)]
 
 
+@pytest.mark.slow
 def test_the_line_that_tries_one_prints_what_the_function_returns(my_ops):
     (line,) = re.findall(r'^    python -c "(from my_ops .*)"$', PAGE, re.M)
     done = subprocess.run([sys.executable, "-c", line], cwd=my_ops, capture_output=True, text=True, check=True)

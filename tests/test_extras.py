@@ -212,6 +212,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str
     return found
 
 
+@pytest.mark.slow
 def test_every_op_loads_with_the_base_alone_and_names_its_extra(answers: dict[str, dict[str, str]]) -> None:
     """Every filter that ships, with its ops, too: `curate filter` runs no op."""
     said = {name: line for name, line in answers["base"].items() if name != "packages"}
@@ -219,6 +220,7 @@ def test_every_op_loads_with_the_base_alone_and_names_its_extra(answers: dict[st
     assert named == NEEDS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_an_op_without_one_extra_says_so_if_it_works_with_it(extra: str, answers: dict[str, dict[str, str]]) -> None:
     hidden = {m for p in declared()[extra] for m in modules_of().get(p, [])}
@@ -234,6 +236,7 @@ def test_an_op_without_one_extra_says_so_if_it_works_with_it(extra: str, answers
         assert all(set(extras) & extras_of(module) for module in gone), line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", [m for m in OPS if not m.rpartition(".")[2].startswith("_")])
 def test_an_op_names_the_packages_that_it_leads_to(module: str, answers: dict[str, dict[str, str]]) -> None:
     """Import by import, but for what only some options lead to; and no package that it does not lead to."""
@@ -302,10 +305,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> BaseInstall:
     return install
 
 
+@pytest.mark.slow
 def test_a_base_install_reads_scores_filters_shows_writes_and_verifies(base: BaseInstall) -> None:
     assert "1 kept + 1 dropped = 2 in: exact" in base("show", "{store}").stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "line"),
     [
@@ -348,6 +353,7 @@ def test_a_folder_of_the_name_is_no_package(monkeypatch: pytest.MonkeyPatch, tmp
     assert missing(["ray", "mine", "gone"]) == ["ray", "gone"]
 
 
+@pytest.mark.slow
 def test_the_demo_without_its_packages_says_so(base: BaseInstall) -> None:
     command = [sys.executable, "-m", "curate.demo", "{to}".format(**base.places)]
     done = subprocess.run(command, env=base.environment, capture_output=True, text=True, check=False)

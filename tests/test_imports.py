@@ -211,6 +211,7 @@ def loaded(*command: str) -> set[str]:
     return set(done.stdout.rpartition("LOADED")[2].split())
 
 
+@pytest.mark.slow
 def test_commands_that_compute_nothing_load_nothing_heavy(make_store):
     view = make_store(5)
     heavy = {"torch", "ray", "open_clip", "img2dataset", "transformers"}

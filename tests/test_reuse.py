@@ -22,6 +22,8 @@ from curate.pipeline.file import load_pipeline
 from curate.run import run
 from curate.store.store import Store
 
+pytestmark = pytest.mark.slow
+
 PAGE = (Path(__file__).parent.parent / "docs" / "reuse.md").read_text()
 #: Rows of the input; `rows_per_shard` of the page makes three shards of them.
 ROWS = 10

@@ -1,8 +1,11 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.alike.forest import components, spanning_forest
+
+pytestmark = pytest.mark.slow
 
 
 def arrays(links):

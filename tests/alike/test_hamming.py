@@ -5,6 +5,8 @@ from hypothesis import strategies as st
 
 from curate.alike.hamming import covering_masks, masks_needed, near_hashes
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(("radius", "pieces"), [(0, 1), (0, 2), (1, 2), (3, 5), (6, 7), (6, 8), (6, 9), (10, 12)])
 def test_masks_cover_every_pair_within_the_radius(radius, pieces):

@@ -12,6 +12,8 @@ from curate.alike import minhash
 from curate.alike.minhash import candidate_probability, optimal_bands, plain, shingles, signatures, similar_sets
 from curate.alike.minhash_kernels import sha1_first8
 
+pytestmark = pytest.mark.slow
+
 LEGACY = {"scheme": "legacy"} if hasattr(MinHash(1), "scheme") else {}
 
 

@@ -5,6 +5,8 @@ from hypothesis import strategies as st
 
 from curate.alike.wide_hamming import half_type, near_wide, nearest_wide
 
+pytestmark = pytest.mark.slow
+
 
 def groups_of(values, rows):
     """Smallest member of each row's group, by links in plain loops."""

@@ -18,6 +18,8 @@ from curate.library.op_fault import OpFault
 from curate.op import Rows
 from curate.store.view import View
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("per_partition", [1, 3, 10, 1000])
 @pytest.mark.parametrize("per_shard", [1, 4, 100])

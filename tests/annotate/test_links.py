@@ -19,6 +19,8 @@ from curate.errors import CurateError
 from curate.store.verdict import Verdicts
 from curate.store.view import View
 
+pytestmark = pytest.mark.slow
+
 NUMBERS = [5, 9, None, 6, 5, 20, 10, 7, 20, None, 30, 11]
 
 

@@ -29,6 +29,8 @@ from curate.store.spill import by_key, read_spilled, spill, spilled, spilled_row
 from curate.store.store import Store
 from curate.store.view import View
 
+pytestmark = pytest.mark.slow
+
 OPS = [name for name in names() if issubclass(find(name), (Grouped, Linked))]
 OPTIONS: dict[str, dict[str, Any]] = {
     "dedupe.exact": {"by": "url_text", "keep": "largest_image"},

@@ -20,6 +20,8 @@ from curate.cluster.cluster import Cluster
 from curate.errors import CurateError
 from curate.op import Fitted, Rows, Summed
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("per_shard", [1, 4, 100])
 def test_a_statistic_of_all_rows(make_store: MakeStore, per_shard: int) -> None:

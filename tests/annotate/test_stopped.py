@@ -18,6 +18,8 @@ from curate.op import Op
 from curate.store.store import Store
 from curate.store.view import View
 
+pytestmark = pytest.mark.slow
+
 #: 12 partitions of the keys of Close, whose links are merged three times; 5 partitions of groups; 3 runs of shards.
 CUT = Cut(rows_per_partition=6, shards_per_run=3, files_per_merge=2)
 

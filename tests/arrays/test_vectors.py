@@ -30,6 +30,7 @@ def test_the_published_orders(order, expected, tile):
 VECTORS = hnp.arrays(np.int8, st.tuples(st.integers(1, 12), st.just(3)), elements=st.integers(-3, 3))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(VECTORS, st.sampled_from([1, 2, 5, 100]), st.sampled_from([0.5, 0.9, 0.99]))
 def test_tiles_change_nothing(raw, tile, over):

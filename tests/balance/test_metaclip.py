@@ -33,6 +33,8 @@ from curate.store.store import Store
 from curate.store.view import View
 from curate.write.step import WriteOptions, write
 
+pytestmark = pytest.mark.slow
+
 ENTRIES = ["a", "A", "photo", "dog", "cat", "2019", "of", "dog house"]
 TEXTS = ["A photo of a dog", "photo of cat, 2019", "a dog", "dog-house", "the photo", None, ""]
 HERE = Cluster(workers=0)

@@ -154,6 +154,7 @@ def test_a_worker_has_the_memory_of_its_cpus(ray_cluster: Cluster) -> None:
     assert 0 < Cluster(workers=0).worker_memory(1) <= machine / 2
 
 
+@pytest.mark.slow
 def test_a_limit_for_its_workers_leaves_a_cluster_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     ray = SimpleNamespace(
@@ -180,6 +181,7 @@ def test_in_this_process_without_ray(tmp_path: Path) -> None:
         squares(Cluster(workers=0), tmp_path, range(2), broken=(0,))
 
 
+@pytest.mark.slow
 def test_an_address_where_nobody_listens_is_said_at_once() -> None:
     code = "from curate.cluster.cluster import Cluster; Cluster(address='127.0.0.1:1').start()"
     done = subprocess.run(
@@ -188,6 +190,7 @@ def test_an_address_where_nobody_listens_is_said_at_once() -> None:
     assert "no Ray cluster answers at '127.0.0.1:1'" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_no_longer_there_is_not_joined(tmp_path: Path) -> None:
     """Ray leaves a note of the last cluster on a machine; without an address it would wait for that one."""
     note = Path("/tmp/ray/ray_current_cluster")

@@ -12,6 +12,8 @@ from curate.dedupe.decontaminate import Decontaminate
 from curate.errors import CurateError
 from curate.op import Rows, Score
 
+pytestmark = pytest.mark.slow
+
 
 def run(op, name, values):
     op.check()

@@ -15,6 +15,8 @@ from curate.dedupe.minhash import MinHash
 from curate.errors import CurateError
 from curate.op import Rows
 
+pytestmark = pytest.mark.slow
+
 
 def verdicts(view, op, cut=USUAL):
     folder = folder_for(view, op, whole=True)

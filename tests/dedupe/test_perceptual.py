@@ -15,6 +15,8 @@ from curate.op import Rows
 from curate.read.step import ReadOptions, read
 from curate.store.store import Store
 
+pytestmark = pytest.mark.slow
+
 
 def verdicts(folder, op, hashes, rows_per_shard=100, order=None, colours=None, cut=USUAL):
     """(row that stays or None, size) per row of `hashes`; rows stand in the store in `order`."""

@@ -16,6 +16,8 @@ from curate.op import Rows
 from curate.read.step import ReadOptions, read
 from curate.store.store import Store
 
+pytestmark = pytest.mark.slow
+
 ANGLES = {"A": 0, "B": 14, "C": 28}
 
 

@@ -17,6 +17,8 @@ import pytest
 
 from curate.demo.server import serve, stats
 
+pytestmark = pytest.mark.slow
+
 DATA = bytes(range(256)) * 40
 
 

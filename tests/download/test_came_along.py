@@ -21,6 +21,8 @@ from curate.store.verify import verify
 from curate.store.view import View
 from curate.write.step import WriteOptions, write
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[str]:

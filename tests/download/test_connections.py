@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from web_server import get
 
+pytestmark = pytest.mark.slow
+
 BODY = b"\x89PNG" + bytes(5000)
 KEPT = b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
 UNSAID = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY

@@ -36,6 +36,8 @@ from curate.store.image_columns import IMAGE_FIELDS
 from curate.store.store import Store
 from curate.write.step import WriteOptions, write
 
+pytestmark = pytest.mark.slow
+
 LOOPBACK = "127.0.0.0/8"
 
 

@@ -17,6 +17,8 @@ from web_server import MEGABYTE, PICTURE, Server, build, get, serving
 from curate.download.backoff import seconds_to_wait
 from curate.download.fetch import FetchOptions, fetch
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def server() -> Iterator[Server]:

@@ -17,6 +17,8 @@ from curate.download.fetch import LOOKUPS
 from curate.download.holds import PAUSES, Holds
 from curate.download.host_turns import HostTurns
 
+pytestmark = pytest.mark.slow
+
 Names = Callable[[dict[str, list[str]]], Counter[str]]
 
 

@@ -23,6 +23,8 @@ from curate.download.answer import BadAnswer, head_of
 from curate.download.coding import TooLarge, decoded
 from curate.download.fetch import Fetched, FetchOptions, fetch
 
+pytestmark = pytest.mark.slow
+
 PICTURE = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 20
 N = len(PICTURE)
 LENGTH = b"Content-Length: %d\r\n" % N

@@ -14,6 +14,8 @@ from web_server import LOOPBACK, MEGABYTE, Server
 from curate.download.fetch import FetchOptions, fetch
 from curate.download.spooled import IN_MEMORY, Spooled
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:

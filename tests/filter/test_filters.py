@@ -40,6 +40,7 @@ def threshold(rule: Filter, frame: pl.DataFrame):
 
 
 # Scores are stored as float32, and a threshold in SQL is no float32: a row at the limit must stay in both.
+@pytest.mark.slow
 @pytest.mark.parametrize("floats", [pl.Float32, pl.Float64])
 def test_examples(rule, floats):
     frame = example_rows(rule, floats)

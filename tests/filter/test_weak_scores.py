@@ -20,6 +20,7 @@ LITE = "- annotate: [{score.clip: {}}, score.words]\n"
 OTHER = "- annotate: [{score.clip: {model: ViT-B-32/random, name: lite}}]\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "steps", "columns"),
     [
@@ -68,6 +69,7 @@ def rule(where: str, **more: object) -> dict:
     return {"kind": "keep", "step": "t", "filter": {"where": {"fits": where}, "top": None, **more}, "counts": counts}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("decided", "steps"),
     [

@@ -9,6 +9,8 @@ import pytest
 from conftest import patience
 from finished_run import finish
 
+pytestmark = pytest.mark.slow
+
 nbformat = importlib.import_module("nbformat")
 nbclient = importlib.import_module("nbclient")
 

@@ -20,6 +20,8 @@ from curate.filter.rule import Filter
 from curate.filter.step import select
 from curate.look.report import _bars, write_report
 
+pytestmark = pytest.mark.slow
+
 VOID = {"meta", "img", "br"}
 MAY_LOAD = {"src", "href", "srcset", "poster", "data", "action", "background"}
 

@@ -16,6 +16,8 @@ from curate.filter.step import select
 from curate.look import show
 from curate.results import WriteResult
 
+pytestmark = pytest.mark.slow
+
 STEPS = [
     {
         "step": "captions",

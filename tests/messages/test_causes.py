@@ -78,6 +78,7 @@ def test_an_extra_brings_the_package() -> None:
     assert install_hint("hypothesis") == "pip install hypothesis", "dev is not for users"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     os.geteuid() == 0 and not Path("/proc/self").exists(), reason="needs a folder that root cannot write"
 )
@@ -114,10 +115,12 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk(job: list[str], tiny_disk: Path) -> None:
     one_sentence(curate(*job, "--set", f"root={tiny_disk}/store"), "root '.*' cannot be written: the disk is full")
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up(job: list[str], tiny_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It stops at the first shard that does not fit, not after a million."""
     from curate.cluster.cluster import Cluster
@@ -159,6 +162,7 @@ class Overloaded(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.slow
 def test_s3_that_is_overloaded() -> None:
     server = HTTPServer(("127.0.0.1", 0), Overloaded)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -168,6 +172,7 @@ def test_s3_that_is_overloaded() -> None:
     one_sentence(done, "(503|overloaded|reduce your request rate).*wait a little")
 
 
+@pytest.mark.slow
 def test_what_nobody_foresaw_is_one_line_too(tmp_path: Path) -> None:
     code = (
         "import sys, curate.cli, curate.look.listing\n"

@@ -10,6 +10,8 @@ import pytest
 from curate.errors import CurateError
 from curate.metaclip.entry_lists import EntryLists
 
+pytestmark = pytest.mark.slow
+
 
 def folder(path: Path, **lists: list[str]) -> EntryLists:
     path.mkdir(exist_ok=True)

@@ -24,6 +24,8 @@ from curate.metaclip.balance import (
 from curate.metaclip.draws import draw
 from curate.metaclip.matching import Matcher
 
+pytestmark = pytest.mark.slow
+
 ENTRIES = ["a", "A", "photo", "dog", "cat", "2019", "of", "dog house"]
 TEXTS = ["A photo of a dog", "photo of cat, 2019", "a dog", "dog-house", "the photo"]
 LISTS = pa.list_(pa.uint32())

@@ -12,6 +12,8 @@ from curate.errors import CurateError
 from curate.metaclip.balance import entry_counts, expected_rows
 from curate.metaclip.size import POINTS_PER_PASS, SizeSearch
 
+pytestmark = pytest.mark.slow
+
 
 def found(matched: pa.ListArray, counts: np.ndarray, rows: float) -> SizeSearch:
     search = SizeSearch(rows, int(counts.max()))

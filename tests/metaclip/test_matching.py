@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from curate.metaclip.matching import Matcher, unmatchable_ids
 
+pytestmark = pytest.mark.slow
+
 MARKS = ",.;:?!`"
 
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from curate.metaclip.matching import Matcher, unmatchable_ids
 from curate.metaclip.scripts import ScriptMatcher
 
+pytestmark = pytest.mark.slow
+
 MARKS = ",.;:?!`"
 #: Of the characters used here, those that need no blank at an entry's end.
 OPEN = set("日本犬小の㐀ก་ក。()'\\]^-\"" + MARKS)

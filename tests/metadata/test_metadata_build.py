@@ -24,6 +24,8 @@ from curate.metadata.command import make_metadata
 from curate.metadata.corpus_text import find
 from curate.metadata.rules import PUBLISHED_PAIRS, Rules
 
+pytestmark = pytest.mark.slow
+
 
 def parts(rules: Rules, folder: Path, text: str, **more) -> dict[str, list[str]]:  # type: ignore[no-untyped-def]
     (folder / "text.txt").write_text(text, encoding="utf-8")

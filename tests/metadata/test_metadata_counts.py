@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from curate.metadata.word_counts import LONGEST, Runs, count_pairs, count_words
 from curate.metadata.word_rules import PUNCTUATION, joined, kinds, tokenized_kinds
 
+pytestmark = pytest.mark.slow
+
 KINDS = kinds()
 
 

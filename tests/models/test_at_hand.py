@@ -19,6 +19,8 @@ from curate.models import lite
 from curate.models.at_hand import check_model
 from curate.models.open_clip_import import open_clip
 
+pytestmark = pytest.mark.slow
+
 TEXT = {"width": 8, "heads": 1, "layers": 1}
 
 

@@ -16,6 +16,8 @@ from curate.catalog import load
 from curate.errors import CurateError
 from curate.models.heads import UNUSED, check_source, checked, identity, linear, open_weights, read_checked, result
 
+pytestmark = pytest.mark.slow
+
 LAYER = {"dense.weight": torch.arange(6.0).reshape(2, 3), "dense.bias": torch.tensor([1.0, -1.0])}
 SHAPES = {"dense.weight": (2, 3), "dense.bias": (2,)}
 

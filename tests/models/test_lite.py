@@ -15,6 +15,8 @@ from PIL import Image, ImageDraw
 from curate.errors import CurateError
 from curate.models import lite
 
+pytestmark = pytest.mark.slow
+
 COLOURS = {"red": "#d22", "green": "#2a3", "blue": "#24d", "yellow": "#fd2", "black": "#111", "white": "#fff"}
 SHAPES = ("circle", "square", "triangle")
 

@@ -14,6 +14,8 @@ from curate.catalog import find, load
 from curate.errors import CurateError
 from curate.pipeline.file import load_pipeline
 
+pytestmark = pytest.mark.slow
+
 CLIP = {"op": "score.clip", "options": {"model": "ViT-B-32/openai", "name": "clip_b32"}}
 CLIP |= {"version": find("score.clip").version, "weights": "ViT-B-32/openai"}
 SCORE = {**CLIP, "op": "score.clipscore", "options": {"model": "ViT-B-32/openai"}}

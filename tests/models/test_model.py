@@ -21,6 +21,8 @@ from curate.models.pixels import AHEAD, CPU_PIECE, Pixels, normalised, split
 from curate.models.tokens import Tokens
 from curate.pictures.decoded import Decoded
 
+pytestmark = pytest.mark.slow
+
 torch = importlib.import_module("torch")
 
 SMALL = "ViT-S-32-alt/random"

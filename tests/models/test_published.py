@@ -27,6 +27,8 @@ from curate.models.open_clip_import import open_clip
 from curate.models.published import doubt, settings_of
 from curate.models.weights import model_weights
 
+pytestmark = pytest.mark.slow
+
 torch = importlib.import_module("torch")
 
 ROWS, TOLERANCE = 9, 1e-6

@@ -13,6 +13,8 @@ from curate.models.open_clip_import import open_clip
 from curate.models.pixels import Pixels, split
 from curate.pictures.decoded import Decoded
 
+pytestmark = pytest.mark.slow
+
 torch = importlib.import_module("torch")
 
 #: Black and white at random is the worst there is: every value between two passes is cut off somewhere.

@@ -60,6 +60,7 @@ def test_other_files_are_pillow_s(kind, mode):
     np.testing.assert_array_equal(decode(file.getvalue()).pixels, pillow(file.getvalue()))
 
 
+@pytest.mark.slow
 def test_a_palette_with_transparency_is_decoded_without_a_word(tmp_path):
     """In a process of its own: pytest has other filters for warnings."""
     file = tmp_path / "icon.png"

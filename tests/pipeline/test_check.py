@@ -71,6 +71,7 @@ def test_statuses_that_there_are(tmp_path: Path, source: str) -> None:
     assert findings(tmp_path, source, f"- download: {{retry: {known}}}") == ()
 
 
+@pytest.mark.slow
 def test_what_only_the_cluster_sees_is_left_to_it(tmp_path: Path, source: str) -> None:
     steps = "- annotate: [score.words]\n- filter: {where: words > 2}"
     elsewhere = {"elsewhere": True}
@@ -85,6 +86,7 @@ def curate(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=patience(100), check=False)
 
 
+@pytest.mark.slow
 def test_the_command_says_what_it_looked_at(tmp_path: Path, source: str) -> None:
     (tmp_path / "job.yaml").write_text(f"name: job\nsteps:\n- read: {{input: {source}}}\n- annotate: [score.words]\n")
     command = ["run", str(tmp_path / "job.yaml"), "--set", f"root={tmp_path / 'store'}", "--check"]
@@ -96,6 +98,7 @@ def test_the_command_says_what_it_looked_at(tmp_path: Path, source: str) -> None
     assert "nothing wrong" not in dead.stdout and not (tmp_path / "store").exists()
 
 
+@pytest.mark.slow
 def test_a_run_asks_for_its_cluster_first(tmp_path: Path, source: str) -> None:
     (tmp_path / "job.yaml").write_text(f"name: job\nsteps:\n- read: {{input: {source}}}\n- annotate: [score.words]\n")
     done = curate("run", str(tmp_path / "job.yaml"), "--set", f"root={tmp_path / 'store'}", "--address", "127.0.0.1:1")

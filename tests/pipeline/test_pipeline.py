@@ -26,6 +26,8 @@ from curate.errors import CurateError
 from curate.pipeline.file import load_pipeline
 from curate.run import run
 
+pytestmark = pytest.mark.slow
+
 STEPS = """
 - read: {input: "${input}", rows_per_shard: 30}
 - annotate: [score.words, {dedupe.exact: {by: url_text}}]

@@ -106,6 +106,7 @@ def test_files_that_do_not_align_with_shards(load, source, ending, rows_per_shar
     assert frame["uid"].to_list() == [record.uid(r["url"], r["text"]) for r in pairs(0, 53)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["parquet", "jsonl", "csv"])
 def test_killed_anywhere_and_run_again_gives_the_same_bytes(load, source, tmp_path, ending, monkeypatch):
     monkeypatch.setattr(reading, "ROWS_PER_TASK", 20)
@@ -389,6 +390,7 @@ def test_memory_file_system():
     assert store["records"].select("url", "text").collect().to_dicts() == pairs(0, 25)
 
 
+@pytest.mark.slow
 def test_http(tmp_path):
     """A csv of links: fsspec takes every file that holds some for a folder."""
     write(tmp_path / "x.csv", pairs(0, 25))
@@ -425,6 +427,7 @@ def bucket(monkeypatch):
     server.stop()
 
 
+@pytest.mark.slow
 def test_s3(bucket, tmp_path):
     write(tmp_path / "x.parquet", pairs(0, 25))
     img2dataset_shard(tmp_path / "shards")

@@ -24,6 +24,8 @@ from curate.errors import CurateError
 from curate.models.open_clip_import import open_clip
 from curate.store.view import View
 
+pytestmark = pytest.mark.slow
+
 torch = importlib.import_module("torch")
 
 #: A small architecture of open_clip's own, with CLIP's tokenizer.

@@ -17,6 +17,8 @@ from curate.errors import CurateError
 from curate.op import Rows
 from curate.score import entries as module
 
+pytestmark = pytest.mark.slow
+
 ENTRIES = ["a", "A", "photo", "dog", "cat", "2019", "of", "dog house"]
 
 

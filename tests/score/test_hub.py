@@ -9,6 +9,8 @@ from curate.catalog import load
 from curate.errors import CurateError
 from curate.op import Rows
 
+pytestmark = pytest.mark.slow
+
 
 def column(vectors):
     return pa.array([np.asarray(v, np.float16) for v in vectors], pa.list_(pa.float16()))

@@ -43,6 +43,7 @@ def test_capitals_are_asked_for_again_in_lower_case():
 
 
 @pytest.mark.skipif(importlib.util.find_spec("lingua") is None, reason="lingua is not installed")
+@pytest.mark.slow
 def test_lingua_has_the_same_columns():
     found = columns(TEXTS, detector="lingua")
     assert found["lang"][0] == "en" and found["lang"][1] == "de" and found["lang"][3] is None

@@ -17,6 +17,8 @@ from curate.errors import CurateError
 from curate.models.open_clip_import import open_clip
 from curate.models.watermark_net import network
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model():

@@ -92,6 +92,7 @@ def test_a_reader_never_sees_a_part_of_a_file(tmp_path):
     assert seen <= set(sizes)
 
 
+@pytest.mark.slow
 def test_kill_9_in_the_middle_of_a_write_leaves_no_part(tmp_path):
     code = """
 import sys

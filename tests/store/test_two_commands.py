@@ -17,6 +17,8 @@ import curate
 from curate.store.store import Store
 from curate.store.verify import verify
 
+pytestmark = pytest.mark.slow
+
 #: Pairs tried; CURATE_PAIRS=20 tries more.
 PAIRS = int(os.environ.get("CURATE_PAIRS", "4"))
 

@@ -65,6 +65,7 @@ def old(finished, tmp_path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_nothing_but_the_format_changes(finished, old, tmp_path):
     with pytest.raises(CurateError, match="`curate upgrade"):
         View.of(Store(str(old)))

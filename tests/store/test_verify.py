@@ -61,6 +61,7 @@ def flip(path: Path, draw: random.Random) -> None:
     path.write_bytes(data)
 
 
+@pytest.mark.slow
 def test_a_whole_store_is_as_written(root):
     assert verify(str(root)).endswith("files: all as written")
 

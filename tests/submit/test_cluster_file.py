@@ -12,6 +12,8 @@ import yaml
 from ray.autoscaler._private.aws import config as aws
 from ray.autoscaler._private.util import prepare_config, validate_config
 
+pytestmark = pytest.mark.slow
+
 FILE = Path(__file__).parents[2] / "ray_cluster.yaml"
 
 

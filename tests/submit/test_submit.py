@@ -28,6 +28,8 @@ from curate.submit.carry import carried
 from curate.submit.job_log import follow_log
 from curate.submit.submit import dashboard, entrypoint, job_id, path_faults
 
+pytestmark = pytest.mark.slow
+
 RAY = str(Path(sys.executable).parent / "ray")
 CURATE = str(Path(sys.executable).parent / "curate")
 

@@ -30,6 +30,8 @@ from curate.store.store import Store
 from curate.store.view import View
 from curate.write.step import WriteOptions, write
 
+pytestmark = pytest.mark.slow
+
 datasets = pytest.importorskip("datasets", minversion="4")
 
 ROWS = 12

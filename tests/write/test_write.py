@@ -304,6 +304,7 @@ write(View.of(Store(root), "keep_f"), WriteOptions(to=out, samples_per_shard=6, 
 """
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_it_ends_with_the_same_bytes(view, tmp_path):
     options = to(tmp_path, columns=("n",))
     undisturbed = contents(write(view, options, HERE)["to"])
@@ -431,6 +432,7 @@ def test_webdataset_groups_the_samples(view, tmp_path, files):
     assert (decoded[0].size, decoded[1], decoded[2]["n"]) == ((16, 12), "caption é 0", 0)
 
 
+@pytest.mark.slow
 def test_open_clip_trains_on_them(view, tmp_path, monkeypatch):
     """An epoch through the loader of open_clip's own training script, open_clip_train.data.get_wds_dataset.
 

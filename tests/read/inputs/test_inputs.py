@@ -188,6 +188,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("format_name", "rows"), [("parquet", 40_000), ("jsonl", 20_000)])
 def test_memory_stays_flat(format_name, rows, tmp_path):
     """Ten times the rows, not much more memory: the text alone would take 10 times 16 or 8 MB."""
