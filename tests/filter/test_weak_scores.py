@@ -86,6 +86,7 @@ def test_a_line_in_the_report(decided: list[dict], steps: list[str]) -> None:
     assert all("'lite' is a score of lite0-minilm" in line for _, line in in_store(manifest(*decided)))
 
 
+@pytest.mark.slow
 def test_curate_filter_and_the_report_print_it(make_store, capsys) -> None:
     view = make_store([{"text": "red"}, {"text": "blue"}], images=[picture(1), picture(2)])
     annotate(view, [load({"score.clip": {"device": "cpu"}}), load("score.words")], HERE)

@@ -17,6 +17,8 @@ from curate.metadata.rules import Rules
 from curate.metadata.wiki_dump import articles, plain
 from curate.metadata.wordnet import names
 
+pytestmark = pytest.mark.slow
+
 DUMP = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" xml:lang="de">
   <siteinfo><namespaces>
     <namespace key="0" /><namespace key="6">Datei</namespace><namespace key="14">Kategorie</namespace>

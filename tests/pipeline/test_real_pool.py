@@ -22,10 +22,7 @@ from curate.run import run
 POOL = os.environ.get("CURATE_TEST_POOL")
 ROWS = 250
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(POOL is None, reason="CURATE_TEST_POOL is not set: no real pool of pairs to run on"),
-]
+pytestmark = pytest.mark.slow
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -46,6 +43,7 @@ def served(folder: str) -> Iterator[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(POOL is None, reason="CURATE_TEST_POOL is not set: no real pool of pairs to run on")
 def test_the_whole_job_on_real_pairs(tmp_path: Path) -> None:
     assert POOL is not None
     pairs = pl.read_parquet(Path(POOL) / "pool.parquet").sample(ROWS, seed=1)

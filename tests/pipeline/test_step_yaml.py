@@ -163,6 +163,7 @@ def job(folder: Path, text: str, name: str) -> Path:
     return folder / name
 
 
+@pytest.mark.slow
 def test_the_new_steps_make_the_bytes_of_the_old_ones(tmp_path: Path) -> None:
     def files(root: Path) -> dict[str, str]:
         paths = (path for path in root.rglob("*.parquet"))

@@ -84,6 +84,7 @@ def test_columns_are_named_after_model_and_fill():
     )
 
 
+@pytest.mark.slow
 def test_with_the_embedded_encoder():
     """Against encoding the masked image by hand."""
     clip, masked = load({"score.clip": {"device": "cpu"}}), load({"score.clip_masked": {"device": "cpu"}})

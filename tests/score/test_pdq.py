@@ -25,6 +25,7 @@ def bits_apart(a, b):
     return (int.from_bytes(a, "big") ^ int.from_bytes(b, "big")).bit_count()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("image", "published"),
     [

@@ -17,6 +17,8 @@ from curate.store.folder import Folder
 from curate.store.lease import leased
 from curate.store.store import LOST, Store
 
+pytestmark = pytest.mark.slow
+
 HOLD = """
 import sys
 from curate.store.lease import leased
@@ -43,7 +45,6 @@ def holder(root):
     process.communicate()
 
 
-@pytest.mark.slow
 def test_a_second_command_is_refused_with_the_owner(root, holder, monkeypatch):
     monkeypatch.setattr(lease, "BEAT_SECONDS", 0.2)
     if root.startswith("s3"):
@@ -66,7 +67,6 @@ def _beat(root):
     threading.Timer(1, beat).start()
 
 
-@pytest.mark.slow
 def test_a_killed_owner_is_followed_at_once(root, holder):
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
@@ -76,7 +76,6 @@ def test_a_killed_owner_is_followed_at_once(root, holder):
         pass
 
 
-@pytest.mark.slow
 def test_a_command_waits_for_a_short_one(root):
     store, order = Store(root), []
 

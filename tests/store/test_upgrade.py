@@ -20,6 +20,8 @@ from curate.store.verify import verify
 from curate.store.view import View
 from curate.write.step import WriteOptions, write
 
+pytestmark = pytest.mark.slow
+
 
 def to_format_2(root: Path) -> None:
     """As format 2 was: the files of an input in the manifest."""
@@ -65,7 +67,6 @@ def old(finished, tmp_path) -> Path:
     return root
 
 
-@pytest.mark.slow
 def test_nothing_but_the_format_changes(finished, old, tmp_path):
     with pytest.raises(CurateError, match="`curate upgrade"):
         View.of(Store(str(old)))

@@ -24,6 +24,8 @@ from curate.store.verify import verify
 from curate.store.view import View
 from curate.write.step import WriteOptions, write
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
@@ -61,7 +63,6 @@ def flip(path: Path, draw: random.Random) -> None:
     path.write_bytes(data)
 
 
-@pytest.mark.slow
 def test_a_whole_store_is_as_written(root):
     assert verify(str(root)).endswith("files: all as written")
 
