@@ -8,6 +8,8 @@ from PIL import Image, ImageFilter
 from curate.catalog import load
 from curate.score.pdq import hash_and_quality
 
+pytestmark = pytest.mark.slow
+
 
 def picture(height, width, seed=0):
     """Waves of several lengths and directions; no library had a hand in it."""
@@ -25,7 +27,6 @@ def bits_apart(a, b):
     return (int.from_bytes(a, "big") ^ int.from_bytes(b, "big")).bit_count()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("image", "published"),
     [
