@@ -38,7 +38,9 @@ from run import hardware, serving
 
 from curate.cluster.cluster import Cluster
 from curate.demo.server import stats
-from curate.download.step import DownloadOptions, DownloadShard, folder_of
+from curate.download.one_shard import DownloadShard
+from curate.download.options import DownloadOptions
+from curate.download.step import folder_of
 from curate.read.options import ReadOptions
 from curate.read.step import read
 from curate.store.store import Store

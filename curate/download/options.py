@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, field_validator
 
+from curate.cluster.suspects import DEADLY
 from curate.download.robots_tag import TDM
+from curate.download.statuses import STATUS as FETCHED
+from curate.errors import CurateError, unknown
+from curate.messages.packages import lacking
+from curate.pictures.resize import STATUS as STORED
+from curate.pictures.resize import ResizeOptions
+
+#: What downloading takes beside the base install, and img2dataset where images are resized.
+PACKAGES = ("ada_url", "aiohappyeyeballs", "brotli", "cv2", "zstandard")
 
 
 class FetchOptions(BaseModel):
@@ -63,3 +73,44 @@ class FetchOptions(BaseModel):
         token = f" ({self.user_agent_token})" if self.user_agent_token else ""
         contact = f" (+{self.user_agent_contact})" if self.user_agent_contact else ""
         return self.user_agent + token + contact
+
+
+class DownloadOptions(FetchOptions, ResizeOptions):
+    """img2dataset's options by their names, and ours: those of FetchOptions, of ResizeOptions, and these.
+
+    retry: statuses of an earlier run to fetch again, e.g. [timeout, http_503].
+    processes: shards downloaded at the same time; None takes one per CPU, or what `--workers` says. `--workers 0`
+        downloads one after the other, in this process.
+    """
+
+    retry: tuple[str, ...] = ()
+    processes: int | None = None
+
+    def packages(self) -> tuple[str, ...]:
+        """Modules outside the base install that it works with."""
+        return PACKAGES if self.disable_all_reencoding else (*PACKAGES, "img2dataset")
+
+
+def lacking_packages(options: DownloadOptions) -> list[str]:
+    """At most one line, that names what is not installed."""
+    line = lacking("download", options.packages(), ["download"])
+    return [line] if line else []
+
+
+def unknown_statuses(options: DownloadOptions) -> list[str]:
+    """Statuses to fetch again that no download gives: nothing would be, without a word."""
+    known = sorted({*FETCHED, *STORED, DEADLY} - {"success"})
+    return [
+        str(unknown("status", status, known, "retry"))
+        for status in options.retry
+        if status not in known and not re.fullmatch(r"http_[1-5]\d\d", status)
+    ]
+
+
+def check_packages(options: DownloadOptions) -> None:
+    """
+    Raises:
+        CurateError: for packages that are not installed.
+    """
+    for fault in lacking_packages(options):
+        raise CurateError(fault)

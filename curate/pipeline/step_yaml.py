@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from curate.catalog import load_all
-from curate.download.step import DownloadOptions
+from curate.download.options import DownloadOptions
 from curate.errors import CurateError, reworded, unknown
 from curate.filter.rule import load_filter
 from curate.op import DECIDE, KINDS, Op, Score, op_name

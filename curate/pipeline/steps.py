@@ -10,8 +10,9 @@ from typing import Any
 
 from curate.annotate.step import annotate
 from curate.cluster.cluster import Cluster
+from curate.download.options import DownloadOptions, lacking_packages, unknown_statuses
 from curate.download.step import COLUMNS as IMAGE_COLUMNS
-from curate.download.step import DownloadOptions, download, lacking_packages, unknown_statuses
+from curate.download.step import download
 from curate.errors import CurateError, findings_of, unknown
 from curate.filter.rule import Filter
 from curate.filter.step import check_columns, nothing_left, select

@@ -14,7 +14,8 @@ from test_images_that_came import bodies, img2dataset
 
 from curate.demo.server import serve
 from curate.download.came_along import FETCHED, KEPT
-from curate.download.step import DownloadOptions, download
+from curate.download.options import DownloadOptions
+from curate.download.step import download
 from curate.read.step import ReadOptions, read
 from curate.store.store import Store
 from curate.store.verify import verify

@@ -26,7 +26,9 @@ from curate.dedupe.exact import Exact
 from curate.dedupe.shared import Shared
 from curate.demo.server import serve
 from curate.download import step as downloading
-from curate.download.step import DownloadOptions, DownloadShard, download, folder_of, is_tar_of
+from curate.download.one_shard import DownloadShard, is_tar_of
+from curate.download.options import DownloadOptions
+from curate.download.step import download, folder_of
 from curate.filter.step import select
 from curate.op import Rows
 from curate.pictures import image_kind

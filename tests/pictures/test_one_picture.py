@@ -18,7 +18,8 @@ from curate.alike.evaluation_set import from_folder
 from curate.annotate.step import annotate
 from curate.catalog import load
 from curate.demo.server import serve
-from curate.download.step import DownloadOptions, download
+from curate.download.options import DownloadOptions
+from curate.download.step import download
 from curate.pictures.colour_profile import is_srgb
 from curate.pictures.decoded import decode
 from curate.pictures.resize import Resize, ResizeOptions

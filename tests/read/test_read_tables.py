@@ -339,7 +339,8 @@ def test_malformed_rows_are_counted_and_a_wrong_format_stops(load, tmp_path, sai
 
 
 def test_malformed_rows_have_a_reason_of_their_own(load, tmp_path):
-    from curate.download.step import DownloadOptions, download
+    from curate.download.options import DownloadOptions
+    from curate.download.step import download
     from curate.filter.step import select
     from curate.pipeline.steps import NO_IMAGE
 
