@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 #: Column that holds what of a line or sample is damaged or fits no column. Such a row is read like any other: what
 #: is whole of it is in its columns, the rest is null.
@@ -41,10 +44,32 @@ def uid(url: str | None, text: str | None) -> str:
     return hashlib.md5(joined, usedforsecurity=False).hexdigest()
 
 
+def _md5() -> Callable[[bytes], Any]:
+    """Python's own md5, which begins a short message in half the time that OpenSSL's takes; some builds lack it."""
+    try:
+        from _md5 import md5  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        return partial(hashlib.md5, usedforsecurity=False)
+    own: Callable[[bytes], Any] = md5
+    return own
+
+
+#: Messages that are Python's at a time: few enough to stay in the processor's cache.
+_MESSAGES = 1_000
+
+
 def uids(urls: pa.ChunkedArray, texts: pa.ChunkedArray) -> pa.Array:
     """`uid` for every row, in order."""
-    pairs = zip(urls.to_pylist(), texts.to_pylist(), strict=True)
-    return pa.array([uid(url, text) for url, text in pairs], pa.string())
+    parts = [column.cast(pa.large_binary()) for column in (texts, urls)]
+    nothing = pa.scalar(b"", pa.large_binary())
+    messages = pc.binary_join_element_wise(*parts, nothing, null_handling="replace", null_replacement=b"")
+    md5, digits = _md5(), list[str]()
+    for first in range(0, len(messages), _MESSAGES):
+        some = messages.slice(first, _MESSAGES).to_pylist()
+        digits.append(b"".join([md5(message).digest() for message in some]).hex())
+    ends = np.arange(len(messages) + 1, dtype=np.int32) * 32
+    letters = "".join(digits).encode()
+    return pa.Array.from_buffers(pa.string(), len(messages), [None, pa.py_buffer(ends), pa.py_buffer(letters)])
 
 
 #: A UUID as it is usually written.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import random
+import sys
 
 import pyarrow as pa
 import pytest
@@ -29,6 +31,23 @@ def test_uid_is_md5_of_caption_then_url(url, text, joined):
 def test_uids_of_columns():
     urls, texts = pa.chunked_array([["a"], [None, "c"]]), pa.chunked_array([["x", "y"], [None]])
     assert record.uids(urls, texts).to_pylist() == [record.uid("a", "x"), record.uid(None, "y"), record.uid("c", None)]
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_uids_of_many_rows_are_each_row_s(own, monkeypatch):
+    """Also where Python was built without md5 of its own."""
+    if not own:
+        monkeypatch.setitem(sys.modules, "_md5", None)
+    random_ = random.Random(0)
+    pairs = [
+        tuple(random_.choice([None, "", "é\0🐕" * random_.randint(1, 40)]) for _ in range(2)) for _ in range(2_345)
+    ]
+    urls, texts = (pa.chunked_array([column[:7], column[7:]], pa.large_string()) for column in zip(*pairs, strict=True))
+    expected = [record.uid(url, text) for url, text in pairs]
+    uids = record.uids(urls.slice(5), texts.slice(5))
+    uids.validate(full=True)
+    assert uids.to_pylist() == expected[5:] and uids.type == pa.string()
+    assert record.uids(urls.slice(0, 0), texts.slice(0, 0)).to_pylist() == []
 
 
 @pytest.mark.parametrize(
