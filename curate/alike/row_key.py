@@ -11,6 +11,9 @@ import xxhash
 # What Python's str.split() splits at: white space and the four information separators.
 _BLANKS = r"[\s\x1c-\x1f]+"
 
+# A caption in which this is not found is its own key: printable ASCII is NFC, and its only blank is the space.
+_ODD = r"[^ -~]|  |^ | $"
+
 
 def text_keys(texts: pl.Series) -> pl.Series:
     """Captions in NFC with each run of blanks as one, none at the ends; an empty one is null. Case is kept.
@@ -18,8 +21,12 @@ def text_keys(texts: pl.Series) -> pl.Series:
     >>> text_keys(pl.Series([" a\\n b ", "a b", "", None])).to_list()
     ['a b', 'a b', None, None]
     """
-    plain = texts.str.normalize("NFC").str.replace_all(_BLANKS, " ").str.strip_chars(" ")
-    return plain.set(plain == "", None)
+    rows = texts.str.contains(_ODD).fill_null(False).arg_true()
+    keys = texts
+    if len(rows):
+        odd = texts.gather(rows).str.normalize("NFC").str.replace_all(_BLANKS, " ").str.strip_chars(" ")
+        keys = texts.clone().scatter(rows, odd)  # scatter writes into its series
+    return keys.set(keys == "", None)
 
 
 def comparable(values: pl.Series, column: str) -> pl.Series:
@@ -51,6 +58,7 @@ def row_keys(columns: Sequence[pl.Series]) -> pa.Array:
         joined = named.select(pl.concat_str(lengths, pl.lit(":"), pl.concat_str(pl.all()))).to_series()
     else:
         joined = columns[0]
-    digest = xxhash.xxh3_128_digest
-    values = [None if value is None else digest(value) for value in joined.cast(pl.Binary).to_list()]
-    return pa.array(values, pa.binary())
+    joined, digest = joined.cast(pl.Binary), xxhash.xxh3_128_digest
+    if joined.null_count():
+        return pa.array([None if value is None else digest(value) for value in joined.to_list()], pa.binary())
+    return pa.array(list(map(digest, joined.to_list())), pa.binary())

@@ -25,7 +25,7 @@ _LEGAL = "!*'();:@&=+$,/?[]-._~"
 # http(s) URLs that are their own key, but for the scheme: found without a Python call per row. The host's last label
 # is no number; no escapes, no dot segments, no coded labels, at most one query parameter.
 _PLAIN = (
-    r"^https?:(//(?:[a-z0-9-]+\.)*[a-z][a-z0-9-]*/[A-Za-z0-9!*'();:@&=+$,/_~.-]*(?:\?[A-Za-z0-9!*();:@=+$,/?_~.-]+)?)$"
+    r"^https?://(?:[a-z0-9-]+\.)*[a-z][a-z0-9-]*/[A-Za-z0-9!*'();:@&=+$,/_~.-]*(?:\?[A-Za-z0-9!*();:@=+$,/?_~.-]+)?$"
 )
 _NOT_PLAIN = rf"/\.\.?(?:[/?]|$)|[./]xn--|\?{TRACKERS}(?:=|$)"
 
@@ -69,11 +69,13 @@ def _normal(text: str) -> str:
 
 def url_keys(urls: pl.Series) -> pl.Series:
     """`url_key` of every value; null stays null."""
-    plain = urls.str.extract(_PLAIN, 1)
-    ready = (plain.is_not_null() & ~urls.str.contains(_NOT_PLAIN)).fill_null(False)
-    rows = (~ready).arg_true()
-    keys = [None if url is None else url_key(url) for url in urls.gather(rows).to_list()]
-    return plain.scatter(rows, pl.Series(keys, dtype=pl.String))
+    # Whether a pattern is there is known in a seventh of the time that what it caught takes.
+    plain = urls.str.contains(_PLAIN) & ~urls.str.contains(_NOT_PLAIN)
+    keys = urls.str.strip_prefix("https:").str.strip_prefix("http:")
+    rows = (~plain).fill_null(False).arg_true()
+    if not len(rows):
+        return keys
+    return keys.scatter(rows, pl.Series(list(map(url_key, urls.gather(rows).to_list())), dtype=pl.String))
 
 
 def _escapes(text: str) -> str:

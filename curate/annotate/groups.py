@@ -90,7 +90,7 @@ class Groups(Judging):
     def keys(self, run: int) -> None:
         """Keys and carried columns of a run of shards, to the partition of the key."""
         frame = pl.concat([self._keys(shard) for shard in self.groups.runs[run]])
-        joined = b"".join(frame["key"])
+        joined = b"".join(frame["key"].to_list())
         if len(joined) != 16 * len(frame):
             raise OpFault(f"{op_name(type(self.op))}: `keys` must give 16 bytes per row")
         self.groups.send(run, frame, np.frombuffer(joined, ">u4")[::4])

@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
@@ -9,6 +12,28 @@ from curate.alike.row_key import comparable, row_keys, text_keys
 def test_text_in_nfc_with_blanks_collapsed():
     texts = pl.Series(["  a\t b\n", "a b", "A b", "e\u0301", "\u00e9", "", " \x1c\u3000", None])
     assert text_keys(texts).to_list() == ["a b", "a b", "A b", "é", "é", None, None, None]
+
+
+def by_every_rule(texts):
+    """Each caption normalised, whether it needs that or not."""
+    plain = texts.str.normalize("NFC").str.replace_all(r"[\s\x1c-\x1f]+", " ").str.strip_chars(" ")
+    return [value or None for value in plain.to_list()]
+
+
+def test_a_caption_that_needs_nothing_is_its_own_key():
+    edges = [" a", "a ", "a  b", "a b", "a", "~ !", "a\x7fb", "a\tb", "a\u00a0b", "e\u0301 a", "\u212b", " ", "", None]
+    texts = pl.Series(edges)
+    assert text_keys(texts).to_list() == by_every_rule(texts)
+    assert texts.to_list() == edges, "the captions themselves stay as they are"
+    plain = pl.Series(["a b", None, ""])
+    assert text_keys(plain).to_list() == ["a b", None, None]
+
+
+@pytest.mark.skipif("CURATE_TEST_POOL" not in os.environ, reason="CURATE_TEST_POOL is not set")
+def test_real_captions_have_the_same_keys():
+    texts = pl.read_parquet(Path(os.environ["CURATE_TEST_POOL"]) / "pool.parquet")["caption"]
+    texts = pl.concat([texts, texts + " ", "\n" + texts, texts.str.replace(" ", "  ")])
+    assert text_keys(texts).to_list() == by_every_rule(texts)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +53,11 @@ def test_comparable(column, values, expected):
 def test_key_is_xxh3_128_of_the_value():
     keys = row_keys([pl.Series(["é", None])]).to_pylist()
     assert keys == [xxhash.xxh3_128_digest("é".encode()), None]
+
+
+def test_keys_of_rows_that_all_have_a_value():
+    keys = row_keys([pl.Series(["é", "a b"])])
+    assert keys.to_pylist() == [xxhash.xxh3_128_digest("é".encode()), xxhash.xxh3_128_digest(b"a b")]
 
 
 def test_key_of_several_columns():
