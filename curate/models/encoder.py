@@ -110,7 +110,7 @@ class Encoder:
             consecutive windows, made a unit vector again. Ours, after ClipMD, which averages the vectors themselves.
         """
         longer = [is_longer for _, is_longer in ready]
-        vectors = self._encoded(self._torch.stack([tokens for tokens, _ in ready]))
+        vectors = self._encoded(self._torch.from_numpy(np.stack([tokens for tokens, _ in ready])))
         if captions is None:
             return vectors, longer
         for row in [i for i, is_longer in enumerate(longer) if is_longer is not False]:

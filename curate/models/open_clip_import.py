@@ -12,7 +12,7 @@ from curate.errors import CurateError
 from curate.messages.packages import lacking
 
 #: Modules that image-text models work with; `transformers` holds the text towers and tokenizers of some.
-PACKAGES = ("torch", "torchvision", "open_clip", "timm", "transformers", "safetensors", "huggingface_hub")
+PACKAGES = ("torch", "torchvision", "open_clip", "timm", "transformers", "tokenizers", "safetensors", "huggingface_hub")
 
 # Held for the life of the process: the declared operators vanish with their library.
 _declared: list[Any] = []

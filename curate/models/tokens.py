@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
+import numpy as np
+
 from curate.errors import CurateError
+from curate.models.clip_words import clip_words
 
 
 class Tokens:
@@ -23,17 +27,25 @@ class Tokens:
         kind = type(tokenizer).__name__
         self._own = kind == "SimpleTokenizer" and getattr(tokenizer, "reduction_fn", None) is None
         self._hub = kind == "HFTokenizer" and not tokenizer.tokenizer_mode
+        self._words = clip_words(tokenizer) if self._own else None
         self.known = self._own or self._hub
 
     def __call__(self, captions: Sequence[str]) -> Any:
         """n x context; longer captions are cut as open_clip cuts them."""
+        if self._words is not None:
+            import torch
+
+            return torch.from_numpy(self._rows(self._words(captions)))
         with self._lock:
             return self._tokenizer(list(captions))
 
-    def ready(self, captions: Sequence[str]) -> list[tuple[Any, bool | None]]:
+    def ready(self, captions: Sequence[str]) -> list[tuple[np.ndarray, bool | None]]:
         """For each caption its tokens, and whether it is longer than the context."""
+        if self._words is not None:
+            words = self._words(captions)
+            return [(row, len(ids) + 2 > self.context) for row, ids in zip(self._rows(words), words, strict=True)]
         tokens = self(captions)
-        return list(zip(tokens, self.longer(captions, tokens), strict=True))
+        return list(zip(tokens.numpy(), self.longer(captions, tokens), strict=True))
 
     def longer(self, captions: Sequence[str], tokens: Any) -> list[bool | None]:
         """Captions with more tokens than the context holds, start and end included; None where that is not known.
@@ -51,6 +63,17 @@ class Tokens:
             if self._own:
                 return len(self._tokenizer.encode(caption)) + 2
             return len(self._tokenizer.tokenizer(self._tokenizer.clean_fn(caption), verbose=False).input_ids)
+
+    def _rows(self, words: Sequence[Sequence[int]]) -> np.ndarray:
+        """int64[n, context]: start, what has room of each caption, end, zeros."""
+        room = self.context - 2
+        lengths = np.fromiter((min(len(ids), room) for ids in words), np.int64, len(words))
+        rows = np.zeros((len(words), self.context), np.int64)
+        kept = chain.from_iterable(ids[:room] for ids in words)
+        rows[:, 1:-1][np.arange(room) < lengths[:, None]] = np.fromiter(kept, np.int64, int(lengths.sum()))
+        rows[:, 0] = self._tokenizer.sot_token_id
+        rows[np.arange(len(words)), lengths + 1] = self._tokenizer.eot_token_id
+        return rows
 
     def windows(self, caption: str) -> Any:
         """The whole caption as windows of the context's length, one after the other, each with its start and end.
