@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from curate.errors import CurateError, reworded, unknown
 from curate.library.names import check_name
-from curate.library.user_code import check_contract, import_users, said
+from curate.library.user_code import check_contract, import_users, one_line
 from curate.op import KINDS, Op, op_name
 
 
@@ -28,11 +28,11 @@ def library(kind: str) -> dict[str, Path]:
 
 def names() -> list[str]:
     """Every op that ships, found by its file."""
-    found = []
+    ops = []
     for kind in KINDS:
         package = importlib.import_module(f"curate.{kind}")
-        found += [f"{kind}.{m.name}" for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")]
-    return sorted(found)
+        ops += [f"{kind}.{m.name}" for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")]
+    return sorted(ops)
 
 
 def find(name: str) -> type[Op]:
@@ -100,7 +100,7 @@ def load(spec: str | Mapping[str, Any] | type[Op] | Op) -> Op:
     except CurateError:
         raise
     except Exception as error:
-        raise CurateError(f"op '{name}' cannot be made: {said(error)}") from error
+        raise CurateError(f"op '{name}' cannot be made: {one_line(error)}") from error
 
 
 def _checked(op: Op, name: str) -> Op:

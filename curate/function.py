@@ -89,7 +89,7 @@ def score_function(
     def score_of(function: Callable[..., Any]) -> type[FunctionScore]:
         arguments = list(inspect.signature(function).parameters.values())
         if fault := _fault_of_columns(function, arguments, columns) or _fault_of_options(arguments[len(columns) :]):
-            raise _told(function, fault)
+            raise _error(function, fault)
         options = {argument.name: _field(argument) for argument in arguments[len(columns) :]}
         score = _model(function, options | {"batch_size": (int, rows)})
         score.version, score.cite = version, cite
@@ -106,7 +106,7 @@ def _model(function: Callable[..., Any], fields: Mapping[str, Any]) -> type[Func
         score = create_model(function.__name__, __base__=FunctionScore, __module__=function.__module__, **fields)
         score.model_rebuild()
     except (PydanticUserError, NameError) as error:
-        raise _told(function, f"the type of an option is not known: {str(error).splitlines()[0]}") from error
+        raise _error(function, f"the type of an option is not known: {str(error).splitlines()[0]}") from error
     # Under the function's own name a worker finds the class again.
     score.__qualname__, score.__doc__ = function.__qualname__, function.__doc__
     return score
@@ -150,7 +150,7 @@ def _fault_of_options(arguments: Sequence[inspect.Parameter]) -> str:
     return ""
 
 
-def _told(function: Callable[..., Any], fault: str) -> CurateError:
+def _error(function: Callable[..., Any], fault: str) -> CurateError:
     code = getattr(function, "__code__", None)
     if code is None:
         return CurateError(f"{function!r}: {fault}")

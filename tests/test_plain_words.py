@@ -12,12 +12,6 @@ import curate
 PACKAGE = Path(curate.__file__).parent
 empty_names = runpy.run_path(str(PACKAGE.parent / "tools" / "plain_words.py"))["empty_names"]
 
-#: Rooms that still have such names.
-NOT_YET = {
-    "annotate", "balance", "catalog", "cluster", "dedupe", "filter", "function", "library", "pipeline", "score",
-    "store", "submit", "write",
-}  # fmt: skip
-
 
 @pytest.mark.parametrize(
     ("source", "names"),
@@ -38,7 +32,5 @@ def test_what_counts(source, names):
 
 @pytest.mark.parametrize("room", sorted({p.relative_to(PACKAGE).parts[0] for p in PACKAGE.rglob("*.py")}))
 def test_a_name_says_what_a_thing_is(room):
-    if room.removesuffix(".py") in NOT_YET:
-        pytest.skip("not yet renamed")
     files = [PACKAGE / room] if room.endswith(".py") else sorted((PACKAGE / room).rglob("*.py"))
     assert {str(file): names for file in files if (names := empty_names(file.read_text()))} == {}

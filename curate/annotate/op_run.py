@@ -14,7 +14,7 @@ from curate.arrays.arrow_columns import flat
 from curate.arrays.rows import captions_of
 from curate.errors import CurateError
 from curate.library.op_fault import OP_MISTAKES, OpFault
-from curate.library.user_code import said
+from curate.library.user_code import one_line
 from curate.messages.progress import console
 from curate.op import Rows, Score, op_name
 
@@ -119,7 +119,7 @@ class OpRun:
                 for name, array in values.items():
                     arrays[name].append(array)
             if len(faults) == len(rows) >= ALL_FAILED:
-                text = f"{op_name(type(self.op))}: all {len(rows)} rows of a batch failed: {said(faults[-1])}"
+                text = f"{op_name(type(self.op))}: all {len(rows)} rows of a batch failed: {one_line(faults[-1])}"
                 raise (OpFault if isinstance(faults[-1], OP_MISTAKES) else RuntimeError)(text) from faults[-1]
         return arrays
 
@@ -135,7 +135,7 @@ class OpRun:
             if len(rows) == 1:
                 faults.append(error)
                 nulls = {name: pa.nulls(1, kind) for name, kind in self.op.makes().items()}
-                yield rows, nulls, [f"error: {said(error)}"[:ERROR_CHARACTERS]]
+                yield rows, nulls, [f"error: {one_line(error)}"[:ERROR_CHARACTERS]]
                 return
             if "out of memory" in str(error).lower() and self.rows_at_a_time > len(rows) // 2:
                 self.rows_at_a_time = max(1, len(rows) // 2)

@@ -14,7 +14,7 @@ from curate.annotate.tables import made_by
 from curate.cluster.cluster import Cluster
 from curate.errors import CurateError
 from curate.library.op_fault import OpFault
-from curate.library.user_code import said
+from curate.library.user_code import one_line
 from curate.op import Fitted, Rows, op_name
 from curate.store.view import View
 
@@ -82,7 +82,7 @@ def run_statistic(view: View, op: Fitted, folder: str, cluster: Cluster, cut: Cu
     except CurateError:
         raise
     except Exception as error:
-        raise OpFault(f"{op_name(type(op))}: `fit` fails: {said(error)}") from error
+        raise OpFault(f"{op_name(type(op))}: `fit` fails: {one_line(error)}") from error
     missing = [shard for shard in sorted(sizes) if shard not in store.parts(folder)]
     cluster.do(op.table(), replace(job, fitted=fitted).judge, missing, sizes, cpus=op.cpus)
     return op.report(fitted, made_by(view, op))

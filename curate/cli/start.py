@@ -12,7 +12,7 @@ import typer
 from curate import __version__
 from curate.cli.commands import app
 from curate.errors import CurateError, findings_of
-from curate.library.user_code import said, user_line
+from curate.library.user_code import one_line, user_line
 from curate.messages.causes import explained
 from curate.messages.terminal import console
 
@@ -70,7 +70,7 @@ def _fault(error: Exception) -> int:
 def _unexpected(error: Exception) -> str:
     how = f"{TRACEBACK}=1 before the command shows all of it"
     if user_line(error):
-        return f"{said(error)}; {how}"
+        return f"{one_line(error)}; {how}"
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(frame.filename).name}, line {frame.lineno}"
-    return f"unexpected {said(error)} (curate {__version__}, {place}); {how}: please report it"
+    return f"unexpected {one_line(error)} (curate {__version__}, {place}); {how}: please report it"

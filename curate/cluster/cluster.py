@@ -155,8 +155,8 @@ class Cluster:
         import ray
 
         self.start()
-        there = ray.cluster_resources()
-        return int(there.get("memory", machine_memory() // 2) * cpus / max(1, there.get("CPU", 1)))
+        resources = ray.cluster_resources()
+        return int(resources.get("memory", machine_memory() // 2) * cpus / max(1, resources.get("CPU", 1)))
 
     def start(self) -> None:
         """Join the cluster, or start Ray here; Ray that runs already in this process is used as it is."""

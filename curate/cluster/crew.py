@@ -47,10 +47,10 @@ class Crew:
         import ray
 
         total = ray.cluster_resources()
-        wanted = [needs] * size
+        new_workers = [needs] * size
         self.idle[needs] = self.idle.pop(needs, [])
         for other in [kind for kind in self.idle if kind != needs]:
-            if _fit([*wanted, *(kind for kind, idle in self.idle.items() for _ in idle if kind != needs)], total):
+            if _fit([*new_workers, *(kind for kind, idle in self.idle.items() for _ in idle if kind != needs)], total):
                 return
             self.let_go(other)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from curate.errors import CurateError
-from curate.library.user_code import said, user_line
+from curate.library.user_code import one_line, user_line
 from curate.messages.causes import explained
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ def set_up(task: Task[Any]) -> None:
 
 def cannot_start(error: BaseException) -> CurateError:
     hint = ": declare it with `PrivateAttr()`, options cannot change" if "Instance is frozen" in str(error) else ""
-    why = said(error) if user_line(error) else explained(error) or said(error)
+    why = one_line(error) if user_line(error) else explained(error) or one_line(error)
     return CurateError(f"a worker cannot start: {why}{hint}")
 
 
@@ -81,6 +81,6 @@ def reason(error: BaseException) -> str:
     if name == "ActorDiedError" and "init" not in str(error)[:200]:
         return "the worker died (killed, out of memory, or crashed in native code)"
     if user_line(error):
-        return said(error)
+        return one_line(error)
     # The last line, since Ray puts the remote traceback first.
     return explained(error) or f"{name}: {(str(error).strip().splitlines() or [''])[-1][:300]}"

@@ -104,20 +104,20 @@ class Decontaminate(Score):
         compared = pl.col(near).is_not_null()
         met = table.filter(near).group_by(evaluation=match).agg(rows=pl.len(), closest=_best(closeness, self.radius))
         totals = table.select(compared.sum().alias("rows_compared"), pl.col(near).sum().alias("rows_near"))
-        found = met.sort("rows", "evaluation", descending=[True, False]).collect()
+        per_image = met.sort("rows", "evaluation", descending=[True, False]).collect()
         return {
             **totals.collect().row(0, named=True),
             "evaluation_images": len(self._read()[1]),
-            "evaluation_images_met": len(found),
-            "met": found.head(MOST_MET).to_dicts(),
+            "evaluation_images_met": len(per_image),
+            "met": per_image.head(MOST_MET).to_dicts(),
         }
 
     def weights(self) -> str:
         if not self._digest:
             self._digest = evaluation_set.digest(self.against)
             if not self.against.endswith((".npy", ".parquet")):
-                made = json.dumps(self._maker().spec(), sort_keys=True).encode()
-                self._digest += f"@{hashlib.sha256(made).hexdigest()[:12]}"
+                spec = json.dumps(self._maker().spec(), sort_keys=True).encode()
+                self._digest += f"@{hashlib.sha256(spec).hexdigest()[:12]}"
         return self._digest
 
     def setup(self) -> None:
@@ -168,7 +168,7 @@ class Decontaminate(Score):
                 raise CurateError(f"column '{self.by}' and '{self.against}': hashes of 64 bits and of 256")
             closeness, place = (nearest_hash if hashes.ndim == 1 else nearest_wide)(hashes, others)
             near = closeness <= self.radius
-        match = [names[i] if found else None for i, found in zip(place.tolist(), near.tolist(), strict=True)]
+        match = [names[i] if is_near else None for i, is_near in zip(place.tolist(), near.tolist(), strict=True)]
         bad = status != "ok"
         values = (pa.array(near, mask=bad), match, pa.array(closeness.astype(np.float32), mask=bad))
         return {**dict(zip(self.makes(), values, strict=True)), "status": status}

@@ -104,12 +104,12 @@ class Semantic(Grouped):
 
     def keys(self, rows: Rows) -> pa.Array:
         cluster, column = pl.Series(rows[self._cluster()]).cast(pl.String), rows[self.by]
-        have, good = lengths(column, self.by), np.zeros(len(rows), bool)
-        for length in np.unique(have[have > 0]).tolist():
-            places = np.flatnonzero(have == length)
+        widths, good = lengths(column, self.by), np.zeros(len(rows), bool)
+        for length in np.unique(widths[widths > 0]).tolist():
+            places = np.flatnonzero(widths == length)
             good[places] = read_vectors(column.take(pa.array(places)), self.by, length).good
         # Vectors of two lengths lie in one cluster where the clusters are the input's: they never meet.
-        names = cluster + pl.Series([f"/{length}" for length in have.tolist()], dtype=pl.String)
+        names = cluster + pl.Series([f"/{length}" for length in widths.tolist()], dtype=pl.String)
         return row_keys([names.zip_with(pl.Series(good), pl.Series([None], dtype=pl.String))])
 
     def judge(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -132,12 +132,12 @@ class Semantic(Grouped):
             target[part[near]] = part[place[near]]
         of = rows["uid"].gather(pl.Series(target, dtype=pl.Int64).set(pl.Series(target < 0), None))
         first, second, *spread = self.makes()
-        found = rows.select("shard", "row", of.alias(first), pl.Series(second, value))
+        table = rows.select("shard", "row", of.alias(first), pl.Series(second, value))
         if not spread:
-            return found
+            return table
         group = pl.Series(np.where(target < 0, np.arange(len(rows)), target))
         marked = rows.select(pl.col(self.spread).fill_null(False).any().over(group))
-        return found.with_columns(marked.to_series().alias(spread[0]))
+        return table.with_columns(marked.to_series().alias(spread[0]))
 
     def _order(self, rows: pl.DataFrame) -> np.ndarray:
         uids = rows["uid"].to_list()

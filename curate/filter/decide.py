@@ -77,15 +77,15 @@ def _in_words(codes: pl.Series, reasons: Sequence[str], words: pl.Series) -> Dec
     text = pl.coalesce("words", "own")
     no_value = pl.col("code") % 2 == 0
     dropped = pl.when(pl.col("code") > 0).then(pl.when(no_value).then(text + _NO_VALUE).otherwise(text))
-    told = rows.select(dropped).to_series()
+    per_row = rows.select(dropped).to_series()
     # In the order of the alphabet: the same numbers whichever rows are looked at together.
-    texts = told.drop_nulls().unique().sort()
-    numbers = told.cast(pl.Enum(texts)).to_physical().cast(pl.Int64) + 1
+    texts = per_row.drop_nulls().unique().sort()
+    numbers = per_row.cast(pl.Enum(texts)).to_physical().cast(pl.Int64) + 1
     return Decision(numbers.fill_null(0).to_numpy(), ["", *texts])
 
 
 def decide(rows: pl.DataFrame, rule: Filter, threshold: Threshold | None = None, shard: int = 0) -> pl.DataFrame:
     """`kept` (bool) and `reason` (str, null where kept) for every row; raises as `decision`."""
-    found = decision(rows, rule, threshold, shard)
-    reason = pl.Series("reason", [None, *found.reasons[1:]], pl.String).gather(found.codes)
-    return pl.DataFrame([pl.Series("kept", found.codes == 0), reason])
+    outcome = decision(rows, rule, threshold, shard)
+    reason = pl.Series("reason", [None, *outcome.reasons[1:]], pl.String).gather(outcome.codes)
+    return pl.DataFrame([pl.Series("kept", outcome.codes == 0), reason])

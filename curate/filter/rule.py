@@ -158,7 +158,7 @@ class Top(BaseModel):
             raise ValueError("give either `fraction` or `rows`")
         return self
 
-    def wanted(self, scored: int) -> int:
+    def count(self, scored: int) -> int:
         """How many of `scored` rows to keep."""
         if self.fraction is None:
             return min(self.rows or 0, scored)
@@ -237,15 +237,15 @@ class Filter(BaseModel):
         Raises:
             CurateError: when a column is not one that its op makes.
         """
-        found: dict[str, Op] = {}
+        distinct: dict[str, Op] = {}
         for column, spec in self.columns.items():
             op = load(spec)
             if column not in op.makes():
                 raise unknown(f"column made by {op_name(type(op))}", column, op.makes(), f"filter {self.name}")
             # By its options alone: a filter is read where the weights and packages of its ops may not be.
             options = op.model_dump_json(exclude=set(op.how))
-            found.setdefault(f"{op.table()} {op_name(type(op))} {options}", op)
-        return tuple(found.values())
+            distinct.setdefault(f"{op.table()} {op_name(type(op))} {options}", op)
+        return tuple(distinct.values())
 
     def needs(self) -> tuple[str, ...]:
         """Columns that the decision reads."""

@@ -160,7 +160,7 @@ def joined(values: Sequence[Value], expr: Callable[[list[pl.Expr]], pl.Expr], wo
     kind, parts = unified(values)
     if kind in ("null", "any"):
         return null(words) if kind == "null" else unknown_value(words)
-    there = [value for value in values if value.kind != "null"]
-    narrow = kind == "float" and all(value.narrow or value.literal is not None for value in there)
-    low, high = min(value.low for value in there), max(value.high for value in there)
-    return Value(kind, expr(parts), words, low, high, narrow=narrow and any(value.narrow for value in there))
+    not_null = [value for value in values if value.kind != "null"]
+    narrow = kind == "float" and all(value.narrow or value.literal is not None for value in not_null)
+    low, high = min(value.low for value in not_null), max(value.high for value in not_null)
+    return Value(kind, expr(parts), words, low, high, narrow=narrow and any(value.narrow for value in not_null))

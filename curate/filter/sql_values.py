@@ -64,8 +64,8 @@ class Value:
     raw: pl.Expr | None = None
 
 
-def refuse_kind(value: Value, wanted: str) -> ConditionError:
-    return ConditionError(f"{value.words} is {NAMES[value.kind]}, not {wanted}")
+def refuse_kind(value: Value, expected: str) -> ConditionError:
+    return ConditionError(f"{value.words} is {NAMES[value.kind]}, not {expected}")
 
 
 def null(words: str = "NULL") -> Value:

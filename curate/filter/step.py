@@ -105,9 +105,9 @@ def _polars_type(kind: Any) -> pl.DataType | None:
 
 def types_of(view: View, columns: Iterable[str]) -> dict[str, pl.DataType]:
     """The types of columns, as the first shard has them."""
-    wanted = list(columns)
+    names = list(columns)
     shards = sorted(view.store.shard_rows())
-    return dict(view.frame(shards[0], wanted).schema) if shards and wanted else {}
+    return dict(view.frame(shards[0], names).schema) if shards and names else {}
 
 
 def nothing_left(counts: Mapping[str, Any], name: str, root: str) -> str:
@@ -115,10 +115,10 @@ def nothing_left(counts: Mapping[str, Any], name: str, root: str) -> str:
     if counts["kept"] or not counts["entered"]:
         return ""
     reasons = list(counts["dropped"].items())
-    said = ", ".join(f"{rows:,} {reason}" for reason, rows in reasons[:REASONS_SAID])
+    first_reasons = ", ".join(f"{rows:,} {reason}" for reason, rows in reasons[:REASONS_SAID])
     more = f", {len(reasons) - REASONS_SAID} other reasons" if len(reasons) > REASONS_SAID else ""
     return (
-        f"{name} dropped all {counts['entered']:,} rows ({said}{more}): nothing is left; look at them with "
+        f"{name} dropped all {counts['entered']:,} rows ({first_reasons}{more}): nothing is left; look at them with "
         f"`curate show {root}`, change the conditions or the input, and run again"
     )
 
@@ -182,7 +182,7 @@ def _threshold(view: View, rule: Filter) -> Threshold | None:
         for several in in_threads(partial(_scores, view, rule, with_places), all_tasks):
             yield from several
 
-    return find_threshold(scores, rule.top.wanted, rule.top.ties)
+    return find_threshold(scores, rule.top.count, rule.top.ties)
 
 
 def _scores(view: View, rule: Filter, with_places: bool, shards: list[int]) -> list[tuple[np.ndarray, Where | None]]:
@@ -243,16 +243,16 @@ def _judge(
     alone = threshold is not None and threshold.place is not None
     for some in [[shard] for shard in shards] if alone else [shards]:
         for batch in batches(view, _columns(rule, threshold), some):
-            found = decision(batch.rows, rule, threshold, batch.shards[0])
-            texts = [KEPT, *(verdict_of(rule.name, reason) for reason in found.reasons[1:])]
+            outcome = decision(batch.rows, rule, threshold, batch.shards[0])
+            texts = [KEPT, *(verdict_of(rule.name, reason) for reason in outcome.reasons[1:])]
             for shard, rows, owner in batch.slices():
-                verdicts, before = Verdicts(found.codes[rows], texts), view.verdicts(shard, owner)
+                verdicts, before = Verdicts(outcome.codes[rows], texts), view.verdicts(shard, owner)
                 codes = verdicts.codes if before is None else verdicts.codes[before.kept]
                 entered += len(codes)
                 counts = np.bincount(codes, minlength=1)
                 counts[0] = 0
                 for code in np.flatnonzero(counts).tolist():
-                    dropped[found.reasons[code]] += int(counts[code])
+                    dropped[outcome.reasons[code]] += int(counts[code])
                 after = verdicts if before is None else before.then(verdicts)
                 view.store.write_part(folder, shard, after.to_arrow(), owner=owner)
     return entered, dropped

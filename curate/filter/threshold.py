@@ -96,16 +96,16 @@ def _bin_holding(counts: np.ndarray, rank: int) -> tuple[int, int]:
     return len(counts) - 1 - steps, above
 
 
-def find_threshold(scores: Scores, wanted: Callable[[int], int], ties: str) -> Threshold:
-    """Where to cut so that `wanted(N)` of N scored rows stay, scores compared in their own precision.
+def find_threshold(scores: Scores, count_of: Callable[[int], int], ties: str) -> Threshold:
+    """Where to cut so that `count_of(N)` of N scored rows stay, scores compared in their own precision.
 
     ties: `exact` stops inside equal scores by ascending uid, and inside equal uids by their place in the input;
-    `datacomp` cuts at the element of index wanted(N) of the descending order and keeps all that reach it (so wanted + 1
-    rows and ties).
+    `datacomp` cuts at the element of index count_of(N) of the descending order and keeps all that reach it (so one row
+    more, and ties).
     """
     counts, dtype = _counted(scores)
     total = int(counts.sum())
-    count = wanted(total)
+    count = count_of(total)
     if total == 0 or (count == 0 and ties == "exact"):
         return Threshold(None)
     rank = min(count, total - 1) if ties == "datacomp" else count - 1

@@ -41,14 +41,14 @@ class OpClass(ModelMetaclass):
 
     def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> type:
         if fault := _old_form(namespace):
-            raise _told(name, *fault)
+            raise _error(name, *fault)
         try:
             return super().__new__(cls, name, bases, namespace, **options)
         except PydanticUserError as error:
             option = re.search(r"non-annotated attribute.*?`(\w+)", str(error), re.S)
             if not option or option[1] not in namespace:
                 raise
-            raise _told(name, option[1], _typed(option[1], namespace[option[1]])) from error
+            raise _error(name, option[1], _typed(option[1], namespace[option[1]])) from error
 
 
 def _old_form(namespace: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -79,7 +79,7 @@ def _typed(option: str, value: Any) -> str:
     return f"an option needs its type: `{option}: {kind} = {value!r}`"
 
 
-def _told(name: str, attribute: str, fault: str) -> CurateError:
+def _error(name: str, attribute: str, fault: str) -> CurateError:
     """The error, with the line of the class that holds the attribute."""
     frame = traceback.extract_stack(limit=3)[0]
     first = frame.lineno or 0

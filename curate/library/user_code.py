@@ -43,7 +43,7 @@ def user_line(error: BaseException) -> str:
     return ""
 
 
-def said(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """An error of a user's code in one line: what it is, and where in the user's code."""
     text = " ".join(str(error).split())[:500]
     kind = type(error).__name__
@@ -75,11 +75,11 @@ def import_users(module: str, what: str) -> ModuleType:
                 "that the command runs in, in PYTHONPATH and among the installed packages"
             ) from error
         hint = f": {install_hint(error.name)}" if error.name else ""
-        raise CurateError(f"{what}: cannot import '{module}': {said(error)}{hint}") from error
+        raise CurateError(f"{what}: cannot import '{module}': {one_line(error)}{hint}") from error
     except CurateError as error:
         raise CurateError(f"{what}: cannot import '{module}': {error}") from error
     except Exception as error:
-        raise CurateError(f"{what}: cannot import '{module}': {said(error)}") from error
+        raise CurateError(f"{what}: cannot import '{module}': {one_line(error)}") from error
 
 
 def imports_of(module: ModuleType) -> list[str]:
@@ -92,15 +92,15 @@ def imports_of(module: ModuleType) -> list[str]:
 
 
 def _imported(node: ast.AST) -> list[str]:
-    found = []
+    names = []
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import):
-            found += [alias.name.partition(".")[0] for alias in child.names]
+            names += [alias.name.partition(".")[0] for alias in child.names]
         elif isinstance(child, ast.ImportFrom) and child.module and not child.level:
-            found.append(child.module.partition(".")[0])
+            names.append(child.module.partition(".")[0])
         elif not isinstance(child, ast.Try) and not (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child)):
-            found += _imported(child)
-    return found
+            names += _imported(child)
+    return names
 
 
 def check_contract(op: Any, name: str) -> None:
@@ -124,12 +124,12 @@ def check_contract(op: Any, name: str) -> None:
 def _check_makes(makes: Any, name: str) -> None:
     import pyarrow as pa
 
-    wanted = f"op '{name}': `makes` returns {makes!r}, expected columns and their types: {{\"loud\": pa.float32()}}"
+    message = f"op '{name}': `makes` returns {makes!r}, expected columns and their types: {{\"loud\": pa.float32()}}"
     if not isinstance(makes, dict) or not makes:
-        raise CurateError(wanted)
+        raise CurateError(message)
     for column, kind in makes.items():
         if not isinstance(column, str) or not isinstance(kind, pa.DataType):
-            raise CurateError(wanted)
+            raise CurateError(message)
         if column == "uid" or not column.isprintable() or not column.strip():
             raise CurateError(f"op '{name}': {column!a} cannot be a column that an op makes: choose another name")
 
@@ -140,4 +140,4 @@ def _ask(op: Any, name: str, method: str) -> Any:
     except CurateError:
         raise
     except Exception as error:
-        raise CurateError(f"op '{name}': `{method}` fails: {said(error)}") from error
+        raise CurateError(f"op '{name}': `{method}` fails: {one_line(error)}") from error

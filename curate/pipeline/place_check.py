@@ -14,7 +14,7 @@ from curate.annotate.packages import lacking_packages
 from curate.cluster.cluster import Cluster
 from curate.cluster.nodes import alive_nodes, sees
 from curate.errors import CurateError, Findings
-from curate.library.user_code import said
+from curate.library.user_code import one_line
 from curate.messages.causes import explained
 from curate.op import Op
 from curate.pipeline.steps import Pipeline, on_all_nodes
@@ -38,7 +38,7 @@ def op_faults(op: Op) -> list[str]:
     except CurateError as error:
         faults.append(str(error))
     except Exception as error:  # noqa: BLE001 - an op may be a user's, and weights come over a network
-        faults.append(f"{name}: {explained(error) or said(error)}")
+        faults.append(f"{name}: {explained(error) or one_line(error)}")
     return faults
 
 
@@ -58,7 +58,7 @@ def _asked(op: Op) -> dict[str, object] | str:
     except CurateError as error:
         return str(error)
     except Exception as error:  # noqa: BLE001 - as above
-        return f"op '{op.table()}': {explained(error) or said(error)}"
+        return f"op '{op.table()}': {explained(error) or one_line(error)}"
 
 
 def folder_fault(url: str, what: str) -> str:
@@ -155,4 +155,4 @@ def unseen_fault(root: str) -> str:
 
 
 def _cause(error: Exception) -> str:
-    return str(error) if isinstance(error, CurateError) else explained(error) or said(error)
+    return str(error) if isinstance(error, CurateError) else explained(error) or one_line(error)

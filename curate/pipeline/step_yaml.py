@@ -117,12 +117,12 @@ def _with_options(verb: str, what: Any, where: str) -> Step:
     }
     step, options = kinds[verb]
     try:
-        made: Step = step(verb, verb, options(**(what or {})))
+        parsed: Step = step(verb, verb, options(**(what or {})))
     except ValidationError as error:
         raise reworded(error, f"{where}: {verb}", options.model_fields) from error
     except TypeError as error:
         raise CurateError(f"{where}: {verb} takes options (name: value), got {what!r}") from error
-    return made
+    return parsed
 
 
 def with_own_names(steps: Sequence[Step]) -> list[Step]:

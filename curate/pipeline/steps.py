@@ -138,10 +138,10 @@ class FilterStep(Step):
         """The rule's ops that have to run before it: a score that is there already (from the input, or an earlier step)
         is taken as it is; what was judged over all rows is judged again over those that are in now."""
 
-        def there(op: Op) -> bool:
+        def present(op: Op) -> bool:
             return isinstance(op, Score) and set(self.rule.columns) & set(op.makes()) <= set(columns)
 
-        return [op for op in self.rule.ops if not there(op)]
+        return [op for op in self.rule.ops if not present(op)]
 
     def decides_by(self) -> tuple[str, ...]:
         return self.rule.needs()

@@ -85,7 +85,7 @@ class Entries(Score):
         indices = spoken.indices.fill_null(len(names) - 1).to_numpy()
         chosen = np.array([numbers[name] for name in names])[indices]
         order = [np.flatnonzero(chosen == number) for number in numbers.values()]
-        parts = [self._matched(name, texts.take(pa.array(mine))) for name, mine in zip(numbers, order, strict=True)]
+        parts = [self._matched(name, texts.take(pa.array(places))) for name, places in zip(numbers, order, strict=True)]
         unlisted = np.array([name is None for name in names])[indices]
         unknown = np.where(spoken.is_null().to_numpy(zero_copy_only=False), f"no_{self.by}", "no_list")
         return {
@@ -100,8 +100,8 @@ class Entries(Score):
             offsets, ids = pa.array(np.zeros(len(texts) + 1, np.int32)), pa.array([], pa.uint32())
         else:
             matcher, start = self._matchers(name)
-            found = matcher.match(texts)
-            offsets, ids = found.offsets, pc.add(found.values, pa.scalar(start, pa.uint32()))
+            entries = matcher.match(texts)
+            offsets, ids = entries.offsets, pc.add(entries.values, pa.scalar(start, pa.uint32()))
         return pa.ListArray.from_arrays(offsets, ids, mask=texts.is_null() if texts.null_count else None)
 
 

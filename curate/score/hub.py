@@ -99,9 +99,9 @@ class Hub(Score):
         self._bank = bank
 
     def _parquet(self, file: io.BytesIO) -> np.ndarray:
-        column, have = self.column or self.by.removesuffix("_img") + "_txt", pq.read_schema(file).names
-        if column not in have:
-            raise unknown("column", column, have, self.bank)
+        column, names = self.column or self.by.removesuffix("_img") + "_txt", pq.read_schema(file).names
+        if column not in names:
+            raise unknown("column", column, names, self.bank)
         file.seek(0)
         values = pq.read_table(file, columns=[column], page_checksum_verification=True)[column]
         return unit_rows(values.filter(values.is_valid()), column)

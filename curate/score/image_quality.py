@@ -24,8 +24,8 @@ def laplacian_variance(grey: np.ndarray) -> float:
     """
     wide = np.pad(grey.astype(np.int16), 1, mode="reflect")
     inner = wide[1:-1, 1:-1]
-    found = wide[:-2, 1:-1] + wide[2:, 1:-1] + wide[1:-1, :-2] + wide[1:-1, 2:] - 4 * inner
-    return float(found.var(dtype=np.float64))
+    laplacian = wide[:-2, 1:-1] + wide[2:, 1:-1] + wide[1:-1, :-2] + wide[1:-1, 2:] - 4 * inner
+    return float(laplacian.var(dtype=np.float64))
 
 
 def entropy(grey: np.ndarray) -> float:
@@ -59,5 +59,5 @@ class ImageQuality(Score):
         return float(grey.std(dtype=np.float64)), laplacian_variance(grey), entropy(grey)
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
-        found = np.array(rows.images, np.float32).reshape(-1, 3)
-        return dict(zip(self.makes(), found.T, strict=True))
+        values = np.array(rows.images, np.float32).reshape(-1, 3)
+        return dict(zip(self.makes(), values.T, strict=True))

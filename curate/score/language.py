@@ -106,12 +106,12 @@ def _lingua() -> Callable[[list[str]], list[_Answer]]:
     return lambda lines: [best(line) for line in lines]
 
 
-def _first(found: Any) -> _Answer:
+def _first(prediction: Any) -> _Answer:
     """The best label of either shape that fastText's bindings return: ((labels), (scores)) or [(score, label)]."""
-    if not found or not len(found[0]):
+    if not prediction or not len(prediction[0]):
         return None, None
-    if isinstance(found, tuple):
-        label, score = found[0][0], found[1][0]
+    if isinstance(prediction, tuple):
+        label, score = prediction[0][0], prediction[1][0]
     else:
-        score, label = found[0]
+        score, label = prediction[0]
     return str(label).removeprefix("__label__"), min(float(score), 1.0)

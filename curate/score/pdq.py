@@ -55,7 +55,7 @@ class Pdq(Score):
         return (value or None) if quality >= self.min_quality else None, quality, cell_colours(decoded.image)
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
-        hashes, quality, colours = ([found[i] for found in rows.images] for i in range(3))
+        hashes, quality, colours = ([prepared[i] for prepared in rows.images] for i in range(3))
         status = ["flat" if value is None else "ok" for value in hashes]
         return {
             "pdq": pa.array(hashes, pa.binary(32)),

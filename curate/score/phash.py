@@ -68,9 +68,9 @@ class Phash(Score):
         return int.from_bytes(np.packbits(make(grey).hash).tobytes(), "big")
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
-        bits = [found for found, _ in rows.images]
-        colours = [found for _, found in rows.images]
-        status = ["flat" if found is None else "ok" for found in bits]
+        bits = [value for value, _ in rows.images]
+        colours = [value for _, value in rows.images]
+        status = ["flat" if value is None else "ok" for value in bits]
         return {self.kind: bits, f"{self.kind}_colours": colours, "status": status}
 
 

@@ -57,10 +57,10 @@ class Q16(Score):
         refuse_older(self, made_by)
 
     def setup(self) -> None:
-        found = open_weights(self.file, self.sha256)
-        if len(found) != 1:
-            raise CurateError(f"'{self.file}' has {len(found)} tensors, expected one: the two prompts, 2 x d")
-        ((name, prompts),) = checked(found, dict.fromkeys(found, (2, None)), self.file).items()
+        tensors = open_weights(self.file, self.sha256)
+        if len(tensors) != 1:
+            raise CurateError(f"'{self.file}' has {len(tensors)} tensors, expected one: the two prompts, 2 x d")
+        ((name, prompts),) = checked(tensors, dict.fromkeys(tensors, (2, None)), self.file).items()
         if not prompts.any(axis=1).all():
             raise CurateError(f"'{self.file}': a prompt of '{name}' is all zeros")
         self._prompts = normalised(prompts, self.file)

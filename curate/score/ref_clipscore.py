@@ -51,9 +51,9 @@ class RefClipScore(EncoderScore):
         nearest = np.zeros(len(references), np.float32)
         np.maximum.at(nearest, owner, np.einsum("nd,nd->n", encoded, captions[owner]))
         score = rows["clipscore"].to_numpy(zero_copy_only=False)
-        found = ref_clipscore(score, nearest)
+        scores = ref_clipscore(score, nearest)
         empty = np.array([not some for some in references])
         return {
-            "ref_clipscore": pa.array(found, pa.float32(), mask=empty),
+            "ref_clipscore": pa.array(scores, pa.float32(), mask=empty),
             "status": np.where(empty, "no_references", "ok"),
         }

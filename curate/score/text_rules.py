@@ -77,7 +77,7 @@ class TextRules(Score):
             boilerplate=lower.str.contains(_BOILERPLATE),
         ).with_columns(named=pl.col("cores").list.len(), distinct=pl.col("cores").list.n_unique())
         # In a step of its own: within one, polars would match every expression again for each use of it.
-        made = counts.select(
+        columns = counts.select(
             "has_url",
             "has_file_name",
             "boilerplate",
@@ -86,7 +86,7 @@ class TextRules(Score):
             capital_ratio=_share(pl.col("capitalised"), "words"),
             repeat_ratio=_share(pl.col("named") - pl.col("distinct"), "named"),
         )
-        return {name: made[name].to_arrow() for name in self.makes()}
+        return {name: columns[name].to_arrow() for name in self.makes()}
 
 
 def _share(part: pl.Expr, whole: str) -> pl.Expr:

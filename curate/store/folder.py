@@ -80,10 +80,10 @@ class Folder:
         """Names in a folder, one listing; empty when the folder is not there. Never cached."""
         self.fs.invalidate_cache()
         try:
-            found = self.fs.ls(self.path(folder), detail=False)
+            entries = self.fs.ls(self.path(folder), detail=False)
         except FileNotFoundError:
             return set()
-        return {entry.rstrip("/").rsplit("/", 1)[-1] for entry in found}
+        return {entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries}
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """All of it or nothing: temporary name and rename here, one request on an object store."""
@@ -129,12 +129,12 @@ class Folder:
         """
         data = self.read_bytes(name)
         try:
-            found = json.loads(data)
-            if found.pop(CHECKSUM) != _json_checksum(found):
+            content = json.loads(data)
+            if content.pop(CHECKSUM) != _json_checksum(content):
                 raise ValueError("its checksum is another")
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise CurateError(f"{self.url}/{name} is damaged: {type(error).__name__}: {error}") from error
-        return cast(dict[str, Any], found)
+        return cast(dict[str, Any], content)
 
     def remove(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):

@@ -164,12 +164,12 @@ class Store(Folder):
 
     def read_file(self, name: str, columns: Iterable[str] | None = None, filters: Any = None) -> pa.Table:
         """As `read_part`, of any file that `write_file` wrote."""
-        wanted = None if columns is None else list(columns)
+        names = None if columns is None else list(columns)
         with self.opened(name) as part:
-            for column in wanted or ():
+            for column in names or ():
                 if column not in part.schema.names:
                     raise unknown("column", column, part.schema.names, f"{self.url}/{name}")
-            return part.read(wanted, filters)
+            return part.read(names, filters)
 
     @contextlib.contextmanager
     def opened(self, name: str) -> Iterator[part_file.Part]:

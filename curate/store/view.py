@@ -78,7 +78,7 @@ class View:
             if name not in self.columns:
                 raise unknown("column", name, self.columns, self.store.url)
             by_folder.setdefault(self.columns[name], []).append(name)
-        found: dict[str, pa.ChunkedArray] = {}
+        arrays: dict[str, pa.ChunkedArray] = {}
         owners: dict[tuple[int, str], str] = {}
         for folder, names in by_folder.items():
             with self.store.opened(self.store.part(folder, shard)) as part:
@@ -88,13 +88,13 @@ class View:
                 table = part.read(names)
                 owner = part.digest if folder == "records" else rows_of(part.schema)
             owners.setdefault((table.num_rows, owner), folder)
-            found |= {name: table[name] for name in names}
+            arrays |= {name: table[name] for name in names}
         if len(owners) > 1:
             raise CurateError(
                 f"{self.store.url}: shard {shard} of {' and '.join(owners.values())} is not of the same records "
                 f"({' and '.join(f'{rows} rows' for rows, _ in owners)}): delete the older part, and run again"
             )
-        return pa.table({name: found[name] for name in columns}), next(iter(owners))[1] if owners else ""
+        return pa.table({name: arrays[name] for name in columns}), next(iter(owners))[1] if owners else ""
 
     def frame(self, shard: int, columns: Sequence[str]) -> pl.DataFrame:
         return pl.DataFrame(self.read(shard, columns))

@@ -168,14 +168,14 @@ def _why(error: Exception) -> str:
 
 def _job(client: Any, stem: str, command: str, folder: str) -> tuple[str, bool]:
     """The id of the job of this run that is going, or of a new one, and whether it is new."""
-    said, until = False, time.monotonic() + READY_SECONDS
+    announced, until = False, time.monotonic() + READY_SECONDS
     while True:
-        mine = [job for job in _ask(client.list_jobs) if (job.submission_id or "").startswith(f"{stem}-")]
-        going = next((job for job in mine if not job.status.is_terminal()), None)
+        jobs = [job for job in _ask(client.list_jobs) if (job.submission_id or "").startswith(f"{stem}-")]
+        going = next((job for job in jobs if not job.status.is_terminal()), None)
         if going is not None:
             return str(going.submission_id), False
         # A submission id cannot be used twice on a cluster; a run that ended may be submitted again.
-        numbers = [int(job.submission_id.rpartition("-")[2]) for job in mine]
+        numbers = [int(job.submission_id.rpartition("-")[2]) for job in jobs]
         job = f"{stem}-{max(numbers, default=0) + 1}"
         try:
             client.submit_job(entrypoint=command, submission_id=job, runtime_env={"working_dir": folder})
@@ -188,9 +188,9 @@ def _job(client: Any, stem: str, command: str, folder: str) -> tuple[str, bool]:
                 raise CurateError(
                     f"the cluster takes no job: {explained(error) or _last(error)}; {_NOT_TAKEN}"
                 ) from error
-            if "already exists" not in text and not said:
+            if "already exists" not in text and not announced:
                 console.say("the cluster is not ready for jobs yet: waiting")
-                said = True
+                announced = True
         time.sleep(1)
 
 

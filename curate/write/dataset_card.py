@@ -27,12 +27,12 @@ def is_ours(out: Folder) -> bool:
         return False
 
 
-def write_card(out: Folder, samples: int, shards: int, columns: Sequence[Column], found: Survey) -> None:
+def write_card(out: Folder, samples: int, shards: int, columns: Sequence[Column], facts: Survey) -> None:
     """Writes the card, unless the folder has one of the user's."""
     if out.exists(NAME) and not is_ours(out):
         return
     about: dict[str, Any] = {"configs": [{"config_name": "default", "data_files": "*.tar"}]}
-    features = _features(columns, found)
+    features = _features(columns, facts)
     if features:
         about["dataset_info"] = {"features": features}
     names = ", ".join(f"`{column.name}`" for column in columns)
@@ -48,18 +48,18 @@ def write_card(out: Folder, samples: int, shards: int, columns: Sequence[Column]
     out.write_bytes(NAME, text.encode())
 
 
-def _features(columns: Sequence[Column], found: Survey) -> list[dict[str, Any]]:
+def _features(columns: Sequence[Column], facts: Survey) -> list[dict[str, Any]]:
     """Features as a card has them; none where samples hold files whose content is not known here."""
-    if found.members or not found.extensions:
+    if facts.members or not facts.extensions:
         return []
     fields = [{"name": "key", "dtype": "string"}]
     for column in columns:
         kind = pa.string() if column.form else column.kind
-        feature = {"dtype": "null"} if column.name in found.empty else _feature(kind)
+        feature = {"dtype": "null"} if column.name in facts.empty else _feature(kind)
         if feature is None:
             return []
         fields.append({"name": column.name, **feature})
-    images = [{"name": extension, "dtype": "image"} for extension in sorted(found.extensions)]
+    images = [{"name": extension, "dtype": "image"} for extension in sorted(facts.extensions)]
     texts = [{"name": name, "dtype": "string"} for name in ("__key__", "__url__")]
     return [*images, {"name": "txt", "dtype": "string"}, {"name": "json", "struct": fields}, *texts]
 

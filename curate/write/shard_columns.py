@@ -50,22 +50,22 @@ class Column:
 
 
 def columns_to_write(
-    view: View, wanted: tuple[str, ...] | None, leave_out: tuple[str, ...], remarks: Remarks
+    view: View, columns: tuple[str, ...] | None, leave_out: tuple[str, ...], remarks: Remarks
 ) -> list[Column]:
     """Columns of the json and parquet, in an order that does not depend on when they were made.
 
-    wanted: names; None takes all that the input brought, and what curate made of them, except lists and what speaks of
+    columns: names; None takes all that the input brought, and what curate made of them, except lists and what speaks of
         other rows.
 
     Raises:
         CurateError: for a name that is not there.
     """
-    made, brought = _made(view), _brought(view)
-    everything = made | _free(brought, {*made, "key"})
-    for name in (*(wanted or ()), *leave_out):
+    own, brought = _curates_own(view), _brought(view)
+    everything = own | _free(brought, {*own, "key"})
+    for name in (*(columns or ()), *leave_out):
         if name not in everything and name != "key":
             raise unknown("column", name, everything, view.store.url)
-    names = list(wanted) if wanted is not None else _by_default(view, everything, remarks)
+    names = list(columns) if columns is not None else _by_default(view, everything, remarks)
     # Every sample has a key of its own, which one that came with the input must not replace.
     names = [n for n in dict.fromkeys((*FIRST, *names)) if n not in ("key", *leave_out) or n in FIRST]
     if leave_out:
@@ -83,16 +83,16 @@ def _schema(view: View, folder: str) -> pa.Schema:
         return part.schema
 
 
-def _made(view: View) -> dict[str, Column]:
+def _curates_own(view: View) -> dict[str, Column]:
     """Columns that curate made, and uid, url and text, by name."""
-    found: dict[str, Column] = {}
+    own: dict[str, Column] = {}
     for folder in sorted(set(view.columns.values())):
         for field in _schema(view, folder):
             name = field.name
             if view.columns.get(name) == folder and (folder != "records" or name in FIRST):
                 hashed = folder != "records" and (pa.types.is_uint64(field.type) or _is_bytes(field.type))
-                found[name] = Column(name, folder, name, field.type, "hex" if hashed else "")
-    return found
+                own[name] = Column(name, folder, name, field.type, "hex" if hashed else "")
+    return own
 
 
 def _free(brought: dict[str, Column], taken: set[str]) -> dict[str, Column]:
@@ -118,19 +118,19 @@ def _free(brought: dict[str, Column], taken: set[str]) -> dict[str, Column]:
 
 def _by_default(view: View, everything: dict[str, Column], remarks: Remarks) -> list[str]:
     manifest = view.store.manifest()
-    chosen, left = [], dict[str, list[str]]()
+    chosen, left_out = [], dict[str, list[str]]()
     for name, column in sorted(everything.items()):
         if column.of_input:
             chosen.append(name)
         elif name in _OF_THE_STORE or name.endswith("_status"):
             continue
         elif manifest.op_of(column.folder).startswith("dedupe."):
-            left.setdefault(POINTERS, []).append(name)
+            left_out.setdefault(POINTERS, []).append(name)
         elif pa.types.is_nested(column.kind):
-            left.setdefault(VECTORS, []).append(name)
+            left_out.setdefault(VECTORS, []).append(name)
         elif not _is_bytes(column.kind):
             chosen.append(name)
-    for kind, names in left.items():
+    for kind, names in left_out.items():
         remarks.add(kind, len(names), ", ".join(names))
     return chosen
 
@@ -144,11 +144,11 @@ def read(view: View, shard: int, columns: Iterable[Column]) -> pa.Table:
     by_folder: dict[str, list[Column]] = {}
     for column in columns:
         by_folder.setdefault(column.folder, []).append(column)
-    found: dict[str, pa.ChunkedArray] = {}
+    arrays: dict[str, pa.ChunkedArray] = {}
     for folder, several in by_folder.items():
         part = view.store.read_part(folder, shard, list(dict.fromkeys(column.source for column in several)))
-        found |= {column.name: _formed(part[column.source], column.form) for column in several}
-    return pa.table({column.name: found[column.name] for column in columns})
+        arrays |= {column.name: _formed(part[column.source], column.form) for column in several}
+    return pa.table({column.name: arrays[column.name] for column in columns})
 
 
 def _formed(values: pa.ChunkedArray, form: str) -> pa.ChunkedArray:
@@ -165,12 +165,12 @@ def _formed(values: pa.ChunkedArray, form: str) -> pa.ChunkedArray:
 
 def shown(values: pa.ChunkedArray) -> pa.Array:
     """Where a value is more than null to a reader of JSON that guesses types: no NaN, no empty list."""
-    there = pc.is_valid(values)
+    has_value = pc.is_valid(values)
     if pa.types.is_floating(values.type):
-        there = pc.and_(there, pc.fill_null(pc.is_finite(values.cast(pa.float64())), False))
+        has_value = pc.and_(has_value, pc.fill_null(pc.is_finite(values.cast(pa.float64())), False))
     elif pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
-        there = pc.and_(there, pc.fill_null(pc.greater(pc.list_value_length(values), 0), False))
-    return there.combine_chunks() if isinstance(there, pa.ChunkedArray) else there
+        has_value = pc.and_(has_value, pc.fill_null(pc.greater(pc.list_value_length(values), 0), False))
+    return has_value.combine_chunks() if isinstance(has_value, pa.ChunkedArray) else has_value
 
 
 def encoder(kind: pa.DataType) -> Callable[[Any], Any] | None:

@@ -200,23 +200,23 @@ def write(view: View, options: WriteOptions, cluster: Cluster) -> dict[str, Any]
     same = options.model_dump(exclude={"to", "columns", "leave_out"})
     selection = identity(pool=view.pool(), images=view.state(view.images), columns=made_of, options=same, version=2)
     out = Folder(options.to or f"{view.store.url}/shards-{selection}")
-    found = survey(view, columns)
-    columns = settled(columns, found, options.columns is None, remarks)
-    say_what_loaders_miss(found, remarks)
-    shards = plan(found.sizes.items(), options.samples_per_shard, options.bytes_per_shard, found.first)
+    facts = survey(view, columns)
+    columns = settled(columns, facts, options.columns is None, remarks)
+    say_what_loaders_miss(facts, remarks)
+    shards = plan(facts.sizes.items(), options.samples_per_shard, options.bytes_per_shard, facts.first)
     if not shards:
-        lacking = ", ".join(f"{rows:,} {word}" for word, rows in found.without.items())
+        lacking = ", ".join(f"{rows:,} {word}" for word, rows in facts.without.items())
         raise CurateError(f"nothing to write: no row with an image is kept{f' ({lacking})' if lacking else ''}")
     _claim(out, selection)
-    have = out.names()
-    todo = [n for n in range(len(shards)) if not {shard_name(n) + end for end in _ENDS} <= have]
+    names = out.names()
+    todo = [n for n in range(len(shards)) if not {shard_name(n) + end for end in _ENDS} <= names]
     work = WriteShard(view, out.url, shards, columns, options.samples_per_shard)
     samples = {n: sum(p.stop - p.start for p in pieces) for n, pieces in enumerate(shards)}
     cluster.do("write", work, todo, samples)
     say("write", remarks)
-    write_card(out, sum(samples.values()), len(samples), columns, found)
+    write_card(out, sum(samples.values()), len(samples), columns, facts)
     done = _finish(out, selection, {c.name: made_of[c.name] for c in columns}, samples)
-    return done | {"without_image": dict(found.without), "remarks": remarks.to_json()}
+    return done | {"without_image": dict(facts.without), "remarks": remarks.to_json()}
 
 
 def _claim(out: Folder, selection: str) -> None:

@@ -53,12 +53,12 @@ def _kept(view: View, columns: list[str]) -> Iterator[pl.DataFrame]:
         yield rows if kept is None else rows.filter(pl.Series(kept, dtype=pl.Boolean))
 
 
-def _there(view: View) -> list[str]:
+def _columns(view: View) -> list[str]:
     return [name for name in COLUMNS if name in view.columns]
 
 
 def _parquet(view: View, file: IO[bytes]) -> int:
-    columns = _there(view)
+    columns = _columns(view)
     schema = pa.schema([(name, pa.large_string()) for name in columns])
     total = 0
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
@@ -69,7 +69,7 @@ def _parquet(view: View, file: IO[bytes]) -> int:
 
 
 def _csv(view: View, file: IO[bytes]) -> int:
-    columns, total = _there(view), 0
+    columns, total = _columns(view), 0
     file.write((",".join(columns) + "\n").encode())
     for rows in _kept(view, columns):
         file.write(rows.write_csv(include_header=False).encode())

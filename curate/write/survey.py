@@ -57,62 +57,62 @@ class Survey:
 
 def survey(view: View, columns: Sequence[Column]) -> Survey:
     """Looks at all shards: at the images table, and at as few of the columns as tell what is asked."""
-    found = Survey(empty={column.name for column in columns})
+    facts = Survey(empty={column.name for column in columns})
     by_name = {column.name: column for column in columns}
     natural: list[tuple[int, int]] = []
     for shard in sorted(view.store.shard_rows()):
-        rows, found.sizes[shard], without = writable(view, shard)
-        found.without.update(without)
+        rows, facts.sizes[shard], without = writable(view, shard)
+        facts.without.update(without)
         if not len(rows):
             continue
-        _files(view, shard, rows, found)
-        _compare(view, shard, rows, columns, by_name, found)
-        unseen = [column for column in columns if column.name in found.empty]
+        _files(view, shard, rows, facts)
+        _compare(view, shard, rows, columns, by_name, facts)
+        unseen = [column for column in columns if column.name in facts.empty]
         natural += [(shard, i) for i in range(min(len(rows), LEARNT_FROM - len(natural)))]
         if unseen:
-            _first(view, shard, rows, unseen, found)
+            _first(view, shard, rows, unseen, facts)
     # Mostly the rows that are first anyway show all.
-    found.first = [] if set(found.first) <= set(natural) else _fewest(view, columns, found.first)
-    return found
+    facts.first = [] if set(facts.first) <= set(natural) else _fewest(view, columns, facts.first)
+    return facts
 
 
-def _files(view: View, shard: int, rows: np.ndarray, found: Survey) -> None:
+def _files(view: View, shard: int, rows: np.ndarray, facts: Survey) -> None:
     assert view.images is not None
     images = view.store.read_part(view.images, shard)
-    found.extensions.update(images["extension"].take(pa.array(rows)).to_pylist())
+    facts.extensions.update(images["extension"].take(pa.array(rows)).to_pylist())
     if "members" in images.column_names:
-        found.members |= images["members"].take(pa.array(rows)).null_count < len(rows)
+        facts.members |= images["members"].take(pa.array(rows)).null_count < len(rows)
 
 
 def _compare(
-    view: View, shard: int, rows: np.ndarray, columns: Sequence[Column], by_name: dict[str, Column], found: Survey
+    view: View, shard: int, rows: np.ndarray, columns: Sequence[Column], by_name: dict[str, Column], facts: Survey
 ) -> None:
     """Columns of the input that differ from curate's of that name, and numbers that few readers take."""
-    pairs = [(c, by_name[c.shadowed]) for c in columns if c.shadowed in by_name and c.name not in found.unequal]
-    wide = [c for c in columns if pa.types.is_uint64(c.kind) and not c.form and c.name not in found.too_large]
+    pairs = [(c, by_name[c.shadowed]) for c in columns if c.shadowed in by_name and c.name not in facts.unequal]
+    wide = [c for c in columns if pa.types.is_uint64(c.kind) and not c.form and c.name not in facts.too_large]
     if not pairs and not wide:
         return
     table = read(view, shard, dict.fromkeys([*(c for pair in pairs for c in pair), *wide])).take(pa.array(rows))
     for theirs, ours in pairs:
         if table[theirs.name].to_pylist() != table[ours.name].to_pylist():
-            found.unequal.add(theirs.name)
+            facts.unequal.add(theirs.name)
     for column in wide:
         if (pc.max(table[column.name]).as_py() or 0) > LARGEST_INT64:
-            found.too_large.add(column.name)
+            facts.too_large.add(column.name)
 
 
-def _first(view: View, shard: int, rows: np.ndarray, unseen: list[Column], found: Survey) -> None:
+def _first(view: View, shard: int, rows: np.ndarray, unseen: list[Column], facts: Survey) -> None:
     """Adds each row that shows a column that no row before it shows: the same ones however the store is cut."""
-    there = _there(view, shard, rows, unseen)
+    visible = _visible(view, shard, rows, unseen)
     open_columns = np.ones(len(unseen), bool)
-    while (places := there[open_columns].any(axis=0)).any():
+    while (places := visible[open_columns].any(axis=0)).any():
         place = int(places.argmax())
-        found.first.append((shard, place))
-        open_columns &= ~there[:, place]
-    found.empty -= {column.name for column, still in zip(unseen, open_columns, strict=True) if not still}
+        facts.first.append((shard, place))
+        open_columns &= ~visible[:, place]
+    facts.empty -= {column.name for column, still in zip(unseen, open_columns, strict=True) if not still}
 
 
-def _there(view: View, shard: int, rows: np.ndarray, columns: Sequence[Column]) -> np.ndarray:
+def _visible(view: View, shard: int, rows: np.ndarray, columns: Sequence[Column]) -> np.ndarray:
     """Whether a column (first axis) shows a value in a row (second axis)."""
     table = read(view, shard, columns).take(pa.array(rows))
     return np.array([shown(table[column.name]).to_numpy(zero_copy_only=False) for column in columns], bool)
@@ -123,7 +123,7 @@ def _fewest(view: View, columns: Sequence[Column], first: Sequence[tuple[int, in
     shows = []
     for shard, place in first:
         row = writable(view, shard)[0][place : place + 1]
-        shows.append(_there(view, shard, row, columns)[:, 0])
+        shows.append(_visible(view, shard, row, columns)[:, 0])
     matrix, chosen = np.array(shows).T, list[int]()
     open_columns = matrix.any(axis=1)
     while open_columns.any():
@@ -132,36 +132,36 @@ def _fewest(view: View, columns: Sequence[Column], first: Sequence[tuple[int, in
     return sorted(first[place] for place in chosen)
 
 
-def settled(columns: Sequence[Column], found: Survey, by_default: bool, remarks: Remarks) -> list[Column]:
+def settled(columns: Sequence[Column], facts: Survey, by_default: bool, remarks: Remarks) -> list[Column]:
     """The columns without those that say nothing new."""
     names = {column.name for column in columns}
-    equal = {c.name: c.source for c in columns if by_default and c.shadowed in names and c.name not in found.unequal}
+    equal = {c.name: c.source for c in columns if by_default and c.shadowed in names and c.name not in facts.unequal}
     if equal:
         remarks.add(EQUAL, len(equal), ", ".join(sorted(equal.values())))
-    gone = equal.keys() | ({MALFORMED} & found.empty)
-    stay = [replace(c, form="text") if c.name in found.too_large else c for c in columns if c.name not in gone]
+    gone = equal.keys() | ({MALFORMED} & facts.empty)
+    stay = [replace(c, form="text") if c.name in facts.too_large else c for c in columns if c.name not in gone]
     renamed = [column.source for column in stay if column.shadowed]
     if renamed:
         remarks.add(RENAMED, len(renamed), ", ".join(renamed))
     return stay
 
 
-def say_what_loaders_miss(found: Survey, remarks: Remarks) -> None:
+def say_what_loaders_miss(facts: Survey, remarks: Remarks) -> None:
     """What training loaders will not see of the shards, and what was done for them."""
-    unusual = {e: n for e, n in sorted(found.extensions.items()) if e not in USUAL_EXTENSIONS}
+    unusual = {e: n for e, n in sorted(facts.extensions.items()) if e not in USUAL_EXTENSIONS}
     if unusual:
         names = ", ".join(f"{extension}: {rows:,}" for extension, rows in unusual.items())
         remarks.add(
             "samples whose image is none of jpg, jpeg, png, webp: open_clip skips them", sum(unusual.values()), names
         )
-    if len(found.extensions) > 1:
-        names = ", ".join(f"{extension}: {rows:,}" for extension, rows in sorted(found.extensions.items()))
+    if len(facts.extensions) > 1:
+        names = ", ".join(f"{extension}: {rows:,}" for extension, rows in sorted(facts.extensions.items()))
         remarks.add(
             'kinds of images: load_dataset("webdataset") wants one, load_dataset(folder) takes all',
-            len(found.extensions),
+            len(facts.extensions),
             names,
         )
-    if found.first:
-        remarks.add("samples brought to the front: loaders learn the columns from the first ones", len(found.first))
-    if len(found.first) > LEARNT_FROM:
-        remarks.add(NEEDED, len(found.first))
+    if facts.first:
+        remarks.add("samples brought to the front: loaders learn the columns from the first ones", len(facts.first))
+    if len(facts.first) > LEARNT_FROM:
+        remarks.add(NEEDED, len(facts.first))

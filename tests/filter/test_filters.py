@@ -36,7 +36,7 @@ def threshold(rule: Filter, frame: pl.DataFrame):
     scored = frame.with_row_index("row").filter(pl.col(rule.top.by).is_not_null())
     values = scored[rule.top.by].to_numpy()
     places = scored["uid"].to_list(), 0, scored["row"].to_list()
-    return find_threshold(lambda with_places: [(values, places)], rule.top.wanted, rule.top.ties)
+    return find_threshold(lambda with_places: [(values, places)], rule.top.count, rule.top.ties)
 
 
 # Scores are stored as float32, and a threshold in SQL is no float32: a row at the limit must stay in both.

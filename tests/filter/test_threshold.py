@@ -57,7 +57,7 @@ def oracle(shards, top: Top) -> list[tuple[int, int]]:
     """Sort everything: by score, then uid, then place."""
     rows = [(-v, u, (number, row)) for number, shard in enumerate(shards) for row, (v, u) in enumerate(shard)]
     rows.sort()
-    count = top.wanted(len(rows))
+    count = top.count(len(rows))
     if top.ties == "datacomp":
         return [row[2] for row in rows if row[0] <= rows[min(count, len(rows) - 1)][0]] if rows else []
     return [row[2] for row in rows[:count]]
@@ -76,7 +76,7 @@ def test_as_sorting_all_of_them(shards, size, ties, in_memory):
     with pytest.MonkeyPatch.context() as patch:
         # Ties are resolved by the uids' first characters when there are many of them.
         patch.setattr(threshold, "IN_MEMORY", in_memory)
-        cut = find_threshold(stream(shards), top.wanted, ties)
+        cut = find_threshold(stream(shards), top.count, ties)
     expected = oracle(shards, top)
     assert kept(shards, cut) == sorted(expected)
     assert cut.rows == len(expected)
@@ -101,7 +101,7 @@ def test_numbers_of_64_bits_are_ranked_in_their_own_precision(data, kind, in_mem
     top = Top(by="s", rows=data.draw(st.integers(1, 12)), ties=data.draw(st.sampled_from(["exact", "datacomp"])))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threshold, "IN_MEMORY", in_memory)
-        cut = find_threshold(stream(shards, numpy_type), top.wanted, top.ties)
+        cut = find_threshold(stream(shards, numpy_type), top.count, top.ties)
     assert kept(shards, cut, polars_type) == sorted(oracle(shards, top))
 
 
@@ -109,9 +109,9 @@ def test_numbers_of_64_bits_are_ranked_in_their_own_precision(data, kind, in_mem
 @settings(max_examples=50, deadline=None, derandomize=True)
 def test_the_cut_does_not_depend_on_the_shards(shards, rows, size):
     together = [row for shard in shards for row in shard]
-    cut = find_threshold(stream([together]), Top(by="s", rows=rows).wanted, "exact")
+    cut = find_threshold(stream([together]), Top(by="s", rows=rows).count, "exact")
     others = [together[i : i + size] for i in range(0, len(together), size)]
-    cut_of_others = find_threshold(stream(others), Top(by="s", rows=rows).wanted, "exact")
+    cut_of_others = find_threshold(stream(others), Top(by="s", rows=rows).count, "exact")
     assert [shard * size + row for shard, row in kept(others, cut_of_others)] == [
         row for _, row in kept([together], cut)
     ]
@@ -130,7 +130,7 @@ def test_sortable_keeps_the_order(values):
 def test_the_published_example(ties, rows):
     """0.0, 0.1 ... 0.9 and f = 0.3: DataComp's threshold is sorted[3] = 0.6 and keeps 4; exact keeps 3."""
     shards = [[(i / 10, f"{i}") for i in range(10)]]
-    cut = find_threshold(stream(shards), Top(by="s", fraction=0.3).wanted, ties)
+    cut = find_threshold(stream(shards), Top(by="s", fraction=0.3).count, ties)
     assert len(kept(shards, cut)) == rows
     assert kept(shards, cut) == [(0, row) for row in range(10 - rows, 10)]
 
@@ -255,8 +255,8 @@ def test_fields_that_are_refused(fields):
 
 
 def test_a_fraction_counts_as_it_is_written():
-    assert [Top(by="s", fraction=f).wanted(100) for f in (0.29, 0.57, 0.58, 0.07)] == [29, 57, 58, 7]
-    assert Top(by="s", fraction=0.29, ties="datacomp").wanted(100) == 28, "DataComp counts in doubles"
+    assert [Top(by="s", fraction=f).count(100) for f in (0.29, 0.57, 0.58, 0.07)] == [29, 57, 58, 7]
+    assert Top(by="s", fraction=0.29, ties="datacomp").count(100) == 28, "DataComp counts in doubles"
 
 
 def test_words_cannot_be_ranked(make_store):
