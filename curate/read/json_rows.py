@@ -147,7 +147,7 @@ def _array(values: list[Any], kind: pa.DataType) -> pa.Array | None:
             values = [[value] if isinstance(value, str) else value for value in values]
         seen = Seen()
         seen.add(values)
-        fits = _holds(kind, seen.type())
+        fits = _holds(kind, seen)
     if fits:
         try:
             return pa.array(values, kind)
@@ -156,16 +156,15 @@ def _array(values: list[Any], kind: pa.DataType) -> pa.Array | None:
     return None
 
 
-def _holds(kind: pa.DataType, other: pa.DataType) -> bool:
-    """Whether a type of nested values has a place for all of another's."""
-    if kind == other or pa.types.is_null(other):
-        return True
-    if pa.types.is_list(kind) and pa.types.is_list(other):
-        return _holds(kind.value_type, other.value_type)
-    if pa.types.is_struct(kind) and pa.types.is_struct(other):
-        fields = {field.name: field.type for field in kind}
-        return all(field.name in fields and _holds(fields[field.name], field.type) for field in other)
-    return bool(pa.types.is_floating(kind) and pa.types.is_integer(other))
+def _holds(kind: pa.DataType, seen: Seen) -> bool:
+    """Whether a type has a place for all values of a column; Arrow says whether numbers are in its range."""
+    if not seen.kinds or kind in _TYPES:
+        return seen.kinds <= _TYPES.get(kind, set())
+    if pa.types.is_list(kind):
+        return seen.kinds == {list} and _holds(kind.value_type, seen.items or Seen())
+    types = {field.name: field.type for field in kind}
+    names = seen.keys or {}
+    return seen.kinds == {dict} and not seen.too_many and all(n in types and _holds(types[n], names[n]) for n in names)
 
 
 def _fitting(values: list[Any], kind: pa.DataType) -> tuple[pa.Array, list[int]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 #: An object with more different keys than this is data, not a structure: it is kept as JSON text.
 MOST_KEYS = 200
@@ -48,6 +49,20 @@ class Seen:
             self.items.add(list(itertools.chain.from_iterable(v for v in values if type(v) is list)))
         if dict in kinds and not self.too_many:
             self._add_objects([v for v in values if type(v) is dict])
+
+    def add_column(self, values: pa.Array) -> None:
+        """Add values that are of `type` already, as an Arrow array of it; no double among them is 2 ** 53 or more."""
+        if pa.types.is_large_string(values.type) and values.null_count < len(values):
+            # It may be the type of what fits no other.
+            self.kinds.add(str)
+        elif pa.types.is_integer(values.type) and values.null_count < len(values):
+            ends = pc.min_max(values).as_py()
+            self.least, self.most = min(self.least, ends["min"]), max(self.most, ends["max"])
+        elif pa.types.is_list(values.type) and self.items:
+            self.items.add_column(values.flatten())
+        elif pa.types.is_struct(values.type) and self.keys:
+            for field, items in zip(values.type, values.flatten(), strict=True):
+                self.keys[field.name].add_column(items)
 
     def _add_objects(self, objects: list[dict[str, Any]]) -> None:
         columns: dict[str, list[Any]] = {}

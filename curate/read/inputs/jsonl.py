@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 
+from curate.arrays.arrow_columns import flat
 from curate.errors import CurateError
 from curate.messages.remarks import Remarks
-from curate.read import json_documents, json_rows, text_lines
+from curate.read import json_documents, json_lines, json_rows, text_lines
 from curate.read.inputs import MOST_COLUMNS, Scan, endings
+from curate.read.json_documents import Row
 from curate.read.json_types import Seen
 from curate.record import MALFORMED
 
@@ -28,24 +29,32 @@ SAMPLE_ROWS = 10_000
 #: Lines at the beginning of a file that show whether it has a value on each.
 SAMPLE_LINES = 20
 
-Row = tuple[int, dict[str, Any]]
 
-
-def _rows(file: str, remarks: Remarks) -> Iterator[Row]:
-    """(line, row) of every row; {MALFORMED: text} of what is none."""
+def _parts(file: str, remarks: Remarks, columns: Callable[[], pa.Schema]) -> Iterator[pa.Table | list[Row]]:
+    """The rows of a file, in order: many as a table of `columns`, or (line, row) of each; {MALFORMED: text} of what is
+    none."""
     blocks = text_lines.blocks(file, remarks)
     first = next(blocks, (1, b""))
     form = _form(first[1])
+    if form == "lines":
+        yield from json_lines.parts(itertools.chain([first], blocks), remarks, columns)
+        return
     if form == "document":
-        yield from _document(file, first, blocks, remarks)
-    elif form == "values":
-        yield from json_documents.values(itertools.chain([first], blocks), remarks)
+        rows = _document(file, first, blocks, remarks)
     else:
-        for number, block in itertools.chain([first], blocks):
-            exact = json_rows.is_exact(block)
-            for place, line in enumerate(block.split(b"\n"), number):
-                if line.strip():
-                    yield place, json_rows.parse(line, remarks, exact)
+        rows = json_documents.values(itertools.chain([first], blocks), remarks)
+    while chunk := list(itertools.islice(rows, SAMPLE_ROWS)):
+        yield chunk
+
+
+def _look(part: pa.Table | list[Row], seen: dict[str, Seen]) -> None:
+    """Add what rows hold to what was seen of their columns."""
+    if isinstance(part, list):
+        json_rows.look([row for _, row in part], seen)
+        return
+    for name in part.column_names:
+        if name != MALFORMED:
+            seen[name].add_column(flat(part[name]))
 
 
 def _form(block: bytes) -> str:
@@ -100,9 +109,12 @@ def _document(
 
 def schema(file: str) -> pa.Schema:
     """Columns and types as the first rows show them."""
-    rows = [row for _, row in itertools.islice(_rows(file, Remarks()), SAMPLE_ROWS)]
-    seen: dict[str, Seen] = {}
-    json_rows.look(rows, seen)
+    seen, rest = dict[str, Seen](), SAMPLE_ROWS
+    for part in _parts(file, Remarks(), lambda: _schema(seen, file)):
+        _look(part[:rest], seen)
+        rest -= len(part)
+        if rest <= 0:
+            break
     return _schema(seen, file)
 
 
@@ -117,26 +129,25 @@ def _schema(seen: dict[str, Seen], file: str) -> pa.Schema:
 
 
 def count(file: str) -> int:
-    return sum(1 for _ in _rows(file, Remarks()))
+    return scan(file).rows
 
 
 def scan(file: str) -> Scan:
     """Columns and types of all rows, with the malformed ones counted."""
     remarks, seen, count = Remarks(), dict[str, Seen](), 0
-    rows = _rows(file, remarks)
-    while chunk := list(itertools.islice(rows, SAMPLE_ROWS)):
-        count += len(chunk)
-        for line, row in chunk:
+    for part in _parts(file, remarks, lambda: _schema(seen, file)):
+        count += len(part)
+        for line, row in part if isinstance(part, list) else ():
             if MALFORMED in row:
                 remarks.add("malformed", example=f"line {line}: {row[MALFORMED]}", place=(line,))
-        json_rows.look([row for _, row in chunk], seen)
-        _schema(seen, file)
+        _look(part, seen)
+    schema = _schema(seen, file)
     for name, column in seen.items():
         if column.kinds - {str} and column.type() == pa.large_string():
             remarks.add(f"column(s) of values of different kinds, kept as JSON text: {name}", 1)
         elif column.kinds == {str, list}:
             remarks.add(f"column(s) of text and lists of text, kept as lists: {name}", 1)
-    return Scan(count, _schema(seen, file), remarks)
+    return Scan(count, schema, remarks)
 
 
 def read(
@@ -144,6 +155,24 @@ def read(
 ) -> Iterator[pa.RecordBatch]:
     """Batches from row `start` on; empty lines are no rows. types: as `scan` says, where that is known."""
     columns = scan(file).schema if types is None else types
-    rows = itertools.islice((row for _, row in _rows(file, Remarks())), start, None)
-    while chunk := list(itertools.islice(rows, batch_rows)):
-        yield json_rows.batch(chunk, columns)
+    waiting, rows, skip = list[pa.RecordBatch](), 0, start
+    for part in _parts(file, Remarks(), lambda: columns):
+        for batch in _batches(part, columns):
+            waiting.append(batch.slice(skip))
+            skip = max(0, skip - batch.num_rows)
+            rows += waiting[-1].num_rows
+        if rows >= batch_rows:
+            table = pa.Table.from_batches(waiting, columns)
+            whole = rows - rows % batch_rows
+            for first in range(0, whole, batch_rows):
+                yield from table.slice(first, batch_rows).combine_chunks().to_batches()
+            waiting, rows = table.slice(whole).to_batches(), rows - whole
+    if rows:
+        yield from pa.Table.from_batches(waiting, columns).combine_chunks().to_batches()
+
+
+def _batches(part: pa.Table | list[Row], columns: pa.Schema) -> list[pa.RecordBatch]:
+    batches: list[pa.RecordBatch] = (
+        [json_rows.batch([row for _, row in part], columns)] if isinstance(part, list) else part.to_batches()
+    )
+    return batches

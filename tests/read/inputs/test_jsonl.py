@@ -11,7 +11,7 @@ import pytest
 from broken_tables import json_lines
 
 from curate.errors import CurateError
-from curate.read import text_lines
+from curate.read import json_rows, text_lines
 from curate.read.inputs import jsonl
 
 #: Random files; set CURATE_TEST_FILES=1000 for a long run.
@@ -91,6 +91,19 @@ def test_types_are_those_of_all_lines(rows, monkeypatch):
         {"url": "3", "n": 2.5, "score": 2.0, "big": str(1 << 70), "tags": [], "at": {"x": None, "y": [1]}},
         {"url": "d", "n": 4.0, "new": {"x": [1]}, "tags": ["b"]},
     ]
+
+
+def test_a_value_fits_whatever_is_beside_it_in_the_batch(tmp_path):
+    """An empty object in a column of objects, a small number in a column of large ones."""
+    rows = [{"at": {}, "n": [1]}, {"at": {"x": 1}, "n": [1 << 63]}]
+    (tmp_path / "x.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    batches = list(jsonl.read(str(tmp_path / "x.jsonl"), batch_rows=1))
+    assert [row for batch in batches for row in batch.to_pylist()] == [
+        {"at": {"x": None}, "n": [1], "malformed": None},
+        {"at": {"x": 1}, "n": [1 << 63], "malformed": None},
+    ]
+    kinds = batches[0].schema
+    assert json_rows.batch(rows[:1], kinds).equals(batches[0])
 
 
 OBJECTS = [{"url": f"http://a/{i}.jpg", "caption": f'{i} "[{{,'} for i in range(5)]
