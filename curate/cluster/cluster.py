@@ -8,6 +8,7 @@ import errno
 import logging
 import os
 import socket
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,13 +16,18 @@ from typing import Any, TypeVar
 
 from curate.cluster.crew import Crew, Needs
 from curate.cluster.memory import machine_memory, memory_size
-from curate.cluster.task import Task, reason, set_up
+from curate.cluster.task import Task, job_of, reason, set_up
 from curate.cluster.workers import Workers
 from curate.errors import CurateError
 from curate.messages.packages import lacking
 from curate.messages.progress import StepProgress, console
 
 T = TypeVar("T")
+
+#: A step of at most so many rows begins in this process, where Ray would have to be started for it; after so many
+#: seconds, about what a start takes, workers do the rest.
+SMALL_ROWS = 50_000
+SMALL_SECONDS = 4.0
 
 #: No shard can be written before a person has done something.
 DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -99,12 +105,7 @@ class Cluster:
         self.check()
         failed: dict[int, str] = {}
         with StepProgress(label, len(todo), sum(sizes.get(item, 0) for item in todo)) as progress:
-            reports = (
-                _in_this_process(task, todo, failed)
-                if self.workers == 0
-                else self._on_ray(task, todo, failed, Needs(cpus, gpus, memory), workers)
-            )
-            for item, report in reports:
+            for item, report in self._reports(task, todo, sizes, failed, Needs(cpus, gpus, memory), workers):
                 progress.advance(sizes.get(item, 0))
                 yield item, report
         if failed:
@@ -119,6 +120,33 @@ class Cluster:
         """As `each`, where nobody asks what the task returned."""
         for _ in self.each(label, task, todo, sizes, **use):
             pass
+
+    def _reports(
+        self,
+        task: Task[T],
+        todo: Sequence[int],
+        sizes: Mapping[int, int],
+        failed: dict[int, str],
+        needs: Needs,
+        workers: int | None,
+    ) -> Iterator[tuple[int, T]]:
+        if self.workers == 0:
+            yield from _in_this_process(task, todo, failed)
+            return
+        done: set[int] = set()
+        if self._is_small(task, todo, sizes):
+            for item, report in _for_some_seconds(task, todo):
+                done.add(item)
+                yield item, report
+        if rest := [item for item in todo if item not in done]:
+            yield from self._on_ray(task, rest, failed, needs, workers)
+
+    def _is_small(self, task: Task[Any], todo: Sequence[int], sizes: Mapping[int, int]) -> bool:
+        """Whether to begin in this process: Ray would have to be started first, the rows are few, and no row of them is
+        suspected to kill the process."""
+        if self.workers or self.address or hasattr(job_of(task), "careful") or _ray_runs():
+            return False
+        return set(todo) <= set(sizes) and sum(sizes[item] for item in todo) <= SMALL_ROWS
 
     def _on_ray(
         self, task: Task[T], todo: Sequence[int], failed: dict[int, str], needs: Needs, workers: int | None
@@ -152,6 +180,9 @@ class Cluster:
             return self.memory
         if self.workers == 0:
             return machine_memory() // 2
+        if not self.address and not _ray_runs():
+            # What Ray would say of this machine; a small step need not start it.
+            return int(machine_memory() // 2 * cpus / max(1, os.cpu_count() or 1))
         import ray
 
         self.start()
@@ -208,6 +239,30 @@ def _check_answers(address: str) -> None:
     host, _, port = address.rpartition("://")[2].partition(":")
     if port.isdigit():
         socket.create_connection((host, int(port)), timeout=10).close()
+
+
+def _ray_runs() -> bool:
+    """Whether Ray was started or joined in this process; to import it takes half a second."""
+    ray = sys.modules.get("ray")
+    return bool(ray and ray.is_initialized())
+
+
+def _for_some_seconds(task: Task[T], todo: Sequence[int]) -> Iterator[tuple[int, T]]:
+    """Do the first items here. It ends after SMALL_SECONDS, and at an item that fails: workers do the rest."""
+    # The job that workers get is as it was: what `setup` loads does not travel.
+    here = copy.deepcopy(task)
+    set_up(here)
+    end = time.monotonic() + SMALL_SECONDS
+    for item in todo:
+        try:
+            report = here(item)
+        except CurateError:
+            raise
+        except Exception:  # noqa: BLE001 - workers try it again, and say what is wrong
+            return
+        yield item, report
+        if time.monotonic() > end:
+            return
 
 
 def _in_this_process(task: Task[T], todo: Sequence[int], failed: dict[int, str]) -> Iterator[tuple[int, T]]:

@@ -98,7 +98,9 @@ def _polars_type(kind: Any) -> pl.DataType | None:
     if kind is None or isinstance(kind, pl.DataType):
         return kind
     try:
-        return pl.Series(pl.from_arrow(pa.array([], kind))).dtype
+        # Not pa.array([], kind): for a list, pyarrow imports pandas where it is installed.
+        empty = pa.RecordBatchReader.from_batches(pa.schema([("", kind)]), []).read_all()
+        return pl.DataFrame(pl.from_arrow(empty)).dtypes[0]
     except (pa.ArrowException, pl.exceptions.PolarsError, TypeError, ValueError):
         return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -22,10 +23,10 @@ from curate.look.show import columns_of
 from curate.messages.remarks import Remarks
 from curate.pictures.decoded import decode
 from curate.pipeline.weak_scores import in_store
-from curate.store.folder import Folder
+from curate.store.folder import Folder, identity
 from curate.store.images import ImageReader
 from curate.store.manifest import Keep, Manifest, Run, Table
-from curate.store.verify import signed
+from curate.store.verify import is_signed, signed
 
 BINS = 40
 #: Twice what is shown, for fine screens.
@@ -46,20 +47,37 @@ _SIGNS = {">=": "≥", "<=": "≤"}
 def write_report(root: str, to: str | None = None) -> str:
     """Write the page, one file that loads nothing; returns where it lies (default: report.html in the store).
 
+    A page that is there already, of the same store as it is now, stays.
+
     Raises:
         CurateError: when the store was not filtered yet.
     """
     dataset = Dataset(root)
-    page = _environment().get_template("report.html").render(**_facts(dataset))
     target = to or f"{dataset.store.url.rstrip('/')}/report.html"
-    folder, _, name = target.rpartition("/")
-    Folder(folder or ".").write_bytes(name, signed(page))
+    place, _, name = target.rpartition("/")
+    folder, mark = Folder(place or "."), f"<!-- of {_state(dataset)} -->"
+    if folder.exists(name) and is_signed(earlier := folder.read_bytes(name)) and mark.encode() in earlier:
+        return target
+    page = _environment().get_template("report.html").render(**_facts(dataset))
+    folder.write_bytes(name, signed(f"{page}\n{mark}"))
     return target
 
 
+def _state(dataset: Dataset) -> str:
+    """Identity of all that a page is made from. How long the last run took is no part of it: a run that has nothing to
+    do takes another time, and changes nothing."""
+    manifest = dataset.manifest.json_tree()
+    runs = {name: {**run, "seconds": {}} for name, run in manifest.get("runs", {}).items()}
+    makers = [Path(__file__).read_bytes().hex(), _template()]
+    return identity(manifest={**manifest, "runs": runs}, version=__version__, root=dataset.store.url, makers=makers)
+
+
+def _template() -> str:
+    return resources.files("curate.look").joinpath("report.html.jinja").read_text(encoding="utf-8")
+
+
 def _environment() -> jinja2.Environment:
-    template = resources.files("curate.look").joinpath("report.html.jinja").read_text(encoding="utf-8")
-    loader = jinja2.DictLoader({"report.html": template})
+    loader = jinja2.DictLoader({"report.html": _template()})
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["count"] = lambda number: f"{number:,}"
     environment.filters["share"] = lambda part, whole: f"{part / whole:.1%}" if whole else ""

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,10 @@ from curate.store.folder import Folder
 OTHER = "other"
 
 SMALL = "small"
+
+#: By the version of wordfreq what `small_hash` is: to import it and to build the list takes a second, and every command
+#: asks which list it is.
+SMALL_HASH = {"3.1.1": "1156d2eca3fc"}
 
 #: Entries that can never match, quoted in the notice.
 QUOTED = 5
@@ -100,7 +105,7 @@ class EntryLists:
     def identity(self) -> str:
         """A file's or folder's name and sha256; the small list's entries decide."""
         if self.metadata == SMALL:
-            return f"{SMALL}@{hashlib.sha256(chr(10).join(self.load('')).encode()).hexdigest()[:12]}"
+            return f"{SMALL}@{SMALL_HASH.get(_wordfreq_version()) or small_hash()}"
         hashes = [_hash(self._path(name)) for name in self.names]
         joined = hashlib.sha256(repr([*zip(self.names, hashes, strict=True)]).encode()).hexdigest()
         return f"{Path(self.metadata.rstrip('/')).name}@{(joined if self.by_language else hashes[0])[:12]}"
@@ -152,6 +157,18 @@ def lists_of(made_by: Mapping[str, Any]) -> EntryLists | None:
             "put the old list back, or run score.entries with the new one"
         )
     return lists
+
+
+def small_hash() -> str:
+    """The first characters of the sha256 of the small list's entries."""
+    return hashlib.sha256("\n".join(_small()).encode()).hexdigest()[:12]
+
+
+def _wordfreq_version() -> str:
+    try:
+        return version("wordfreq")
+    except PackageNotFoundError:
+        return ""
 
 
 @cache

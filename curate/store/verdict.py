@@ -50,7 +50,7 @@ class Verdicts:
         if VERDICT not in part.column_names:
             part = _from_ledger(part)
         column = part.unify_dictionaries()[VERDICT].combine_chunks()
-        codes, texts = column.indices.to_numpy(), column.dictionary.to_pylist()
+        codes, texts = pl.Series(pl.from_arrow(column.indices)).to_numpy(), column.dictionary.to_pylist()
         if texts[:1] == [KEPT]:
             return cls(codes, texts)
         rest = [text for text in texts if text != KEPT]

@@ -155,6 +155,33 @@ def test_the_same_store_makes_the_same_page(root: str, text: str, tmp_path: Path
     assert Path(path).read_text(encoding="utf-8") == text
 
 
+def test_a_page_of_the_store_as_it_is_stays_and_any_other_is_written_anew(root: str, text: str, tmp_path: Path) -> None:
+    path = Path(write_report(root, str(tmp_path / "page.html")))
+    written = path.stat().st_mtime_ns
+
+    def anew() -> bool:
+        nonlocal written
+        before, _ = written, write_report(root, str(path))
+        written = path.stat().st_mtime_ns
+        assert path.read_text(encoding="utf-8") == text
+        return written != before
+
+    assert not anew()
+    path.write_text(text.replace("balanced", "unbalanced") + " ", encoding="utf-8")
+    assert anew(), "a page that somebody changed"
+    path.write_text("", encoding="utf-8")
+    assert anew(), "a page that is empty"
+    assert not anew()
+
+
+def test_a_filter_that_is_applied_later_makes_another_page(make_store) -> None:
+    view = make_store(5)
+    select(view, Filter(name="a", where="text != 'x'"))
+    before = Path(write_report(view.store.url)).read_text()
+    select(view, Filter(name="b", where="text != 'y'"))
+    assert Path(write_report(view.store.url)).read_text() != before
+
+
 def test_without_a_filter_there_is_nothing_to_report(make_store) -> None:
     view = make_store(5)
     with pytest.raises(CurateError, match="nothing was filtered yet"):

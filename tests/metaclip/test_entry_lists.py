@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from curate.errors import CurateError
-from curate.metaclip.entry_lists import EntryLists
+from curate.metaclip.entry_lists import SMALL_HASH, EntryLists, small_hash
 
 pytestmark = pytest.mark.slow
 
@@ -77,3 +78,8 @@ def test_faults(tmp_path: Path) -> None:
         EntryLists(str(tmp_path / "gone.json")).notice()
     with pytest.raises(CurateError, match="no metadata file"):
         EntryLists(str(tmp_path / "gone.json")).identity()
+
+
+def test_the_identity_of_the_small_list_is_that_of_its_entries() -> None:
+    assert small_hash() == SMALL_HASH[version("wordfreq")]
+    assert EntryLists("small").identity() == f"small@{small_hash()}"
