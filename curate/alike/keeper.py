@@ -57,7 +57,7 @@ def keepers(rows: pl.DataFrame, keep: str, of: str, size: str) -> pl.DataFrame:
 
 def _first_of_groups(keys: pl.Series) -> np.ndarray:
     """bool[n]: whether a key is another than the one before it, of keys that lie together; nulls are equal."""
-    first = keys.ne_missing(keys.shift(1)).to_numpy().copy()
+    first: np.ndarray = keys.ne_missing(keys.shift(1)).to_numpy().copy()
     first[:1] = True
     return first
 

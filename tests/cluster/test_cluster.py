@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
@@ -14,7 +15,7 @@ from typing import ClassVar
 import polars as pl
 import pyarrow as pa
 import pytest
-from conftest import patience
+from conftest import importable, patience
 
 from curate.annotate.step import annotate
 from curate.cluster.cluster import Cluster
@@ -245,3 +246,64 @@ def test_rows_that_kill_their_worker_are_found_and_marked(ray_cluster: Cluster, 
     words = pl.concat([pl.DataFrame(after.store.read_part(folder, shard)) for shard in (0, 1)])
     assert words["poison_status"].value_counts(sort=True).rows() == [("ok", 58), ("killed_its_worker", 2)]
     assert not [name for name in after.store.names(folder) if name.startswith(".")]
+
+
+# ---- small steps begin in this process ----
+
+
+class Where:
+    """Tells where an item was done; fails in one process, and takes its time."""
+
+    def __init__(self, fails_in: int = 0, seconds: float = 0.0):
+        self.fails_in, self.seconds = fails_in, seconds
+
+    def setup(self) -> None:
+        self.ready = threading.Lock()
+
+    def __call__(self, item: int) -> int:
+        with self.ready:
+            if os.getpid() == self.fails_in:
+                raise ValueError("not here")
+            time.sleep(self.seconds)
+        return os.getpid()
+
+
+class Careful(Where):
+    def careful(self, item: int) -> int:
+        return os.getpid()
+
+
+SMALL = """
+import os
+from curate.cluster import cluster
+from test_cluster import Careful, Where
+
+cluster.SMALL_SECONDS, here, sizes = 0.2, os.getpid(), dict.fromkeys(range(4), 10)
+with_ray = cluster.Cluster()
+
+
+def processes(task, sizes=sizes):
+    return [pid == here for _, pid in with_ray.each("where", task, range(4), sizes)]
+
+
+print(processes(Where()), cluster._ray_runs())
+print(processes(Where(seconds=0.15)), cluster._ray_runs())
+with_ray.stop()
+print(processes(Where(fails_in=here)), cluster._ray_runs())
+with_ray.stop()
+for task, rows in ((Careful(), sizes), (Where(), {}), (Where(), dict.fromkeys(range(4), 1_000_000))):
+    print(processes(task, rows))
+    with_ray.stop()
+"""
+
+
+def test_a_small_step_begins_in_this_process_where_ray_would_have_to_be_started() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SMALL], env={**os.environ, "PYTHONPATH": importable()}, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines() == [
+        "[True, True, True, True] False",
+        "[True, True, False, False] True",
+        "[False, False, False, False] True",
+        *["[False, False, False, False]"] * 3,
+    ], done.stderr
