@@ -13,6 +13,7 @@ from curate.models.device import chosen
 from curate.models.fitting import fitting
 from curate.models.loading import load
 from curate.models.pixels import Pixels, pieces_of
+from curate.models.text_tower import TextTower
 from curate.models.tokens import Tokens
 from curate.models.weights import model_weights
 from curate.pictures.decoded import Decoded
@@ -64,6 +65,7 @@ class Encoder:
         self.model, self.preprocess, tokenizer = load(model, device)
         fast = device != "cpu" if resize == "auto" else resize == "torch"
         self.tokens, self.pixels = Tokens(tokenizer), Pixels(self.preprocess, device, fast)
+        self._text_tower = TextTower(self.model)
         self._image_tower = torch.compile(self.model.encode_image) if compile else self.model.encode_image
         self.batch_size = CPU_BATCH if device == "cpu" else fitting(self._peak, self._free())
 
@@ -119,11 +121,8 @@ class Encoder:
         return vectors, [False] * len(ready)
 
     def _encoded(self, tokens: Any) -> np.ndarray:
-        if self.device != "cpu":
-            return self._vectors(self.model.encode_text, lambda: [tokens.to(self.device)])
-        # Captions of like length together: a tower that skips padding does so up to the longest beside it.
-        order = (tokens != 0).sum(dim=1).argsort(stable=True)
-        sorted_ = self._vectors(self.model.encode_text, lambda: tokens[order].split(CPU_TEXTS))
+        order, pieces = self._text_tower.pieces(tokens, CPU_TEXTS if self.device == "cpu" else len(tokens) or 1)
+        sorted_ = self._vectors(self._text_tower, lambda: (piece.to(self.device) for piece in pieces))
         vectors = np.empty_like(sorted_)
         vectors[order.numpy()] = sorted_
         return vectors
