@@ -63,6 +63,12 @@ def with_images(schema: pa.Schema, file: str, columns: Mapping[str, str | None])
     return pa.schema([*kept, *((IMAGE + n, kind) for n, kind in FIELDS.items())]) if kept or name else schema
 
 
+def names_files(schema: pa.Schema, file: str, columns: Mapping[str, str | None]) -> bool:
+    """Whether rows name files as their images: by a path in a column, or by the key in img2dataset's `files` output."""
+    name = column(schema, file, columns)
+    return bool(_beside(schema, file)) if name is None else not _is_bytes(schema.field(name).type)
+
+
 def _beside(schema: pa.Schema, file: str) -> dict[str, str]:
     """Paths of images by key, of img2dataset's `files` output: a parquet, and a folder of its name with the files."""
     return _listing(file.rpartition(".")[0]) if set(schema.names) >= _IMG2DATASET else {}

@@ -10,6 +10,7 @@ import pyarrow as pa
 from curate.cluster.cluster import Cluster
 from curate.errors import CurateError
 from curate.messages.remarks import Remarks
+from curate.pictures.image_kind import EXTENSIONS
 from curate.read import captions
 from curate.read.columns import is_list, mapping, values_of
 from curate.read.exact_types import plain
@@ -37,9 +38,8 @@ def scanned(source: Source, cluster: Cluster) -> tuple[Source, Remarks, list[int
         CurateError: when nearly all rows are malformed.
     """
     remarks = Remarks()
-    for ending, files in source.ignored.items():
-        remarks.add(f"file(s) beside the input that are not read: {ending}", files)
     if not hasattr(source.module, "scan"):
+        _beside(source, remarks)
         source = replace(source, complete=True)
         return (
             source,
@@ -58,7 +58,16 @@ def scanned(source: Source, cluster: Cluster) -> tuple[Source, Remarks, list[int
     counts = [scans[number]["rows"] for number in numbers]
     _check(source, remarks, sum(counts))
     source = replace(source.with_schemas(schemas), complete=True).with_lists()
+    _beside(source, remarks)
     return source, remarks, counts if source.caption != "each" else _each(source)
+
+
+def _beside(source: Source, remarks: Remarks) -> None:
+    """Files that lie beside the input: of images, some may be those that rows name."""
+    for ending, files in source.ignored.items():
+        image = source.names_images and ending.lower().removeprefix(".") in EXTENSIONS
+        what = ", read where a row names them" if image else " that are not read"
+        remarks.add(f"file(s) beside the input{what}: {ending}", files)
 
 
 def _check(source: Source, remarks: Remarks, rows: int) -> None:

@@ -38,6 +38,7 @@ class Source:
     ignored: endings of files beside these, and their number.
     complete: the schemas have what whole files hold.
     inline: the columns that hold or name images; empty without such.
+    names_images: rows name files as their images.
     listed: captions come as lists, in one of the files at least: these are the column `texts`.
     """
 
@@ -55,6 +56,7 @@ class Source:
     complete: bool = False
     listed: bool = False
     inline: str = ""
+    names_images: bool = False
 
     @property
     def module(self) -> ModuleType:
@@ -182,7 +184,11 @@ class Source:
             self,
             schemas=[partition_columns.with_partitions(*pair) for pair in images],
             inline=", ".join(dict.fromkeys(names)),
+            names_images=any(map(self._names_images, schemas, self.files)),
         )
+
+    def _names_images(self, schema: pa.Schema, file: str) -> bool:
+        return images_in_columns.names_files(schema, file, self.columns)
 
     def for_workers(self) -> Source:
         """What reading needs: the schemas of formats that do not declare them; equal ones are one object, sent once."""

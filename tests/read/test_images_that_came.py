@@ -114,6 +114,25 @@ def test_a_hugging_face_image_folder(tmp_path, form):
     assert not list((tmp_path / "store").glob("images-*/*.tar"))
 
 
+@pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
+def test_images_that_rows_name_are_not_said_to_be_left_unread(tmp_path, form):
+    image_folder(tmp_path / "in", form)
+    (tmp_path / "in" / "train" / "more.npz").write_bytes(b"features")
+    remarks = took(tmp_path, tmp_path / "in").store.manifest().inputs[0].remarks
+    named = {ending: NAMES.count(ending) for ending in sorted(set(NAMES))}
+    assert {kind: about["rows"] for kind, about in remarks.items() if "beside" in kind} == {
+        "file(s) beside the input that are not read: .npz": 1
+    } | {f"file(s) beside the input, read where a row names them: .{ending}": rows for ending, rows in named.items()}
+
+
+def test_images_beside_a_table_that_names_none_are_said_to_be_unread(tmp_path):
+    (tmp_path / "in").mkdir()
+    pq.write_table(pa.table({"jpg": PICTURES, "text": list("abcdefg")}), tmp_path / "in" / "x.parquet")
+    (tmp_path / "in" / "a.png").write_bytes(PICTURES[1])
+    remarks = took(tmp_path, tmp_path / "in").store.manifest().inputs[0].remarks
+    assert remarks["file(s) beside the input that are not read: .png"]["rows"] == 1
+
+
 def test_paths_where_urls_are_expected(tmp_path):
     (tmp_path / "in" / "pics").mkdir(parents=True)
     for i, body in enumerate(PICTURES):
