@@ -33,9 +33,16 @@ def findings_of(error: CurateError) -> tuple[str, ...]:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`" (did you mean 'x'?)"`, or nothing when no known name is close."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" (did you mean '{close[0]}'?)" if close else ""
+    """`" (did you mean 'x'?)"`, or nothing when no known name is close. `wrods` may mean `score.words`.
+
+    >>> nearest("wrods", ["score.words", "demo"])
+    " (did you mean 'score.words'?)"
+    """
+    whole = list(known)
+    # Whole names last: of two that are written alike, a whole one is meant.
+    meant = {full.rpartition(".")[2]: full for full in reversed(whole)} | {full: full for full in whole}
+    close = difflib.get_close_matches(name, list(meant), n=1, cutoff=0.5)
+    return f" (did you mean '{meant[close[0]]}'?)" if close else ""
 
 
 def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> CurateError:

@@ -110,8 +110,15 @@ def test_a_filter_and_a_pipeline_are_shown_as_their_files_have_them(name, capsys
     assert text.startswith("# ") and text.splitlines()[0].endswith(f"{name}.yaml") and f"\nname: {name}\n" in text
 
 
-def test_a_name_that_nothing_has():
-    with pytest.raises(CurateError, match=r"no op, filter or pipeline 'score.wrds' \(did you mean 'score.words'\?\)"):
-        listing.print_one("score.wrds")
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("score.wrds", "score.words"), ("wrods", "score.words"), ("exakt", "dedupe.exact"), ("cojo", "coyo")],
+)
+def test_a_name_that_nothing_has_is_told_with_the_nearest(name, near):
+    with pytest.raises(CurateError, match=rf"no op, filter or pipeline '{name}' \(did you mean '{near}'\?\)"):
+        listing.print_one(name)
+
+
+def test_a_module_that_is_not_there():
     with pytest.raises(CurateError, match="no module named 'no_such_module'"):
         listing.print_one("no_such_module:loud")
