@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from curate.errors import CurateError, reworded, unknown
 from curate.library.names import check_name
 from curate.library.user_code import check_contract, import_users, one_line
+from curate.library.yaml_text import in_one_line
 from curate.op import KINDS, Op, op_name
 
 
@@ -131,12 +132,24 @@ def about(name: str) -> str:
     return (inspect.getdoc(importlib.import_module(f"curate.{name}")) or "").partition("\n")[0]
 
 
-def load_all(specs: Iterable[Any], where: str = "") -> list[Op]:
-    """Several ops; two that would write the same table are refused."""
-    ops = [load(spec) for spec in specs]
-    seen: dict[str, Op] = {}
-    for op in ops:
-        other = seen.setdefault(op.table(), op)
-        if other is not op and other.spec() != op.spec():
-            raise CurateError(f"{where}two ops would write table '{op.table()}': give one of them another `name`")
-    return list(seen.values())
+def load_all(specs: Iterable[Any]) -> list[Op]:
+    """Several ops. Two of one table that compute and decide the same are one: the first, with its batch size.
+
+    Raises:
+        CurateError: as `load`; for two ops that would write the same table, or drop other rows by it.
+    """
+    ops: dict[str, Op] = {}
+    for spec in specs:
+        op = load(spec)
+        first = ops.setdefault(op.table(), op)
+        if first is not op and (first.spec(), first.decision()) != (op.spec(), op.decision()):
+            raise CurateError(
+                f"two ops would write table '{op.table()}': give one of them another `name`: {_with_name(op)}"
+            )
+    return list(ops.values())
+
+
+def _with_name(op: Op) -> str:
+    """An op as YAML has it, with another name for its table."""
+    options = op.model_dump(mode="json", exclude_unset=True) | {"name": f"{op.table()}_2"}
+    return in_one_line({op_name(type(op)): options})

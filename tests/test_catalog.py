@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from curate.catalog import library, load, load_all, names
@@ -38,8 +40,20 @@ def test_what_is_no_op_is_told(spec, message):
 
 def test_one_op_twice_is_one_and_two_of_one_table_are_refused():
     assert load_all(["score.words", {"score.words": {"batch_size": 10_000}}]) == [Words()]
-    with pytest.raises(CurateError, match="step 2: two ops would write table 'words': give one of them another `name`"):
-        load_all(["score.words", {"score.language": {"name": "words"}}], "step 2: ")
+    message = "two ops would write table 'words': give one of them another `name`: {score.language: {name: words_2}}"
+    with pytest.raises(CurateError, match=f"^{re.escape(message)}$"):
+        load_all(["score.words", {"score.language": {"name": "words"}}])
+
+
+def test_two_ops_of_one_table_that_drop_other_rows_are_refused():
+    """`most` is no part of what a table holds: only the decision tells the two apart."""
+    ten, five = ({"dedupe.shared": {"most": most}} for most in (10, 5))
+    assert [op.most for op in load_all([ten, ten])] == [10]
+    message = "two ops would write table 'text_images': give one of them another `name`: "
+    with pytest.raises(CurateError, match=re.escape(message + "{dedupe.shared: {most: 5, name: text_images_2}}")):
+        load_all([ten, five])
+    other = {"dedupe.shared": {"most": 5, "name": "text_images_2"}}
+    assert [op.table() for op in load_all([ten, other])] == ["text_images", "text_images_2"]
 
 
 def test_what_ships_is_found_by_its_file():

@@ -1,4 +1,4 @@
-"""YAML of a user's: one way to read it, with limits, and with errors that show the line."""
+"""YAML of a user's: one way to read it, with limits, and with errors that show the line; and a value in one line."""
 
 from __future__ import annotations
 
@@ -70,6 +70,16 @@ def parse(text: str, where: str) -> Any:
         raise CurateError(f"{where} is not YAML: {' '.join(str(error).split())[:200]}") from error
     _count(data, where)
     return data
+
+
+def in_one_line(value: Any) -> str:
+    """A value as YAML.
+
+    >>> in_one_line([{"score.clip": {"model": "ViT-L-14/openai"}}])
+    '[{score.clip: {model: ViT-L-14/openai}}]'
+    """
+    text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True)
+    return text.strip()
 
 
 def _marked(error: yaml.MarkedYAMLError) -> str:

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from curate.catalog import load_all
 from curate.download.options import DownloadOptions
 from curate.errors import CurateError, reworded, unknown
 from curate.filter.rule import load_filter
+from curate.library.yaml_text import in_one_line
 from curate.op import DECIDE, KINDS, Op, Score, op_name
 from curate.pipeline.steps import AnnotateStep, DecideStep, DownloadStep, FilterStep, ReadStep, Step, WriteStep
 from curate.read.options import ReadOptions
@@ -64,7 +64,7 @@ def steps_of(step: Any, where: str) -> list[Step]:
         raise unknown("step", str(verb), VERBS, where)
     try:
         if verb in OPS:
-            ops = load_all(what, f"{where}: ")
+            ops = load_all(what)
             return [decided(op, verb) for op in ops] if verb in DECIDE else [annotated(ops, verb)]
         if verb == "filter":
             rule = load_filter(what, "filter")
@@ -86,7 +86,7 @@ def decided(op: Op, verb: str) -> DecideStep:
     """
     name = op_name(type(op))
     options = op.model_dump(mode="json", exclude_unset=True)
-    spec = _in_one_line([{name: options} if options else name])
+    spec = in_one_line([{name: options} if options else name])
     kind = name.partition(".")[0]
     if kind in DECIDE and kind != verb and op.decision():
         raise CurateError(f"{verb}: {name} is no op of `{verb}:`; write `- {kind}: {spec}`")
@@ -101,12 +101,6 @@ def decided(op: Op, verb: str) -> DecideStep:
     except CurateError as error:
         raise CurateError(f"{verb}: {name}: its `decision`: {error}") from error
     return DecideStep(verb, rule.name, rule, op)
-
-
-def _in_one_line(value: Any) -> str:
-    return str(
-        yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True).strip()
-    )
 
 
 def _with_options(verb: str, what: Any, where: str) -> Step:
