@@ -8,13 +8,15 @@ from typing import Any, ClassVar
 import polars as pl
 import pyarrow as pa
 
+from curate.arrays.ascii_words import AsciiWords, in_two
 from curate.op import Rows, Score
 
 # Words are what Python's str.split() makes of the caption.
 _BLANK = r"\s\x1c-\x1f"
 _WORD = rf"[^{_BLANK}]+"
-#: A word without the punctuation around it; a word of punctuation alone is none.
-_CORE = rf"[\p{{L}}\p{{M}}\p{{N}}](?:[^{_BLANK}]*[\p{{L}}\p{{M}}\p{{N}}])?"
+_SIGN = rf"[^\p{{L}}\p{{M}}\p{{N}}{_BLANK}]"
+#: Punctuation around a word. Taking it away costs half of finding what lies between.
+_BEHIND, _BEFORE = rf"{_SIGN}+($|[{_BLANK}])", rf"(^|[{_BLANK}]){_SIGN}+"
 _CAPITALISED = rf"(?:^|[{_BLANK}])[^\p{{L}}\p{{N}}{_BLANK}]*[\p{{Lu}}\p{{Lt}}]"
 
 # The following are matched against the caption in lower case; with ASCII word edges, which keep the matcher fast.
@@ -63,30 +65,66 @@ class TextRules(Score):
         return ratios | dict.fromkeys(("has_url", "has_file_name", "boilerplate"), pa.bool_())
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
-        text, lower = pl.col("text"), pl.col("lower")
-        counts = pl.DataFrame({"text": pl.Series(rows["text"])}).with_columns(lower=text.str.to_lowercase())
-        counts = counts.select(
-            visible=text.str.len_chars() - text.str.count_matches(rf"[{_BLANK}]"),
-            signs=text.str.count_matches(rf"[^\p{{L}}\p{{M}}\p{{N}}{_BLANK}]"),
-            digits=text.str.count_matches(r"\p{Nd}"),
-            words=text.str.count_matches(_WORD),
-            capitalised=text.str.count_matches(_CAPITALISED),
-            cores=lower.str.extract_all(_CORE),
-            has_url=lower.str.contains(_URL),
-            has_file_name=lower.str.contains(_FILE_NAME),
-            boilerplate=lower.str.contains(_BOILERPLATE),
-        ).with_columns(named=pl.col("cores").list.len(), distinct=pl.col("cores").list.n_unique())
-        # In a step of its own: within one, polars would match every expression again for each use of it.
+        text = pl.Series(rows["text"])
+        counts = in_two(text, counts_by_bytes, counts_by_patterns)
         columns = counts.select(
-            "has_url",
-            "has_file_name",
-            "boilerplate",
             digit_ratio=_share(pl.col("digits"), "visible"),
-            alnum_ratio=_share(pl.col("visible") - pl.col("signs"), "visible"),
+            alnum_ratio=_share(pl.col("alnum"), "visible"),
             capital_ratio=_share(pl.col("capitalised"), "words"),
             repeat_ratio=_share(pl.col("named") - pl.col("distinct"), "named"),
-        )
+        ).hstack(_phrases(text))
         return {name: columns[name].to_arrow() for name in self.makes()}
+
+
+def counts_by_bytes(texts: pl.Series) -> pl.DataFrame:
+    of = AsciiWords(texts)
+    return pl.DataFrame(
+        {
+            "visible": of.visible,
+            "alnum": of.letters_and_digits,
+            "digits": of.digits,
+            "words": of.words,
+            "capitalised": of.capitalised,
+            "named": of.cores,
+            "distinct": of.distinct_cores,
+        }
+    ).cast(pl.Int64)
+
+
+def counts_by_patterns(texts: pl.Series) -> pl.DataFrame:
+    text = pl.col("text")
+    # Words without the punctuation around them; one of punctuation alone is none.
+    cores = text.str.to_lowercase().str.replace_all(_BEHIND, "$1").str.replace_all(_BEFORE, "$1").str.extract_all(_WORD)
+    counts = pl.DataFrame({"text": texts}).select(
+        visible=text.str.len_chars() - text.str.count_matches(rf"[{_BLANK}]"),
+        signs=text.str.count_matches(_SIGN),
+        digits=text.str.count_matches(r"\p{Nd}"),
+        words=text.str.count_matches(_WORD),
+        capitalised=text.str.count_matches(_CAPITALISED),
+        cores=cores,
+    )
+    # In a step of its own: within one, polars would match every expression again for each use of it.
+    return counts.select(
+        "visible",
+        (pl.col("visible") - pl.col("signs")).alias("alnum"),
+        "digits",
+        "words",
+        "capitalised",
+        named=pl.col("cores").list.len(),
+        distinct=pl.col("cores").list.n_unique(),
+    ).cast(pl.Int64)
+
+
+def _phrases(texts: pl.Series) -> pl.DataFrame:
+    """Which captions have a URL, a file name, boilerplate: three questions of those in which one pattern finds any."""
+    patterns = {"has_url": _URL, "has_file_name": _FILE_NAME, "boilerplate": _BOILERPLATE}
+    lower = texts.str.to_lowercase()
+    any_of_them = lower.str.contains("|".join(patterns.values()))
+    rows = any_of_them.fill_null(False).arg_true()
+    columns = {}
+    for name, pattern in patterns.items():
+        columns[name] = any_of_them.clone().scatter(rows, lower.gather(rows).str.contains(pattern))
+    return pl.DataFrame(columns)
 
 
 def _share(part: pl.Expr, whole: str) -> pl.Expr:

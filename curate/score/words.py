@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import polars as pl
 import pyarrow as pa
 
+from curate.arrays.ascii_words import AsciiWords, in_two
 from curate.op import Rows, Score
 
 #: A run of what Python's str.split() does not split at: white space and the four information separators.
@@ -28,7 +29,13 @@ class Words(Score):
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
         text = pl.Series(rows["text"])
-        return {
-            "words": text.str.count_matches(WORD).to_arrow(),
-            "characters": text.str.len_chars().to_arrow(),
-        }
+        words = in_two(text, counts_by_bytes, counts_by_patterns)["words"]
+        return {"words": words.to_arrow(), "characters": text.str.len_chars().to_arrow()}
+
+
+def counts_by_bytes(texts: pl.Series) -> pl.DataFrame:
+    return pl.DataFrame({"words": AsciiWords(texts).words})
+
+
+def counts_by_patterns(texts: pl.Series) -> pl.DataFrame:
+    return pl.DataFrame({"words": texts.str.count_matches(WORD).cast(pl.Int32)})

@@ -1,5 +1,9 @@
+import unicodedata
+
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from curate.catalog import load
 from curate.op import Rows
@@ -45,6 +49,8 @@ def test_empty_and_blank_captions_are_zeros():
         ("- - -", "repeat_ratio", 0.0),
         ("don't don't", "repeat_ratio", 1 / 2),
         ("x", "repeat_ratio", 0.0),
+        ("«Été» été — ÉTÉ… -é-", "repeat_ratio", 2 / 4),
+        ("«Été» été — -", "capital_ratio", 1 / 4),
     ],
 )
 def test_ratios(caption, name, value):
@@ -112,3 +118,35 @@ def test_boilerplate(caption, found):
 def test_rows_do_not_influence_each_other():
     captions = ["Red car", "", "12 34", "stock photo", "x.png"]
     assert facts(*captions) == [one(caption) for caption in captions]
+
+
+WORDS = st.sampled_from(["red", "RED", "(Red)", "red-", "-", "--a--b--", "don't", "9", ""])
+WORDS |= st.sampled_from(["Été", "«été»", "小猫", "½", "e\u0301"])
+BLANKS = st.sampled_from([" ", "  ", "\t", "\u3000", "\x1c"])
+
+
+def is_sign(character):
+    return unicodedata.category(character)[0] not in "LMN"
+
+
+def by_definition(text):
+    words = text.split()
+    cores = []
+    for word in words:
+        places = [place for place, character in enumerate(word) if not is_sign(character)]
+        cores += [word[places[0] : places[-1] + 1].lower()] if places else []
+    visible = "".join(words)
+    capitals = [next((c for c in word if unicodedata.category(c)[0] in "LN"), "-").isupper() for word in words]
+    return {
+        "digit_ratio": sum(unicodedata.category(c) == "Nd" for c in visible) / max(1, len(visible)),
+        "alnum_ratio": sum(not is_sign(c) for c in visible) / max(1, len(visible)),
+        "capital_ratio": sum(capitals) / max(1, len(words)),
+        "repeat_ratio": (len(cores) - len(set(cores))) / max(1, len(cores)),
+    }
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.lists(st.lists(st.one_of(WORDS, BLANKS), max_size=12).map("".join), min_size=1, max_size=6))
+def test_ratios_are_those_of_the_definitions(captions):
+    for caption, values in zip(captions, facts(*captions), strict=True):
+        assert {name: values[name] for name in by_definition("")} == by_definition(caption)

@@ -1,0 +1,64 @@
+"""Counts of words and characters by passes over bytes, beside regular expressions.
+
+    python benchmarks/captions.py [--rows 100000] [CAPTIONS.parquet COLUMN]
+
+score.words and score.text_rules ask polars' regular expressions of captions that are not ASCII; here these are asked of
+all captions, too. Both results are compared first. Without a file the captions are 2 to 20 Zipfian words.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+
+import polars as pl
+from exact import make_rows
+
+from curate.arrays.ascii_words import in_two
+from curate.score import text_rules, words
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("captions", nargs="*", help="a parquet file and its column")
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    captions = read(options.captions, options.rows)
+    batches = [captions[first : first + 10_000] for first in range(0, len(captions), 10_000)]
+    for module, op in ((words, words.Words()), (text_rules, text_rules.TextRules())):
+        ways: dict[str, Callable[[pl.Series], object]] = {
+            "by patterns": module.counts_by_patterns,
+            "by bytes where ASCII": partial(
+                in_two, of_ascii=module.counts_by_bytes, of_others=module.counts_by_patterns
+            ),
+            "the whole op": lambda texts, op=op: op.batch({"text": texts.to_arrow()}),
+        }
+        patterns, ours, _ = ways.values()
+        if not all(patterns(texts).equals(ours(texts)) for texts in batches):
+            raise SystemExit(f"{op.table()}: the two ways count otherwise")
+        times: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(options.rounds):
+            for name, way in ways.items():
+                start = time.process_time()
+                for texts in batches:
+                    way(texts)
+                times[name].append(time.process_time() - start)
+        for name, taken in times.items():
+            middle = statistics.median(taken) / sum(map(len, batches)) * 1e6
+            print(f"{op.table():12} {name:22} {middle:6.2f} s of the processor per million captions")
+
+
+def read(captions: list[str], rows: int) -> pl.Series:
+    if not captions:
+        return pl.Series(make_rows(rows)["text"].combine_chunks())
+    path, column = captions
+    texts = pl.read_parquet(path)[column].drop_nulls()
+    return pl.concat([texts] * -(-rows // len(texts))).head(rows)
+
+
+if __name__ == "__main__":
+    main()
