@@ -16,7 +16,7 @@ import pyarrow as pa
 from curate.arrays.rows import captions_of
 from curate.cluster.suspects import Suspects
 from curate.op import Score
-from curate.pictures.decoded import attempt
+from curate.pictures.decoded import Decoded, attempt
 from curate.store.images import ImageReader
 
 
@@ -39,8 +39,17 @@ class Chunk:
     texts: dict[str, Sequence[Any] | None] = field(default_factory=dict)
 
 
-#: What is under way for a chunk: a task per image, and one per op that prepares captions.
+#: Images that one task of a thread decodes and prepares: a task costs more than what it hands over.
+GROUP = 32
+
+#: Tasks that each thread gets of a chunk at least, where it has so many images: some take ten times as long as others.
+TASKS_A_THREAD = 4
+
+#: What is under way for a chunk: tasks of some images each, and one per op that prepares captions.
 _Started = tuple[list[Future[Any]], dict[str, Future[Any]]]
+
+#: An image's file and `ok`; or None, and why there is none.
+_File = tuple[bytes | None, str]
 
 
 class Ahead:
@@ -92,38 +101,46 @@ class Ahead:
                     self.reader.close()
 
     def _start(self, pool: ThreadPoolExecutor, rows: np.ndarray) -> _Started:
-        # Captions first: they are one task, the images of a chunk hundreds.
+        # Captions first: they are one task, the images of a chunk many.
         texts = {key: pool.submit(self._read, key, op, rows) for key, op in self._reading.items()}
-        images = [pool.submit(self._see, row, *self._bytes(row)) for row in rows.tolist()] if self._seeing else []
-        return images, texts
+        size = max(1, min(GROUP, len(rows) // (TASKS_A_THREAD * self.threads)))
+        groups = [rows[start : start + size] for start in range(0, len(rows), size)] if self._seeing else []
+        return [pool.submit(self._see, group, self._files(group)) for group in groups], texts
 
-    def _bytes(self, row: int) -> tuple[bytes | None, str]:
+    def _files(self, rows: np.ndarray) -> list[_File]:
         assert self.reader is not None
-        if (self.suspects and row in self.suspects.deadly) or not any(self.todo[key][row] for key in self._seeing):
-            return None, "skipped"
+        asked = np.logical_or.reduce([self.todo[key][rows] for key in self._seeing]).tolist()
+        deadly = self.suspects.deadly if self.suspects else ()
         began = time.perf_counter()
-        data = self.reader.bytes(row)
-        self._read_for(time.perf_counter() - began)
-        return data, "no_image" if data is None else "ok"
+        files: list[_File] = []
+        for row, is_asked in zip(rows.tolist(), asked, strict=True):
+            if not is_asked or row in deadly:
+                files.append((None, "skipped"))
+                continue
+            data = self.reader.bytes(row)
+            files.append((data, "no_image" if data is None else "ok"))
+        self._spent({"": time.perf_counter() - began})
+        return files
 
-    def _see(self, row: int, data: bytes | None, status: str) -> tuple[str, list[Any]]:
-        values: list[Any] = [None] * len(self._seeing)
-        if data is None:
-            return status, values
-        began = time.thread_time()
-        image, status = attempt(data)
-        self._read_for(time.thread_time() - began)
-        if image is None:
-            return status, values
-        for number, (key, op) in enumerate(self._seeing.items()):
-            if self.todo[key][row]:
-                began = time.thread_time()
-                try:
-                    values[number] = op.prepare_image(image)
-                except Exception as error:  # noqa: BLE001 - a fault of this row in this op
-                    values[number] = Fault(error)
-                self._spent(key, began)
-        return status, values
+    def _see(self, rows: np.ndarray, files: Sequence[_File]) -> tuple[list[str], list[list[Any]]]:
+        """A status per row, and per op what it prepared of each."""
+        todo = [self.todo[key][rows].tolist() for key in self._seeing]
+        seconds = dict.fromkeys(["", *self._seeing], 0.0)
+        statuses: list[str] = []
+        values: list[list[Any]] = [[None] * len(rows) for _ in self._seeing]
+        clock = time.thread_time()
+        for place, (data, absent) in enumerate(files):
+            image, status = (None, absent) if data is None else attempt(data)
+            clock = _passed(seconds, "", clock)
+            statuses.append(status)
+            if image is None:
+                continue
+            for number, (key, op) in enumerate(self._seeing.items()):
+                if todo[number][place]:
+                    values[number][place] = _prepared(op, image)
+                    clock = _passed(seconds, key, clock)
+        self._spent(seconds)
+        return statuses, values
 
     def _read(self, key: str, op: Score, rows: np.ndarray) -> Sequence[Any] | None:
         assert self.texts is not None
@@ -133,23 +150,38 @@ class Ahead:
             prepared: Sequence[Any] | None = op.prepare_texts(captions)
         except Exception:  # noqa: BLE001 - which caption it was is found when they are prepared in halves
             prepared = None
-        self._spent(key, began)
+        self._spent({key: time.thread_time() - began})
         return prepared
 
-    def _read_for(self, seconds: float) -> None:
+    def _spent(self, seconds: Mapping[str, float]) -> None:
+        """seconds: by op's key; without a key those of reading and decoding."""
         with self._lock:
-            self.reading_seconds += seconds
-
-    def _spent(self, key: str, began: float) -> None:
-        with self._lock:
-            self.preparing_seconds[key] += time.thread_time() - began
+            for key, some in seconds.items():
+                if key:
+                    self.preparing_seconds[key] += some
+                else:
+                    self.reading_seconds += some
 
     def _finished(self, rows: np.ndarray, started: _Started) -> Chunk:
         images, texts = started
         seen = [future.result() for future in images]
         return Chunk(
             rows,
-            [status for status, _ in seen],
-            {key: [values[n] for _, values in seen] for n, key in enumerate(self._seeing)},
+            [status for statuses, _ in seen for status in statuses],
+            {key: [value for _, values in seen for value in values[n]] for n, key in enumerate(self._seeing)},
             {key: future.result() for key, future in texts.items()},
         )
+
+
+def _prepared(op: Score, image: Decoded) -> Any:
+    try:
+        return op.prepare_image(image)
+    except Exception as error:  # noqa: BLE001 - a fault of this row in this op
+        return Fault(error)
+
+
+def _passed(seconds: dict[str, float], key: str, since: float) -> float:
+    """Adds the processor time since then; returns the time now."""
+    now = time.thread_time()
+    seconds[key] += now - since
+    return now

@@ -97,8 +97,7 @@ class OpRun:
         status = np.where(todo, deadly or "ok", SKIPPED).astype(object)
         for name in self.op.reads():
             if name == "image":
-                for row in np.flatnonzero(status == "ok"):
-                    status[row] = chunk.status[row]
+                status = np.where(status == "ok", np.asarray(chunk.status, object), status)
             elif not self.op.reads_null:
                 null = columns[name].is_null().to_numpy(zero_copy_only=False)
                 status[(status == "ok") & null] = f"no_{name}"

@@ -7,6 +7,7 @@ import io
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 from PIL import Image
 from pydantic import Field
 
-from curate.annotate.ahead import Ahead
+from curate.annotate.ahead import Ahead, Fault
 from curate.annotate.step import annotate
 from curate.cluster.cluster import Cluster
 from curate.errors import CurateError
@@ -149,6 +150,23 @@ def test_one_chunk_is_begun_ahead_and_not_more(make_store):
     assert {red for red, _ in op.seen} <= set(range(12))
     chunks.close()
     assert {red for red, _ in op.seen} <= set(range(12)), "stopping early begins nothing new"
+
+
+@pytest.mark.parametrize(("rows", "threads", "tasks"), [(640, 2, 20), (640, 16, 64), (40, 2, 8), (3, 2, 3)])
+def test_a_task_takes_32_images_or_as_many_as_keep_all_threads_busy(make_store, rows, threads, tasks):
+    images = [picture(i % 250) for i in range(rows)]
+    view = make_store(rows, rows_per_shard=rows, images=images)
+    op = Redness(blind=(33,))
+    reader = ImageReader(view.store, view.images, 0)
+    todo = np.arange(rows) % 7 != 1
+    ahead = Ahead({"r": op}, {"r": todo}, reader=reader, threads=threads)
+    with ThreadPoolExecutor(1) as pool:
+        assert len(ahead._start(pool, np.arange(rows))[0]) == tasks
+    [chunk] = ahead([np.arange(rows)])
+    assert chunk.status == ["ok" if is_todo else "skipped" for is_todo in todo]
+    values = [f"{value.error}" if isinstance(value, Fault) else value for value in chunk.images["r"]]
+    seen = ["red 33" if i % 250 == 33 else i % 250 for i in range(rows)]
+    assert values == [value if is_todo else None for value, is_todo in zip(seen, todo, strict=True)]
 
 
 def test_a_reader_that_fails_fails_the_shard(make_store):
