@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from curate.errors import CurateError, Findings, findings_of, reworded
+from curate.look.results import FilterResult, RunResult, ScoredTable, ScoreResult, WriteResult
 from curate.messages.terminal import console
-from curate.results import FilterResult, RunResult, ScoredTable, ScoreResult, WriteResult
 
 if TYPE_CHECKING:
     from curate.look.probe import Forecast

@@ -132,7 +132,7 @@ def test_types_are_known_to_mypy(tmp_path: Path) -> None:
     said = [line.partition(": ")[2] for line in done.stdout.splitlines()]
     assert said == [
         'note: Revealed type is "int"',
-        'note: Revealed type is "curate.results.WriteResult | None"',
+        'note: Revealed type is "curate.look.results.WriteResult | None"',
         'note: Revealed type is "int"',
         'error: Argument 1 to "score" has incompatible type "int"; expected "str"  [arg-type]',
     ], done.stdout

@@ -87,7 +87,7 @@ FLOORS = (
     {"catalog", "function"},
     {"cluster", "op", "metaclip"},
     {"store", "library", "arrays"},
-    {"record", "results", "errors", "messages", "pictures"},
+    {"record", "errors", "messages", "pictures"},
 )
 
 VERBS = {"read", "download", "annotate", "filter", "write"}

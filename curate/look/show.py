@@ -9,9 +9,9 @@ from rich.table import Table
 
 from curate.errors import CurateError
 from curate.look.op_report import sentence, tables
+from curate.look.results import Funnel, WriteResult
 from curate.messages.remarks import Remarks
 from curate.messages.terminal import out
-from curate.results import Funnel, WriteResult
 from curate.store.manifest import Input, Keep
 from curate.store.manifest import Table as OpTable
 

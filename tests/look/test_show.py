@@ -14,7 +14,7 @@ from curate.errors import CurateError
 from curate.filter.rule import Filter
 from curate.filter.step import select
 from curate.look import show
-from curate.results import WriteResult
+from curate.look.results import WriteResult
 
 pytestmark = pytest.mark.slow
 

@@ -1,4 +1,4 @@
-"""What `curate.run`, `score`, `filter` and `write` return."""
+"""What `curate.run`, `score`, `filter` and `write` return, and the command line shows."""
 
 from __future__ import annotations
 
