@@ -18,6 +18,9 @@ from curate.models.published import doubt
 from curate.models.weights import model_weights
 from curate.op import Score
 
+#: CLIPScore and RefCLIPScore read every caption and reference behind it.
+PREFIX = "A photo depicts "
+
 
 class EncoderScore(Score):
     """A Score with an Encoder: loaded once per worker, on a GPU where there is one; its weights are in the identity."""

@@ -7,12 +7,12 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field, PrivateAttr
+from pydantic import PrivateAttr
 
 from curate.arrays.vectors import read_vectors
-from curate.models.heads import check_file, checked, identity, linear, linear_shapes, open_weights, packages_for, result
-from curate.models.made_by import refuse_older
-from curate.op import Op, Rows, Score
+from curate.models.heads import checked, linear, linear_shapes, open_weights, result
+from curate.op import Rows
+from curate.score._head_score import HeadScore
 
 #: Layers of v2 by their names in the file. Between them stood dropout (.2, .2, .1) and no activation: it is affine.
 V2: dict[str, tuple[int, int]] = {
@@ -33,7 +33,7 @@ def aesthetic(unit: np.ndarray, weights: Mapping[str, np.ndarray]) -> np.ndarray
     return unit[:, 0]
 
 
-class Aesthetic(Score):
+class Aesthetic(HeadScore):
     """Column `aesthetic_v2` (or `aesthetic_v1`, or `name`); LAION's aesthetic subsets take v2 over 4.5, 5, 6 or 7.
 
     head: `v1` is one linear layer on the embedding, for the width its file has (768 for ViT-L/14);
@@ -44,37 +44,16 @@ class Aesthetic(Score):
     by: column of image embeddings of the model that the head was trained on; normalised before the head.
     """
 
-    columns_by_name: ClassVar[bool] = True
     cite: ClassVar[str] = "Schuhmann et al., LAION-5B, 2022 (LAION aesthetic predictors v1 and v2)"
-    how: ClassVar[frozenset[str]] = Op.how | {"file", "sha256"}
-    batch_size: int = 4096
     head: Literal["v1", "v2"] = "v2"
-    file: str
-    sha256: str = Field("", pattern="^([0-9a-fA-F]{64})?$")
-    by: str = "clip_l14_img"
 
     _weights: dict[str, np.ndarray] = PrivateAttr(default_factory=dict)
 
     def table(self) -> str:
         return self.name or f"aesthetic_{self.head}"
 
-    def reads(self) -> tuple[str, ...]:
-        return (self.by,)
-
     def makes(self) -> dict[str, pa.DataType]:
         return {self.table(): pa.float32()}
-
-    def packages(self) -> tuple[str, ...]:
-        return packages_for(self.file)
-
-    def weights(self) -> str:
-        return identity(self.file, self.sha256)
-
-    def check(self) -> None:
-        check_file(self.file, self.sha256, self.setup)
-
-    def check_reads(self, made_by: Mapping[str, Mapping[str, Any]]) -> None:
-        refuse_older(self, made_by)
 
     def setup(self) -> None:
         shapes = linear_shapes(V2) if self.head == "v2" else {"weight": (1, None), "bias": (1,)}

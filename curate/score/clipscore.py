@@ -12,9 +12,8 @@ from curate.arrays.vectors import read_vectors
 from curate.models.heads import result
 from curate.models.names import column_name
 from curate.op import Rows
-from curate.score._encoder_score import EncoderScore
+from curate.score._encoder_score import PREFIX, EncoderScore
 
-PREFIX = "A photo depicts "
 W = 2.5
 
 

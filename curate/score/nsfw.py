@@ -7,22 +7,12 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field, PrivateAttr
+from pydantic import PrivateAttr
 
 from curate.arrays.vectors import read_vectors
-from curate.models.heads import (
-    check_file,
-    checked,
-    identity,
-    linear,
-    linear_shapes,
-    open_weights,
-    packages_for,
-    result,
-    sigmoid,
-)
-from curate.models.made_by import refuse_older
-from curate.op import Op, Rows, Score
+from curate.models.heads import checked, linear, linear_shapes, open_weights, result, sigmoid
+from curate.op import Rows
+from curate.score._head_score import HeadScore
 
 #: Linear layers by their names in the published files; ReLU between them, sigmoid after the last.
 LAYERS: dict[str, dict[str, tuple[int, int]]] = {
@@ -53,7 +43,7 @@ def nsfw(unit: np.ndarray, weights: Mapping[str, np.ndarray], head: str) -> np.n
     return sigmoid(linear(rows, weights, last)[:, 0])
 
 
-class Nsfw(Score):
+class Nsfw(HeadScore):
     """Column `nsfw_datacomp` (`nsfw_laion`, `nsfw_laion_b32`, or `name`), 0 to 1, 1 is unsafe.
 
     head: `datacomp` discards over 0.1. `laion` is the `punsafe` of LAION-5B, whose aesthetic subsets keep under 0.5;
@@ -66,37 +56,16 @@ class Nsfw(Score):
     It judges nudity and sex, nothing else; it errs both ways, and no threshold makes a set safe.
     """
 
-    columns_by_name: ClassVar[bool] = True
     cite: ClassVar[str] = "Gadre et al., DataComp, 2023; Schuhmann et al., LAION-5B, 2022"
-    how: ClassVar[frozenset[str]] = Op.how | {"file", "sha256"}
-    batch_size: int = 4096
     head: Literal["datacomp", "laion", "laion_b32"] = "datacomp"
-    file: str
-    sha256: str = Field("", pattern="^([0-9a-fA-F]{64})?$")
-    by: str = "clip_l14_img"
 
     _weights: dict[str, np.ndarray] = PrivateAttr(default_factory=dict)
 
     def table(self) -> str:
         return self.name or f"nsfw_{self.head}"
 
-    def reads(self) -> tuple[str, ...]:
-        return (self.by,)
-
     def makes(self) -> dict[str, pa.DataType]:
         return {self.table(): pa.float32()}
-
-    def packages(self) -> tuple[str, ...]:
-        return packages_for(self.file)
-
-    def weights(self) -> str:
-        return identity(self.file, self.sha256)
-
-    def check(self) -> None:
-        check_file(self.file, self.sha256, self.setup)
-
-    def check_reads(self, made_by: Mapping[str, Mapping[str, Any]]) -> None:
-        refuse_older(self, made_by)
 
     def setup(self) -> None:
         self._weights = checked(open_weights(self.file, self.sha256), shapes(self.head), self.file)

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import pyarrow as pa
-from pydantic import Field, PrivateAttr
+from pydantic import PrivateAttr
 
 from curate.arrays.vectors import normalised, read_vectors
 from curate.errors import CurateError
-from curate.models.heads import check_file, checked, identity, open_weights, packages_for, result
-from curate.models.made_by import refuse_older
-from curate.op import Op, Rows, Score
+from curate.models.heads import checked, open_weights, result
+from curate.op import Rows
+from curate.score._head_score import HeadScore
 
 
-class Q16(Score):
+class Q16(HeadScore):
     """Columns `q16`, true where the second prompt is nearer than the first (the first wins a tie), and `q16_margin`,
     cosine of the second minus cosine of the first: over 0 is inappropriate. (`name` takes the place of `q16`.)
 
@@ -28,33 +28,12 @@ class Q16(Score):
     Published code multiplies the cosines by 100 and takes a softmax: margin m is a probability of 1 / (1 + e^(-100 m)).
     """
 
-    columns_by_name: ClassVar[bool] = True
     cite: ClassVar[str] = "Schramowski et al., Can Machines Help Us Answering Question 16 in Datasheets, 2022"
-    how: ClassVar[frozenset[str]] = Op.how | {"file", "sha256"}
-    batch_size: int = 4096
-    file: str
-    sha256: str = Field("", pattern="^([0-9a-fA-F]{64})?$")
-    by: str = "clip_l14_img"
 
     _prompts: Any = PrivateAttr(None)
 
-    def reads(self) -> tuple[str, ...]:
-        return (self.by,)
-
     def makes(self) -> dict[str, pa.DataType]:
         return {self.table(): pa.bool_(), f"{self.table()}_margin": pa.float32()}
-
-    def packages(self) -> tuple[str, ...]:
-        return packages_for(self.file)
-
-    def weights(self) -> str:
-        return identity(self.file, self.sha256)
-
-    def check(self) -> None:
-        check_file(self.file, self.sha256, self.setup)
-
-    def check_reads(self, made_by: Mapping[str, Mapping[str, Any]]) -> None:
-        refuse_older(self, made_by)
 
     def setup(self) -> None:
         tensors = open_weights(self.file, self.sha256)

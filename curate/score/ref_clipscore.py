@@ -9,9 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.op import Rows
-from curate.score._encoder_score import EncoderScore
-
-PREFIX = "A photo depicts "
+from curate.score._encoder_score import PREFIX, EncoderScore
 
 
 def ref_clipscore(score: np.ndarray, nearest: np.ndarray) -> np.ndarray:

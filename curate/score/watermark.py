@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
-from pydantic import Field, PrivateAttr
+from pydantic import PrivateAttr
 
-from curate.models.heads import check_file, identity, open_weights
+from curate.models.heads import open_weights
 from curate.models.open_clip_import import PACKAGES
-from curate.op import Op, Rows, Score
+from curate.op import Rows
 from curate.pictures.decoded import Decoded
+from curate.score._head_score import FileScore
 
 
-class Watermark(Score):
+class Watermark(FileScore):
     """Column `pwatermark`, 0 to 1; LAION's aesthetic subsets keep under 0.8.
 
     file: the weights as published, by path or URL: `watermark_model_v1.pt` of LAION-AI/LAION-5B-WatermarkDetection, for
@@ -25,10 +26,7 @@ class Watermark(Score):
     """
 
     cite: ClassVar[str] = "Schuhmann et al., LAION-5B, 2022 (watermark detection)"
-    how: ClassVar[frozenset[str]] = Op.how | {"file", "sha256"}
     batch_size: int = 256
-    file: str
-    sha256: str = Field("", pattern="^([0-9a-fA-F]{64})?$")
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     _net: Any = PrivateAttr(None)
@@ -44,12 +42,6 @@ class Watermark(Score):
 
     def gpus(self) -> float:
         return 0 if self.device == "cpu" else 1
-
-    def weights(self) -> str:
-        return identity(self.file, self.sha256)
-
-    def check(self) -> None:
-        check_file(self.file, self.sha256, self.setup)
 
     def setup(self) -> None:
         from curate.models.watermark_net import WatermarkNet
