@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from functools import lru_cache
+from typing import BinaryIO
 
 import fsspec
 
@@ -30,8 +31,13 @@ def file_sha256(path: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _sha256(path: str, version: tuple[object, ...]) -> str:
-    digest = hashlib.sha256()
     with fsspec.open(path, "rb") as file:
-        for block in iter(lambda: file.read(_BLOCK_BYTES), b""):
-            digest.update(block)
+        return sha256_of(file)
+
+
+def sha256_of(file: BinaryIO) -> str:
+    """64 hex digits of the rest of an open file, read block by block."""
+    digest = hashlib.sha256()
+    for block in iter(lambda: file.read(_BLOCK_BYTES), b""):
+        digest.update(block)
     return digest.hexdigest()

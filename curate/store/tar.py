@@ -16,11 +16,6 @@ BLOCK = 512
 RECORD = 20 * BLOCK
 
 
-def member_bytes(size: int) -> int:
-    """What one member takes in the archive: header, data and padding."""
-    return BLOCK + -(-size // BLOCK) * BLOCK
-
-
 def _whole_header(name: str, size: int) -> bytes:
     info = tarfile.TarInfo(name)
     info.mode, info.size = 0o644, size

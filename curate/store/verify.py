@@ -18,6 +18,7 @@ import xxhash
 
 from curate.errors import CurateError
 from curate.store import part_file
+from curate.store.file_hash import sha256_of
 from curate.store.file_list import FOLDER as INPUTS
 from curate.store.folder import Folder, json_file, shard_name
 from curate.store.images import TARS
@@ -96,7 +97,7 @@ def _of_shards(folder: Folder, about: Mapping[str, Any], names: set[str]) -> tup
     def differs(name: str) -> Callable[[], str | None]:
         if name.endswith(".tar"):
             return lambda: _shard_fault(folder, name, listed[name]["sha256"])
-        return lambda: None if _sha256(folder, name) == listed[name]["sha256"] else "differs"
+        return lambda: None if _digest(folder, name) == listed[name]["sha256"] else "differs"
 
     # The card may be one of the user's.
     extra = sorted(names - set(listed) - {"manifest.json", "README.md"})
@@ -105,12 +106,9 @@ def _of_shards(folder: Folder, about: Mapping[str, Any], names: set[str]) -> tup
     return files, [f"{name}: is not of these shards" for name in extra if not name.startswith(".")]
 
 
-def _sha256(folder: Folder, name: str) -> str:
-    digest = hashlib.sha256()
+def _digest(folder: Folder, name: str) -> str:
     with folder.open(name) as file:
-        for block in iter(lambda: file.read(_BLOCK_BYTES), b""):
-            digest.update(block)
-    return digest.hexdigest()
+        return sha256_of(file)
 
 
 def _shard_fault(folder: Folder, name: str, sha256: str) -> str | None:
