@@ -27,7 +27,7 @@ def sentence(report: Mapping[str, Any]) -> str:
     't 20,000, tail share 0.0612'
     """
     single = {name: value for name, value in report.items() if not isinstance(value, (list, dict))}
-    return ", ".join(f"{_words(name)} {_shown(value)}" for name, value in single.items())
+    return ", ".join(f"{_words(name)} {shown(value)}" for name, value in single.items())
 
 
 def tables(report: Mapping[str, Any]) -> list[Lines]:
@@ -36,7 +36,7 @@ def tables(report: Mapping[str, Any]) -> list[Lines]:
     for name, rows in report.items():
         if isinstance(rows, list) and rows:
             numeric = [all(isinstance(row[key], (int, float)) for row in rows) for key in rows[0]]
-            cells = [[_shown(value) for value in row.values()] for row in rows[:MOST_ROWS]]
+            cells = [[shown(value) for value in row.values()] for row in rows[:MOST_ROWS]]
             blocks.append(Lines(_words(name), [_words(key) for key in rows[0]], numeric, cells))
     return blocks
 
@@ -45,7 +45,12 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value of a table's cell.
+
+    >>> shown(20000), shown(1234.5), shown(0.06123), shown("of")
+    ('20,000', '1,234', '0.0612', 'of')
+    """
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
     return f"{value:,}" if isinstance(value, int) else str(value)

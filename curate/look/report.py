@@ -16,7 +16,7 @@ from PIL import Image
 from curate import __version__
 from curate.filter.sql import condition
 from curate.look.dataset import Dataset
-from curate.look.op_report import sentence
+from curate.look.op_report import sentence, shown
 from curate.look.op_report import tables as op_tables
 from curate.look.samples import filled, verdicts
 from curate.look.show import columns_of
@@ -263,7 +263,7 @@ def _cards(dataset: Dataset, rows: pl.DataFrame, group: dict[str, Any]) -> list[
                 "image": image,
                 "text": _cut(row["text"]) or "(no caption)",
                 "url": (_cut(row["url"]) or "(no url)") if wide and group["step"] == "download" else "",
-                "values": [f"{name} {_shown(row[name])}" for name in group["columns"] if _short(row[name])],
+                "values": [f"{name} {shown(row[name])}" for name in group["columns"] if _short(row[name])],
             }
         )
     for reader in readers.values():
@@ -279,10 +279,6 @@ def _short(value: Any) -> bool:
     if isinstance(value, str):
         return len(value) <= 12
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _shown(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _thumbnail(reader: ImageReader, row: int) -> dict[str, Any] | None:
