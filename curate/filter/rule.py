@@ -52,7 +52,7 @@ def _rules(value: Any) -> dict[str, str]:
     {'not English': "lang = 'en'", 'fails: words > 2': 'words > 2'}
     """
     items = value if isinstance(value, list) else [value]
-    return {} if value is None else _conditions([_one_rule(item) for item in items])
+    return dict(_conditions([_one_rule(item) for item in items]))
 
 
 def _one_rule(item: Any) -> str | dict[str, str]:
@@ -186,6 +186,7 @@ class Filter(BaseModel):
     """Keeps the rows for which every condition is true and that are in `top`; null drops.
 
     keep: a list of {if: SQL condition, else: reason}; of a dropped row the ledger names the first one that it fails.
+        An empty list keeps every row.
     where: SQL conditions without words of their own, one string (split at its ANDs) or a list. It holds those of `keep`
         too, as {reason: condition}; written so in a file it still loads, and a line shows the form with `keep`.
     columns: {column: op}: what makes each column that the conditions use and the input does not have.
@@ -197,7 +198,11 @@ class Filter(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _keep_into_where(cls, spec: Any) -> Any:
-        if not isinstance(spec, Mapping) or "keep" not in spec:
+        if not isinstance(spec, Mapping):
+            return spec
+        # A name with nothing behind it asks for nothing: only `keep: []` says that every row stays.
+        spec = {name: value for name, value in spec.items() if value is not None or name not in ("keep", "where")}
+        if "keep" not in spec:
             return spec
         try:
             rules = _rules(spec["keep"])
@@ -226,8 +231,8 @@ class Filter(BaseModel):
 
     @model_validator(mode="after")
     def _not_empty(self) -> Filter:
-        if not self.where and self.top is None and self.name != "no_filter":
-            raise ValueError("give `keep`, `where` or `top`")
+        if not self.where and self.top is None and "where" not in self.model_fields_set:
+            raise ValueError("give `keep`, `where` or `top`; `keep: []` keeps every row")
         return self
 
     @cached_property

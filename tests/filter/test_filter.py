@@ -251,8 +251,9 @@ def test_the_reason_may_be_a_column():
     assert rule.needs() == ("s",)
 
 
-def test_a_filter_without_conditions_keeps_all():
-    rule = load_filter("no_filter")
+@pytest.mark.parametrize("spec", ["no_filter", {"name": "all", "keep": []}])
+def test_a_filter_without_conditions_keeps_all(spec):
+    rule = load_filter(spec)
     assert rule.where == {}
     assert verdicts([{"a": 1.0}, {"a": None}], rule) == [(True, None)] * 2
     assert decide(frame([]), rule).is_empty()
@@ -307,7 +308,9 @@ def test_a_column_is_cut_in_its_own_precision():
             {"wher": "a > 1"},
             r"no option 'wher' \(did you mean 'where'\?\); there are: about, cite, columns, examples, keep",
         ),
-        ({}, "give `keep`, `where` or `top`"),
+        ({}, "give `keep`, `where` or `top`; `keep: \\[\\]` keeps every row"),
+        ({"keep": None}, "give `keep`, `where` or `top`"),
+        ({"where": None}, "give `keep`, `where` or `top`"),
         ({"top": {"by": "a"}}, "option 'top': give either `fraction` or `rows`"),
         ({"top": {"by": "a", "fraction": 0.5, "rows": 3}}, "give either `fraction` or `rows`"),
         ({"top": {"by": "a", "fraction": 0}}, "option 'top.fraction': Input should be greater than 0, got 0"),
