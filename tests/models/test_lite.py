@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lite_folder import write_folder
 from PIL import Image, ImageDraw
 
 from curate.errors import CurateError
@@ -85,7 +86,7 @@ def test_a_caption_with_one_thing_wrong_still_scores_lower_on_the_whole(encoder)
 def test_open_clip_loads_the_written_folder_and_embeds_alike(encoder, tmp_path: Path):
     from curate.models.open_clip_import import open_clip
 
-    lite.write_folder(tmp_path)
+    write_folder(tmp_path)
     name = f"local-dir:{tmp_path}"
     model, _, preprocess = open_clip().create_model_and_transforms(name)
     again = (model.eval(), preprocess, open_clip().get_tokenizer(name))

@@ -8,11 +8,11 @@ import random
 
 import numpy as np
 import pytest
+from lite_folder import write_folder
 from PIL import Image
 
 from curate.demo import scenes
 from curate.errors import CurateError
-from curate.models import lite
 from curate.models.at_hand import check_model
 from curate.models.encoder import Encoder
 from curate.models.names import EMBEDDED
@@ -158,7 +158,7 @@ def test_an_unknown_model_is_named_with_the_nearest():
 
 def test_a_folder_whose_tokenizer_lies_elsewhere(tmp_path):
     """As a model is written whose text tower names a folder of its own."""
-    lite.write_folder(tmp_path / "whole")
+    write_folder(tmp_path / "whole")
     model, elsewhere = tmp_path / "model", tmp_path / "text"
     model.mkdir()
     for name in ("open_clip_model.safetensors", "open_clip_config.json"):

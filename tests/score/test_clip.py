@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from conftest import HERE, picture
+from lite_folder import write_folder
 from PIL import Image, ImageOps
 
 from curate.annotate.step import annotate
@@ -55,9 +56,7 @@ def plain(model: str, files: Sequence[bytes], texts: Sequence[str], tmp_path: Pa
     """What anybody would write: open_clip's preprocess, model and tokenizer, one row after the other."""
     name = model.partition("/")[0]
     if model == "lite0-minilm":
-        from curate.models import lite
-
-        lite.write_folder(tmp_path / "lite")
+        write_folder(tmp_path / "lite")
         name = f"local-dir:{tmp_path / 'lite'}"
     torch.manual_seed(0)
     encoder, _, preprocess = open_clip().create_model_and_transforms(name)
