@@ -304,8 +304,8 @@ def killed(case: Case) -> None:
     """After the second part of `red`, as by a signal."""
     write_part, parts = Store.write_part, []
 
-    def stopped(store: Store, name: str, shard: int, *rest: Any) -> None:
-        write_part(store, name, shard, *rest)
+    def stopped(store: Store, name: str, shard: int, *rest: Any, **more: Any) -> None:
+        write_part(store, name, shard, *rest, **more)
         parts.append(name.partition("-")[0])
         if parts.count("red") == 2:
             raise KeyboardInterrupt

@@ -1,3 +1,6 @@
+import functools
+import operator
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -164,31 +167,40 @@ def test_through_a_store_in_any_order(tmp_path, rule):
 # ---- clusters ----
 
 
+def added_up(part, *rows):
+    return functools.reduce(operator.add, map(part, rows))
+
+
 def test_centroids_do_not_depend_on_the_order_or_the_parts():
     rng = np.random.default_rng(0)
     vectors = pa.array(rng.standard_normal((500, 8)).astype(np.float16).tolist(), pa.list_(pa.float16()))
     uids = pa.array([f"{i:032x}" for i in range(500)])
-    op = Clusters(by="v", k=5, sample=20)
-    whole = op.count(Rows({"v": vectors, "uid": uids}))
+    op, rows = Clusters(by="v", k=5, sample=20), Rows({"v": vectors, "uid": uids})
     order = pa.array(rng.permutation(500))
-    mixed = Rows({"v": vectors.take(order), "uid": uids.take(order)})
-    parts = [op.count(Rows({n: mixed[n].slice(i, 90) for n in ("v", "uid")})) for i in range(0, 500, 90)]
-    total = parts[0]
-    for part in reversed(parts[1:]):
-        total = total + part
-    assert len(total.most().vectors) == 100 and np.array_equal(total.most().vectors, whole.most().vectors)
-    made = op.batch(Rows({"v": vectors, "uid": uids}), op.settle(total))
-    centroids = op.settle(whole)
+    mixed = {"v": vectors.take(order), "uid": uids.take(order)}
+    parts = [Rows({name: column.slice(start, 90) for name, column in mixed.items()}) for start in range(0, 500, 90)]
+    samples: list[np.ndarray] = []
+
+    def sampled(*rows):
+        def summed(part):
+            total = added_up(part, *rows)
+            samples.append(total.most().vectors)
+            return total
+
+        return summed
+
+    centroids, again = op.fit(sampled(rows)), op.fit(sampled(*reversed(parts)))
+    assert len(samples[0]) == 100 and np.array_equal(*samples)
+    assert np.array_equal(centroids, again)
     assert np.allclose(np.linalg.norm(centroids, axis=1), 1, atol=1e-5)
-    again = op.batch(Rows({"v": vectors, "uid": uids}), centroids)
-    assert np.array_equal(made["v_cluster"], again["v_cluster"]) and len(np.unique(made["v_cluster"])) == 5
+    assert len(op.batch(rows, centroids)["v_cluster"].unique()) == 5
 
 
 def test_fewer_rows_than_clusters():
     op = Clusters(by="v", k=50)
     rows = Rows({"v": pa.array([[1.0, 0.0], [0.0, 1.0]]), "uid": pa.array(["a", "b"])})
-    made = op.batch(rows, op.settle(op.count(rows)))
-    assert sorted(made["v_cluster"].tolist()) == [0, 1] and made["v_cluster_cos"].tolist() == [1, 1]
+    columns = op.batch(rows, op.fit(lambda part: part(rows)))
+    assert sorted(columns["v_cluster"].to_pylist()) == [0, 1] and columns["v_cluster_cos"].to_pylist() == [1, 1]
 
 
 NAN, INFINITE = float("nan"), float("inf")
@@ -201,33 +213,31 @@ BAD = {
 }
 
 
-def counted(op, *columns):
-    total = None
-    for column in columns:
-        part = op.count(Rows({"v": column, "uid": pa.array([str(vector) for vector in column.to_pylist()])}))
-        total = part if total is None else total + part
-    return op.settle(total)
+def fitted(op, *columns):
+    uids = [pa.array([str(vector) for vector in column.to_pylist()]) for column in columns]
+    rows = [Rows({"v": column, "uid": uid}) for column, uid in zip(columns, uids, strict=True)]
+    return op.fit(lambda part: added_up(part, *rows))
 
 
 def test_vectors_of_two_models_in_equal_number_are_refused():
     with pytest.raises(CurateError, match="as many embeddings of 1 numbers as of 2: two models made them"):
-        counted(Clusters(by="v", k=1), pa.array([[1.0]]), pa.array([[1.0, 2.0]]))
+        fitted(Clusters(by="v", k=1), pa.array([[1.0]]), pa.array([[1.0, 2.0]]))
 
 
 def test_one_bad_vector_costs_no_other_row_its_cluster():
     op, good = Clusters(by="v", k=2), [[1.0, 0.0], [0.0, 1.0]]
     column = pa.array([good[0], *BAD.values(), good[1]])
     for parts in ([column], [column[:1], column[1:4], column[4:]]):
-        made = op.batch(Rows({"v": column, "uid": pa.array(["u"] * 7)}), counted(op, *parts))
+        made = op.batch(Rows({"v": column, "uid": pa.array(["u"] * 7)}), fitted(op, *parts))
         assert made["status"].tolist() == ["ok", *BAD, "ok"]
         assert made["v_cluster_cos"].to_pylist() == [1, *[None] * 5, 1]
-    with_bad, without = counted(op, column), counted(op, pa.array(good))
+    with_bad, without = fitted(op, column), fitted(op, pa.array(good))
     assert sorted(with_bad.tolist()) == sorted(without.tolist()), "nor does it move a centroid"
 
 
 def test_no_vector_at_all_is_usable():
     op, column = Clusters(by="v", k=2), pa.array([[], [NAN], [0.0], [INFINITE]])
-    made = op.batch(Rows({"v": column, "uid": pa.array(["u"] * 4)}), counted(op, column))
+    made = op.batch(Rows({"v": column, "uid": pa.array(["u"] * 4)}), fitted(op, column))
     assert made["v_cluster"].to_pylist() == [None] * 4
     assert made["status"].tolist() == ["empty_vector", "vector_of_1", "vector_of_1", "vector_of_1"]
 
