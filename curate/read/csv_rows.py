@@ -8,18 +8,14 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import csv as arrow_csv
 
 from curate.messages.remarks import Remarks
 from curate.read import csv_dialect
 from curate.read.csv_dialect import Dialect
-from curate.read.text_lines import BOM
+from curate.read.csv_plain import NO_SEPARATOR, lawful_rows
 
 #: A quoted field spans at most this many lines; a longer one is a stray quote.
 MOST_LINES = 1000
-
-#: What Arrow takes for the separator of a file with one column.
-_NO_SEPARATOR = "\x1f"
 
 LETTERS = "row(s) with quotes taken as letters"
 TRAILING = "row(s) with a trailing delimiter"
@@ -88,8 +84,8 @@ class Block:
             outside = self._counts(marks[depth % 2 == 0])
         right = outside == dialect.width - 1
         if dialect.width == 1:
-            right = (self.quotes > 0) | (_NO_SEPARATOR.encode() not in self.data)
-            right &= (self.quotes == 0) | (outside == 0)
+            # Without a quote in the block, Arrow gets a separator that no line has; with one, it parts all lines alike.
+            right = outside == 0 if len(quotes) else np.full(len(stops), NO_SEPARATOR.encode() not in self.data)
         lawful: np.ndarray = ~wrong & right & (self.ends > self.starts) & (self.lone_returns == 0)
         return lawful
 
@@ -168,7 +164,11 @@ class Block:
         """Add a row of several lines, unless what should be a URL shows that a quote is lost."""
         text = self.data[self.starts[place] : self.ends[after - 1]].decode()
         lines = text.replace("\0", "\ue000") if "\0" in text and "\ue000" not in text else text
-        fields = self.dialect.strict(_kept_lines(lines))[0]
+        try:
+            fields = self.dialect.strict(_kept_lines(lines))[0]
+        except csv.Error:
+            # A lone return outside of quotes.
+            return False
         if any("\n" in fields[column] or "://" not in (fields[column] or "://") for column in self.dialect.urls):
             return False
         if lines is not text:
@@ -236,7 +236,6 @@ class Block:
         return pa.concat_tables(parts).combine_chunks().take(order)
 
     def _bulk(self, places: np.ndarray, names: list[str], quote: str | bool) -> pa.Table:
-        schema = pa.schema([(name, pa.large_string()) for name in names])
         data = self.data
         if len(places) < len(self.stops):
             breaks = np.flatnonzero(np.diff(places) != 1)
@@ -244,17 +243,7 @@ class Block:
             last = places[np.concatenate([breaks, [len(places) - 1]])]
             slices = zip(self.starts[first].tolist(), (self.stops[last] + 1).tolist(), strict=True)
             data = b"".join([data[a:b] for a, b in slices])
-        if data.startswith(BOM):
-            # Arrow takes the first letter of a caption for the mark of the encoding.
-            data = BOM + data
-        # One column without quotes has no separator either: no letter of a text can be taken for one.
-        separator = self.dialect.separator if len(names) > 1 or quote else _NO_SEPARATOR
-        return arrow_csv.read_csv(
-            pa.BufferReader(data),
-            arrow_csv.ReadOptions(column_names=names, use_threads=False, block_size=len(data) + 1),
-            arrow_csv.ParseOptions(delimiter=separator, quote_char=quote, double_quote=bool(quote)),
-            arrow_csv.ConvertOptions(column_types=schema, null_values=[""], strings_can_be_null=True, check_utf8=False),
-        )
+        return lawful_rows(data, names, self.dialect.separator, quote)
 
 
 def _kept_lines(text: str) -> list[str]:

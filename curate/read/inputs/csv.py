@@ -13,6 +13,7 @@ from curate.errors import CurateError
 from curate.messages.remarks import Remarks
 from curate.read import text_lines
 from curate.read.csv_dialect import Dialect
+from curate.read.csv_plain import Plain, plain
 from curate.read.csv_rows import Block
 from curate.read.inputs import MOST_COLUMNS, Scan, distinct, endings
 from curate.record import MALFORMED
@@ -45,8 +46,9 @@ class _Layout:
 
 def _layout(file: str, data: bytes, remarks: Remarks) -> _Layout | None:
     """The layout that the first block of a file shows; None when it holds no line."""
-    returns = 2 * data.count(b"\r\n") > data.count(b"\n") or data.lstrip(b"\r\n").split(b"\n")[0].endswith(b"\r")
-    lines = [line.removesuffix("\r" if returns else "") for line in data.decode().split("\n", 20 * SAMPLE_ROWS)]
+    begin = data.lstrip(b"\r\n").split(b"\n", 1)[0]
+    returns = 2 * data.count(b"\r\n") > data.count(b"\n") or begin.endswith(b"\r")
+    lines = [line.removesuffix("\r" if returns else "") for line in _first_lines(data)]
     first = next((place for place, line in enumerate(lines) if line), None)
     if first is None:
         return None
@@ -84,9 +86,16 @@ def _layout(file: str, data: bytes, remarks: Remarks) -> _Layout | None:
         return _Layout(_unnamed(dialect), dialect, (0, 0))
     if _TXT.search(file) and dialect.width == 1:
         raise CurateError(f"'{file}' is no list of urls: its first line is {lines[first][:80]!r}")
-    above = "\n".join(data.decode().split("\n", first + 1)[: first + 1])
+    above = b"\n".join(data.split(b"\n", first + 1)[: first + 1])
     names = [name.strip() or f"column_{place}" for place, name in enumerate(header, 1)]
-    return _Layout(distinct(names), dialect, (len(above.encode()) + 1, first + 1))
+    return _Layout(distinct(names), dialect, (len(above) + 1, first + 1))
+
+
+def _first_lines(data: bytes) -> list[str]:
+    """The lines of a block that show how it is written; what follows them is one more where they are few."""
+    *lines, rest = data.split(b"\n", 20 * SAMPLE_ROWS)
+    enough = sum(1 for line in lines if line.strip(b"\r")) > 2 * SAMPLE_ROWS
+    return [line.decode() for line in (lines if enough else [*lines, rest])]
 
 
 def _unnamed(dialect: Dialect) -> list[str]:
@@ -119,7 +128,7 @@ def _fields(line: str, separator: str) -> list[str]:
         return line.split(separator)
 
 
-def _blocks(file: str, remarks: Remarks) -> Iterator[tuple[list[str], Block | None]]:
+def _blocks(file: str, remarks: Remarks) -> Iterator[tuple[list[str], Plain | Block | None]]:
     """The names of the columns with every block of rows, the first time without one."""
     layout: _Layout | None = None
     # One block is held back: the last one has to know that it is.
@@ -134,12 +143,16 @@ def _blocks(file: str, remarks: Remarks) -> Iterator[tuple[list[str], Block | No
             waiting = (number + lines, data[skipped:])
             continue
         assert waiting is not None
-        block = Block(waiting[1], layout.dialect, waiting[0], False, remarks)
+        block = _block(waiting[1], layout.dialect, waiting[0], False, remarks)
         yield layout.names, block
         rest = waiting[1][block.cut :]
         waiting = (number - rest.count(b"\n"), rest + data)
     if layout and waiting:
-        yield layout.names, Block(waiting[1], layout.dialect, waiting[0], True, remarks)
+        yield layout.names, _block(waiting[1], layout.dialect, waiting[0], True, remarks)
+
+
+def _block(data: bytes, dialect: Dialect, number: int, last: bool, remarks: Remarks) -> Plain | Block:
+    return plain(data, dialect) or Block(data, dialect, number, last, remarks)
 
 
 def schema(file: str) -> pa.Schema:
