@@ -23,7 +23,7 @@ import pyarrow as pa
 from curate.annotate.exchange import Exchange
 from curate.annotate.partitions import USUAL, Cut, forget, planned, rows_of_runs, rows_that_fit
 from curate.annotate.pool import as_rows, part_of, pool_rows, rows_inside
-from curate.arrays.arrow_columns import flat
+from curate.arrays.arrow_columns import flat, is_bytes
 from curate.cluster.cluster import Cluster
 from curate.cluster.task import Task
 from curate.library.op_fault import OpFault
@@ -113,17 +113,13 @@ def _keys(op: Grouped, rows: Rows) -> pa.Array:
     keys = op.keys(rows)
     if isinstance(keys, pa.NullArray):
         keys = keys.cast(pa.binary())
-    if not isinstance(keys, pa.Array) or len(keys) != len(rows) or not _is_bytes(keys.type):
+    if not isinstance(keys, pa.Array) or len(keys) != len(rows) or not is_bytes(keys.type):
         what = f"{len(keys)} of {keys.type}" if isinstance(keys, pa.Array) else f"a {type(keys).__name__}"
         raise OpFault(
             f"{op_name(type(op))}: `keys` must give an Arrow array of 16 bytes per row, as "
             f"curate.alike.row_key.row_keys makes them, it gave {what} for {len(rows)} rows"
         )
     return keys
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 
 def _verdict(op: Grouped | Linked, frame: pl.DataFrame) -> pl.DataFrame:

@@ -15,6 +15,11 @@ def flat(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(joined.chunks) if isinstance(joined, pa.ChunkedArray) else joined
 
 
+def is_bytes(kind: pa.DataType) -> bool:
+    """Whether values of a type are bytes, of any or of one length."""
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
+
+
 def as_array(values: Any, kind: pa.DataType) -> pa.Array:
     """What an op returned, as an Arrow array of the declared type; NaN is null."""
     if hasattr(values, "to_arrow"):  # a polars Series

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.arrays.arrow_columns import is_bytes
 from curate.errors import unknown
 from curate.messages.remarks import Remarks
 from curate.record import MALFORMED
@@ -90,7 +91,7 @@ def _curates_own(view: View) -> dict[str, Column]:
         for field in _schema(view, folder):
             name = field.name
             if view.columns.get(name) == folder and (folder != "records" or name in FIRST):
-                hashed = folder != "records" and (pa.types.is_uint64(field.type) or _is_bytes(field.type))
+                hashed = folder != "records" and (pa.types.is_uint64(field.type) or is_bytes(field.type))
                 own[name] = Column(name, folder, name, field.type, "hex" if hashed else "")
     return own
 
@@ -128,15 +129,11 @@ def _by_default(view: View, everything: dict[str, Column], remarks: Remarks) -> 
             left_out.setdefault(POINTERS, []).append(name)
         elif pa.types.is_nested(column.kind):
             left_out.setdefault(VECTORS, []).append(name)
-        elif not _is_bytes(column.kind):
+        elif not is_bytes(column.kind):
             chosen.append(name)
     for kind, names in left_out.items():
         remarks.add(kind, len(names), ", ".join(names))
     return chosen
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 
 def read(view: View, shard: int, columns: Iterable[Column]) -> pa.Table:
