@@ -28,6 +28,7 @@ from curate.messages.remarks import Remarks
 from curate.store import part_file
 from curate.store.folder import Folder, shard_name
 from curate.store.manifest import FORMAT, Keep, Manifest, Table
+from curate.store.scan import scan_files
 from curate.store.verdict import ledger_columns
 
 #: Columns of values that hardly repeat: with a dictionary they take a third longer to write and three times to read.
@@ -282,7 +283,11 @@ class Store(Folder):
         return pl.concat([self._scan("records", shards).select("uid"), table], how="horizontal")
 
     def _scan(self, folder: str, shards: Iterable[int]) -> pl.LazyFrame:
-        parts = [self.path(self.part(folder, shard)) for shard in shards]
+        names = [self.part(folder, shard) for shard in shards]
+        with self.opened(names[0]) as first:
+            if pa.list_(pa.float16()) in first.schema.types:
+                return scan_files(self, names)
+        parts = [self.path(name) for name in names]
         if self.local:
             return pl.scan_parquet(parts, hive_partitioning=False)
         # Imported here: it brings pandas along, a third of a second for every command.
