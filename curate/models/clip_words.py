@@ -82,6 +82,6 @@ def _merges(tokenizer: Any) -> tuple[dict[str, int], list[tuple[str, str]]]:
 def _bpe(vocabulary: dict[str, int], merges: list[tuple[str, str]], pre_tokenizer: Any) -> Any:
     from tokenizers import Tokenizer, models
 
-    made = Tokenizer(models.BPE(vocabulary, merges, end_of_word_suffix="</w>"))
-    made.pre_tokenizer = pre_tokenizer
-    return made
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges, end_of_word_suffix="</w>"))
+    tokenizer.pre_tokenizer = pre_tokenizer
+    return tokenizer
