@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image, ImageStat
+from PIL import Image
 from pydantic import Field
 
 from curate.alike.colours import BYTES, cell_colours
 from curate.op import Rows, Score
 from curate.pictures.decoded import Decoded
+from curate.pictures.sums import sums
 
 #: dhash: a picture is flat with fewer of its 64 differences that are `STEP` grey levels or more.
 LEAST_STEPS, STEP = 20, 2
@@ -55,16 +57,21 @@ class Phash(Score):
 
     def prepare_image(self, decoded: Decoded) -> tuple[int | None, bytes]:
         """The bits, None for a flat image, and the colours."""
-        return self._bits(decoded.image), cell_colours(decoded.image)
+        return self._bits(decoded), cell_colours(decoded.image)
 
-    def _bits(self, image: Image.Image) -> int | None:
+    def _bits(self, decoded: Decoded) -> int | None:
         import imagehash
 
-        # Once to grey, for both: imagehash would do the same conversion.
-        grey = image.convert("L")
-        if ImageStat.Stat(grey).stddev[0] < self.flat_std or (self.kind == "dhash" and _steps(grey) < LEAST_STEPS):
+        if standard_deviation(decoded.grey_levels) < self.flat_std:
             return None
-        make = {"phash": imagehash.phash, "dhash": imagehash.dhash, "ahash": imagehash.average_hash}[self.kind]
+        make, grey = imagehash.phash, decoded.grey
+        if self.kind == "dhash":
+            # Of this size already, imagehash takes it as it is.
+            make, grey = imagehash.dhash, grey.resize((9, 8), Image.Resampling.LANCZOS)
+            if _steps(grey) < LEAST_STEPS:
+                return None
+        elif self.kind == "ahash":
+            make = imagehash.average_hash
         return int.from_bytes(np.packbits(make(grey).hash).tobytes(), "big")
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
@@ -74,7 +81,17 @@ class Phash(Score):
         return {self.kind: bits, f"{self.kind}_colours": colours, "status": status}
 
 
-def _steps(grey: Image.Image) -> int:
-    """How many of dhash's 64 differences are more than rounding."""
-    small = np.asarray(grey.resize((9, 8), Image.Resampling.LANCZOS), np.int16)
-    return int((np.abs(np.diff(small, axis=1)) >= STEP).sum())
+def standard_deviation(levels: np.ndarray) -> float:
+    """Of all uint8 grey levels, rounded as Pillow's ImageStat rounds it, which takes a histogram for it.
+
+    >>> standard_deviation(np.array([[100, 132], [100, 132]], np.uint8))
+    16.0
+    """
+    count, total, squares = sums(levels)
+    return math.sqrt(max(0.0, (squares - total**2.0 / count) / count))
+
+
+def _steps(small: Image.Image) -> int:
+    """How many of dhash's 64 differences, of 9 x 8 pixels, are more than rounding."""
+    levels = np.asarray(small, np.int16)
+    return int((np.abs(np.diff(levels, axis=1)) >= STEP).sum())

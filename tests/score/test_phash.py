@@ -4,13 +4,14 @@ import tarfile
 import imagehash
 import numpy as np
 import pytest
-from PIL import Image, ImageFilter
+from PIL import Image, ImageFilter, ImageStat
 
 from curate.annotate.step import annotate
 from curate.catalog import load
 from curate.cluster.cluster import Cluster
 from curate.errors import CurateError
 from curate.read.step import ReadOptions, read
+from curate.score.phash import standard_deviation
 from curate.store.store import Store
 
 SOURCES = {"phash": imagehash.phash, "dhash": imagehash.dhash, "ahash": imagehash.average_hash}
@@ -115,3 +116,10 @@ def test_through_a_store(tmp_path):
     # The larger copy stays; the flat image equals nothing.
     assert groups["dup_phash_text_of"].to_list() == [made["uid"][1], None, None, None]
     assert groups["dup_phash_text_size"].to_list() == [2, 2, 1, None]
+
+
+def test_the_deviation_is_that_of_pillow():
+    for seed in range(20):
+        image = picture(seed, (300, 200)).convert("L")
+        assert standard_deviation(np.asarray(image)) == ImageStat.Stat(image).stddev[0]
+    assert standard_deviation(np.full((30, 7), 83, np.uint8)) == 0
