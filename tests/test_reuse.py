@@ -304,11 +304,12 @@ def killed(case: Case) -> None:
     """After the second part of `red`, as by a signal."""
     write_part, parts = Store.write_part, []
 
-    def stopped(store: Store, name: str, shard: int, *rest: Any, **more: Any) -> None:
-        write_part(store, name, shard, *rest, **more)
+    def stopped(store: Store, name: str, shard: int, *rest: Any, **more: Any) -> int:
+        size = write_part(store, name, shard, *rest, **more)
         parts.append(name.partition("-")[0])
         if parts.count("red") == 2:
             raise KeyboardInterrupt
+        return size
 
     with case.patch.context() as patch:
         patch.setattr(Store, "write_part", stopped)

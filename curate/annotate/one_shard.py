@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
 from curate.annotate.ahead import Ahead
 from curate.annotate.answer import remarks_of
+from curate.annotate.meter import Meter, worker_name
 from curate.annotate.op_run import OpRun
 from curate.annotate.packages import check_packages
 from curate.annotate.unfinished import Planned, rows_to_do
@@ -17,8 +18,22 @@ from curate.arrays.arrow_columns import flat
 from curate.cluster.nodes import feeding_threads
 from curate.cluster.suspects import DEADLY, Suspects
 from curate.op import Score
+from curate.store.cost import Cost
 from curate.store.images import ImageReader
 from curate.store.view import View
+
+
+@dataclass(frozen=True)
+class ShardReport:
+    """What a worker tells of a shard. rows: that any op had to do. seconds, costs: by folder.
+
+    seconds: of the op's `batch`, and processor time of preparing; see `Table.seconds`.
+    """
+
+    worker: str = field(default_factory=worker_name)
+    rows: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    costs: dict[str, Cost] = field(default_factory=dict)
 
 
 class OneShard:
@@ -31,18 +46,19 @@ class OneShard:
         self.view, self.plan, self.session = view, plan, session
         # A worker has one core, which two threads keep busy while one of them reads; or a GPU to feed.
         self.threads = 2
+        self.meter = Meter()
 
     def setup(self) -> None:
         check_packages(planned.op for planned in self.plan)  # here too: a node may lack what the driver has
         for planned in self.plan:
-            planned.op.setup()
+            self.meter.set_up(planned.folder, planned.op)
         if any(planned.op.gpus() for planned in self.plan):
             self.threads = feeding_threads()
 
-    def __call__(self, shard: int) -> dict[str, Any]:
+    def __call__(self, shard: int) -> ShardReport:
         return self._fill(shard, None)
 
-    def careful(self, shard: int) -> dict[str, Any]:
+    def careful(self, shard: int) -> ShardReport:
         """After this shard failed once: slower, and it finds the rows that kill the worker."""
         suspects = self._suspects(shard)
         report = self._fill(shard, suspects)
@@ -56,17 +72,20 @@ class OneShard:
     def _suspects(self, shard: int) -> Suspects:
         return Suspects(self.view.store, self.plan[0].folder, shard, self.session)
 
-    def _fill(self, shard: int, suspects: Suspects | None) -> dict[str, Any]:
-        runs = [run for run in self._runs(shard) if run.has_work]
-        if not runs:
-            return {"rows": 0, "seconds": {}}
-        ahead = self.run(shard, runs, suspects)
-        for run in runs:
-            part = run.finished()
-            self.view.store.write_remarks(run.folder, shard, remarks_of(part, run.op, shard))
-            self.view.store.write_part(run.folder, shard, part)
+    def _fill(self, shard: int, suspects: Suspects | None) -> ShardReport:
+        sizes: dict[str, int] = {}
+        with self.meter.shard() as spent:
+            runs = [run for run in self._runs(shard) if run.has_work]
+            if not runs:
+                return ShardReport()
+            ahead = self.run(shard, runs, suspects)
+            for run in runs:
+                part = run.finished()
+                self.view.store.write_remarks(run.folder, shard, remarks_of(part, run.op, shard))
+                sizes[run.folder] = self.view.store.write_part(run.folder, shard, part)
+        rows = int(np.logical_or.reduce([run.todo for run in runs]).sum())
         seconds = {run.folder: run.seconds + ahead.preparing_seconds[run.folder] for run in runs}
-        return {"rows": max(int(run.todo.sum()) for run in runs), "seconds": seconds}
+        return ShardReport(rows=rows, seconds=seconds, costs=self.meter.costs(spent, runs, seconds, sizes))
 
     def _runs(self, shard: int) -> list[OpRun]:
         runs: list[OpRun] = []

@@ -28,13 +28,13 @@ ERROR_CHARACTERS = 300
 class OpRun:
     """
     todo: rows of the shard that it has to do, a bool per row. part: what an earlier run left, which stays as it is
-    elsewhere. seconds: of computing.
+    elsewhere. seconds: wall clock of computing. model_seconds: of those, the ones inside the op's `batch`.
     """
 
     def __init__(self, op: Score, folder: str, todo: np.ndarray, part: pa.Table | None = None):
         self.op, self.folder, self.todo, self.part = op, folder, todo, part
         self.rows_at_a_time = op.rows_at_a_time()
-        self.seconds = 0.0
+        self.seconds = self.model_seconds = 0.0
         self._status = status_column(op.table())
         self._types = {**op.makes(), self._status: pa.string()}
         self._rows: list[np.ndarray] = []
@@ -160,5 +160,9 @@ class OpRun:
         if "text" in self.op.prepares():
             ready = chunk.texts.get(self.folder)
             texts = [ready[row] for row in rows] if ready else self.op.prepare_texts(captions_of(taken["text"]))
-        result = self.op.batch(Rows(taken, images, len(rows), texts))
+        began = time.perf_counter()
+        try:
+            result = self.op.batch(Rows(taken, images, len(rows), texts))
+        finally:
+            self.model_seconds += time.perf_counter() - began
         return checked(result, self.op, len(rows)), status_words(result, self.op, len(rows))

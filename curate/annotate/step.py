@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections import Counter
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
@@ -13,6 +13,7 @@ from curate.annotate.links import run_linked
 from curate.annotate.one_shard import OneShard
 from curate.annotate.packages import check_packages
 from curate.annotate.partitions import USUAL, Cut
+from curate.annotate.speed import Speed
 from curate.annotate.statistic import run_statistic
 from curate.annotate.tables import check_name, folder_for, made_by, note
 from curate.annotate.unfinished import Planned, pools_done, reads_id, shards_to_do
@@ -70,13 +71,16 @@ def _scores(view: View, ops: Sequence[Score], cluster: Cluster) -> View:
     shards = sorted(set().union(*todo.values()))
     label = ", ".join(op.table() for op in ops)[:40]
     use: dict[str, Any] = {"cpus": max(op.cpus for op in ops), "gpus": max(op.gpus() for op in ops)}
-    seconds: Counter[str] = Counter()
+    speed = Speed([planned.op.table() for planned in plan if todo[planned.folder]])
     for _, report in cluster.each(label, OneShard(after, plan, secrets.token_hex(8)), shards, rows, **use):
-        seconds.update(report["seconds"])
+        speed.add(report)
     for planned in plan:
         complete = {**pools_done(view, planned.folder), view.pool(): reads_id(after, planned.op)}
         more = _facts(view, planned) if todo[planned.folder] else {}
-        note(view, planned.op, planned.folder, seconds=seconds[planned.folder], complete=complete, **more)
+        if cost := speed.costs.get(planned.folder):
+            more |= {"seconds": round(speed.seconds[planned.folder], 3), "cost": cost.rounded()}
+        note(view, planned.op, planned.folder, complete=complete, **more)
+    speed.say()
     return after
 
 
@@ -116,6 +120,7 @@ def _whole(view: View, op: Op, cluster: Cluster, cut: Cut) -> View:
         note(view, op, folder)
         return view.with_table(folder, op.makes())
     report: dict[str, Any] = {}
+    began = time.monotonic()
     if isinstance(op, Grouped):
         run_grouped(view, op, folder, cluster, cut)
     elif isinstance(op, Linked):
@@ -126,6 +131,7 @@ def _whole(view: View, op: Op, cluster: Cluster, cut: Cut) -> View:
         raise TypeError(f"{type(op).__name__} must be a Score, a Grouped, a Linked or a Fitted")
     remarks = report.pop("remarks", {})
     say(op.table(), Remarks.from_json(remarks))
-    more = {"report": report} if report else {}
+    more: dict[str, Any] = {"report": report} if report else {}
+    more["seconds"] = round(time.monotonic() - began, 3)
     note(view, op, folder, pool=view.pool(), after=view.keep, remarks=remarks, **more)
     return view.with_table(folder, op.makes())

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from curate.annotate.meter import gpu_of
 from curate.annotate.one_shard import OneShard
 from curate.annotate.op_run import OpRun
 from curate.annotate.unfinished import Planned
@@ -62,7 +63,7 @@ def probe(view: View, ops: Sequence[Op], rows: int = 1000) -> Forecast:
             raise CurateError(f"{op.spec()['op']} looks at all rows at once: a sample does not tell what it costs")
         before, began = _peak_mb(), time.perf_counter()
         op.setup()
-        tried.append(_Tried(op, _device(op), time.perf_counter() - began, _peak_mb() - before))
+        tried.append(_Tried(op, gpu_of(op) or "cpu", time.perf_counter() - began, _peak_mb() - before))
     if any("image" in op.reads() for op in ops) and view.images is None:
         raise CurateError("these ops read images, and the store has none: download comes first")
     loaded = _peak_mb()
@@ -115,14 +116,6 @@ def _try(view: View, tried: Sequence[_Tried], rows: int) -> tuple[float, int]:
         if done >= rows:
             break
     return reading, done
-
-
-def _device(op: Score) -> str:
-    if not op.gpus():
-        return "cpu"
-    import torch
-
-    return str(torch.cuda.get_device_name()) if torch.cuda.is_available() else "cpu"
 
 
 def _peak_mb() -> float:

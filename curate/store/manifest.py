@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from curate.store.cost import Cost
 from curate.store.folder import identity
 
 FORMAT = 3
@@ -55,7 +56,9 @@ class Table(_Entry):
     complete: for an op that looks at single rows: the pools of rows that the table is final for (`Manifest.pool`), each
         with the identity of what the op read there.
     pool: for an op that looks at all rows, the rows it looked at; `after` is their keep table.
-    seconds: of computing, all runs together. remarks, report: what is said of it.
+    seconds: of computing, all runs together. For an op that looks at single rows those of `batch` and of preparing, the
+        sum over workers; for one that looks at all rows the wall clock of the attempt that ended.
+    cost: what workers spent on an op that looks at single rows. remarks, report: what is said of it.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Table(_Entry):
     decoding: Any = None
     columns: list[str] = []
     seconds: float = 0.0
+    cost: Cost = Cost()
     changes: int = 0
     complete: dict[str, str] | None = None
     pool: str | None = None
@@ -106,7 +110,7 @@ class Keep(_Entry):
 
 
 class Run(_Entry):
-    """How a pipeline's last run ended. seconds: by step. written: what the write step says of its shards."""
+    """How a pipeline's last run ended. seconds: wall clock by step. written: what the write step says of its shards."""
 
     keep: str | None = None
     written: dict[str, Any] = {}
@@ -193,12 +197,13 @@ class Manifest(_Entry):
     def note(self, folder: str, entry: Table | Keep) -> None:
         """Record what made a table, and make it the one that its name means from now on.
 
-        What `entry` does not say of a table that is there already stays as it is; seconds add up.
+        What `entry` does not say of a table that is there already stays as it is; seconds and costs add up.
         """
         earlier = self.tables.get(folder)
         if isinstance(earlier, Table) and isinstance(entry, Table):
             changes = {name: getattr(entry, name) for name in entry.model_fields_set}
             changes["seconds"] = round(earlier.seconds + entry.seconds, 3)
+            changes["cost"] = (earlier.cost + entry.cost).rounded()
             entry = earlier.model_copy(update=changes)
         self.tables[folder] = entry
         # Last used is last in the dict: a column that two tables hold means the later one.

@@ -206,8 +206,10 @@ class Store(Folder):
         about: Mapping[bytes, bytes] | None = None,
         records: pa.Table | None = None,
         owner: str = "",
-    ) -> None:
-        """about: more to be kept in the part's metadata. records: those of the shard, where they are written later.
+    ) -> int:
+        """Write a part; returns its bytes.
+
+        about: more to be kept in the part's metadata. records: those of the shard, where they are written later.
         owner: the identity of the records, where it was read already.
 
         The rows are those of the records, in their order: a table holds no uid, but the identity of its records.
@@ -220,11 +222,13 @@ class Store(Folder):
             owner = owner or self.rows_digest(shard)
             if owner:
                 more[part_file.ROWS_OF] = owner.encode()
-        self.write_file(self.part(table, shard), rows.replace_schema_metadata(more))
+        return self.write_file(self.part(table, shard), rows.replace_schema_metadata(more))
 
-    def write_file(self, name: str, rows: pa.Table, **options: Any) -> None:
-        """A parquet file with checksums."""
-        self.write_bytes(name, _bytes_of(rows, name, **options))
+    def write_file(self, name: str, rows: pa.Table, **options: Any) -> int:
+        """Write a parquet file with checksums; returns its bytes."""
+        data = _bytes_of(rows, name, **options)
+        self.write_bytes(name, data)
+        return len(data)
 
     def rows_digest(self, shard: int) -> str:
         """The identity of a shard's records; "" when they are not there."""

@@ -168,7 +168,7 @@ def test_a_stopped_pass_goes_on_where_it_was(make_store, monkeypatch):
         left[0] -= 1
         if left[0] < 0:
             raise KeyboardInterrupt
-        write_part(self, *arguments)
+        return write_part(self, *arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(type(view.store), "write_part", stop)
