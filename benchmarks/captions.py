@@ -3,7 +3,8 @@
     python benchmarks/captions.py [--rows 100000] [CAPTIONS.parquet COLUMN]
 
 score.words and score.text_rules ask polars' regular expressions of captions that are not ASCII; here these are asked of
-all captions, too. Both results are compared first. Without a file the captions are 2 to 20 Zipfian words.
+all captions, too. Both results are compared first. Then score.language beside its model alone. Without a file the
+captions are 2 to 20 Zipfian words.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from exact import make_rows
 
 from curate.arrays.ascii_words import in_two
 from curate.score import text_rules, words
+from curate.score.language import Language
 
 
 def main() -> None:
@@ -50,6 +52,34 @@ def main() -> None:
         for name, taken in times.items():
             middle = statistics.median(taken) / sum(map(len, batches)) * 1e6
             print(f"{op.table():12} {name:22} {middle:6.2f} s of the processor per million captions")
+
+    language(batches, options.rounds)
+
+
+def language(batches: list[pl.Series], rounds: int) -> None:
+    """score.language beside the model alone, asked what the op asks: each caption, and its other spelling in lower
+    case."""
+    import fasttext
+
+    op = Language()
+    op.setup()
+    model = fasttext.load_model(op._path())
+    texts = batches[0].head(5_000)
+    lines = [text.replace("\n", " ") for text in texts.to_list()]
+    lines += [line.lower() for line in lines if line != line.lower()]
+    ways: dict[str, Callable[[], object]] = {
+        "the model alone": lambda: [model.predict(line, 1, 0.0) for line in lines],
+        "the whole op": lambda: op.batch({"text": texts.to_arrow()}),
+    }
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            start = time.process_time()
+            way()
+            times[name].append(time.process_time() - start)
+    for name, taken in times.items():
+        middle = statistics.median(taken) / len(texts) * 1e6
+        print(f"{op.table():12} {name:22} {middle:6.2f} s of the processor per million captions")
 
 
 def read(captions: list[str], rows: int) -> pl.Series:
