@@ -1,0 +1,175 @@
+"""How busy score.clip keeps a GPU, without one: a stand-in device sleeps as long as an H100 would take.
+
+    python benchmarks/standin.py [--rows-per-shard 10000] [--shards 2] [--size-px 512] [--cores-for-it 14]
+
+All of the pass is the product's own: tars are read, images decoded and resized, captions tokenized, batches put
+together, vectors and cosines made, parts written. Only the two towers of ViT-B/32 are sleeps, outside of Python's lock:
+4.4 GMAC an image, 3.0 a caption of 77 tokens and less for one that is cut behind its end. The copy to the device is
+left out.
+
+`--rate` pairs a second (10,000) want `--cores-for-it` cores that decode; this machine has fewer, and the device is as
+many times slower. Pictures are few, drawn, and repeated. Printed: rows a second over the device's own ceiling, and
+where it waited: for the first batch of a shard (the part before is written then), or between batches.
+
+Cores that are busy with other work make the pictures the limit: they are measured alone in the same process, and the
+second ratio is over the lower of the two limits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import random
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from run import hardware
+from score import op_of, pictures, quiet, tiny
+
+from curate.annotate.step import annotate
+from curate.cluster.cluster import Cluster
+from curate.demo import scenes
+from curate.models.encoder import Encoder
+from curate.models.pixels import Pixels
+from curate.models.text_tower import TextTower
+from curate.read.step import ReadOptions, read
+from curate.store.store import Store
+from curate.store.tar import TarFile
+from curate.store.view import View
+
+HERE = Cluster(workers=0)
+
+#: 10^9 multiplications of ViT-B/32: of an image, of a caption of the whole context, and the length most captions have.
+IMAGE, TEXT, CONTEXT, USUAL = 4.4, 3.0, 77, 16
+DIMENSIONS = 512
+DISTINCT = 100
+
+
+@dataclass
+class Device:
+    """Sleeps as long as the work takes at `speed` (10^9 multiplications a second), and notes when."""
+
+    speed: float
+    calls: list[tuple[float, float, int]] = field(default_factory=list)
+
+    def works(self, rows: int, each: float, images: int) -> Any:
+        start = time.perf_counter()
+        time.sleep(rows * each / self.speed)
+        self.calls.append((start, time.perf_counter(), images))
+        return torch.ones(rows, DIMENSIONS)
+
+    def images(self, batch: Any, normalize: bool = False) -> Any:
+        return self.works(len(batch), IMAGE, len(batch))
+
+
+class Texts:
+    """The text tower on the device: captions are cut as they are for a GPU."""
+
+    def __init__(self, tower: TextTower, device: Device):
+        self.tower, self.device = tower, device
+
+    def pieces(self, tokens: Any, size: int) -> Any:
+        return self.tower.pieces(tokens, len(tokens))
+
+    def __call__(self, tokens: Any, normalize: bool = False) -> Any:
+        return self.device.works(len(tokens), TEXT * tokens.shape[1] / CONTEXT, 0)
+
+
+def main() -> None:
+    options = parse()
+    print(hardware("torch", "open_clip_torch"))
+    scale = options.cores / options.cores_for_it
+    device = Device(options.rate * scale * (IMAGE + TEXT * USUAL / CONTEXT))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        options.model = tiny(folder)
+        encoder = stand_in(options, device)
+        tars(folder, options)
+        rows = options.shards * options.rows_per_shard
+        began = time.perf_counter()
+        with quiet():
+            pictures(store(folder, options.rows_per_shard), options)
+        alone = rows / (time.perf_counter() - began)
+        view = store(folder, options.rows_per_shard)
+        began = time.perf_counter()
+        with quiet():
+            annotate(view, [op_of(options)], HERE)
+        seconds = time.perf_counter() - began
+    assert encoder.batch_size == options.batch
+    said(device, rows, seconds, alone, options)
+
+
+def said(device: Device, rows: int, seconds: float, alone: float, options: argparse.Namespace) -> None:
+    busy = sum(end - start for start, end, _ in device.calls)
+    ceiling = rows / busy
+    print(
+        f"{options.shards} shards of {options.rows_per_shard:,} rows, {options.size_px} px, batches of {options.batch}"
+    )
+    print(f"  {rows / seconds:,.0f} rows/s of the device's {ceiling:,.0f}: {busy / seconds:.2f} of its ceiling")
+    print(f"  pictures alone {alone:,.0f}/s; {rows / seconds / min(alone, ceiling):.2f} of the lower of the two limits")
+    first, between, images = 0.0, 0.0, 0
+    for (_, end, done), (start, _, _) in zip(device.calls, device.calls[1:], strict=False):
+        images += done
+        # Captions of the shard's last batch come behind its images.
+        if start - end > 0 and images and images % options.rows_per_shard == 0 and done == 0:
+            first += start - end
+        else:
+            between += start - end
+    outside = seconds - busy - first - between
+    print(f"  the device waited {first:.2f} s between shards and {between:.2f} s between batches, of {seconds:.1f} s;")
+    print(f"  {outside:.2f} s before its first batch and behind its last")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows-per-shard", type=int, default=10_000)
+    parser.add_argument("--shards", type=int, default=2)
+    parser.add_argument("--size-px", type=int, default=512)
+    parser.add_argument("--rate", type=float, default=10_000, help="pairs a second of the device")
+    parser.add_argument("--cores-for-it", type=float, default=14, help="cores that feed so many")
+    parser.add_argument("--cores", type=int, default=os.cpu_count())
+    parser.add_argument("--batch", type=int, default=1024)
+    parser.set_defaults(device="cpu", precision="fp32", resize="torch", compile=False, model="")
+    return parser.parse_args()
+
+
+def stand_in(options: argparse.Namespace, device: Device) -> Encoder:
+    """The encoder that the op finds in this process: its towers are the device's, its batches those of a GPU."""
+    encoder = Encoder.shared(options.model, "cpu", precision="fp32", resize="torch")
+    encoder.pixels = Pixels(encoder.preprocess, "meta", fast=True)
+    encoder.pixels.piece = encoder.batch_size = options.batch
+    encoder._text_tower = Texts(TextTower(encoder.model), device)  # type: ignore[assignment]
+    encoder._image_tower = device.images
+    return encoder
+
+
+def tars(folder: Path, options: argparse.Namespace) -> None:
+    rng, pairs = random.Random(1), []
+    for _ in range(DISTINCT):
+        size_px = (rng.randint(options.size_px, options.size_px * 3 // 2), options.size_px)
+        image, text, _ = scenes.draw(rng, size_px=size_px)
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=90)
+        pairs.append((buffer.getvalue(), text.encode()))
+    for shard in range(options.shards):
+        with (folder / f"{shard:05d}.tar").open("wb") as file, contextlib.closing(TarFile(file)) as tar:
+            for number in range(options.rows_per_shard):
+                image_file, text_file = pairs[number % DISTINCT]
+                tar.add(f"{number:06d}.jpg", image_file)
+                tar.add(f"{number:06d}.txt", text_file)
+
+
+def store(folder: Path, rows_per_shard: int) -> View:
+    options = ReadOptions(input=f"{folder}/*.tar", rows_per_shard=rows_per_shard)
+    with quiet():
+        return read(Store(tempfile.mkdtemp(dir=folder)), options, HERE)
+
+
+if __name__ == "__main__":
+    main()
