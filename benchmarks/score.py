@@ -188,11 +188,14 @@ def alone(tars: list[Path], encoder: Encoder, batch: int, piece: int) -> Callabl
     files, texts = zip(*pairs(tars), strict=True)
     pixels = [encoder.preprocess(rgb(file)) for file in files]
     images = [torch.stack(pixels[i : i + piece]).to(encoder.device) for i in range(0, len(pixels), piece)]
-    tokens = [encoder.tokens(texts[i : i + batch]).to(encoder.device) for i in range(0, len(texts), batch)]
+    # Cut behind their ends, as curate cuts them: the sums of padding are no limit.
+    order, pieces = encoder._text_tower.pieces(encoder.tokens(texts), batch)
+    tokens = [piece.to(encoder.device) for piece in pieces]
 
     def run() -> np.ndarray:
         image = encoder._vectors(encoder.model.encode_image, lambda: images)
-        text = encoder._vectors(encoder.model.encode_text, lambda: tokens)
+        text = np.empty_like(image)
+        text[order.numpy()] = encoder._vectors(encoder._text_tower, lambda: tokens)
         return np.asarray((image * text).sum(1))
 
     return run
