@@ -41,19 +41,6 @@ def _memory(text: str | None) -> int | None:
     return memory_size(text, "--memory") if text else None
 
 
-def _texts(items: list[str]) -> dict[str, str]:
-    """Variables of a pipeline by name, as they were typed."""
-    texts: dict[str, str] = {}
-    for item in items:
-        name, equals, text = item.partition("=")
-        if not equals or not name:
-            raise CurateError(f"--set {item}: write it as name=value")
-        if texts.get(name, text) != text:
-            raise CurateError(f"--set {name} stands twice, with '{texts[name]}' and '{text}': choose one")
-        texts[name] = text
-    return texts
-
-
 def _ops(specs: list[str]) -> list[Any]:
     """Ops as they are written on the command line, each as YAML has it."""
     from curate.library.yaml_text import parse
@@ -72,9 +59,9 @@ def run(
 ) -> None:
     """Run a pipeline, or what is left of it: the same command after a crash goes on where it stopped."""
     from curate.look.show import print_funnel
-    from curate.pipeline.file import values_of
+    from curate.pipeline.file import texts_of, values_of
 
-    values = values_of(_texts(set_))
+    values = values_of(texts_of(set_))
     if check:
         out.say(api.check(pipeline, set=values, address=address, workers=workers, memory=_memory(memory)))
         return
@@ -95,11 +82,12 @@ def submit(
     follow: Annotated[bool, typer.Option(help="Stay and print the job's log until it ends.")] = True,
 ) -> None:
     """Run a pipeline as a Ray job on a cluster; a job of the same run that is still going is followed, not doubled."""
+    from curate.pipeline.file import texts_of
     from curate.submit.submit import submit as submit_job
 
     _memory(memory)
     # Not typer's Exit: after Ctrl-C the job goes on, and `main` shall not say that it stopped.
-    sys.exit(submit_job(pipeline, address, _texts(set_), workers, memory, follow))
+    sys.exit(submit_job(pipeline, address, texts_of(set_), workers, memory, follow))
 
 
 @app.command()
@@ -187,11 +175,17 @@ def list_(
 def show(
     store: StoreArg,
     step: Annotated[str, typer.Option(help="The funnel up to this filter; default: the last run's.")] = "",
+    cost: Annotated[bool, typer.Option("--cost", help="What its steps took: rows, hours, seconds.")] = False,
+    price: Annotated[list[str], typer.Option(help="The same in dollars an hour: h100=2.5, cpu=0.04.")] = [],  # noqa: B006
 ) -> None:
-    """What a store holds: funnel, failures by reason, tables and what made each."""
+    """What a store holds: funnel, failures by reason, tables and what made each; or what it cost."""
+    from curate.look.cost import print_store_cost
     from curate.look.show import print_store
 
-    print_store(store, step)
+    if cost or price:
+        print_store_cost(store, price, step)
+    else:
+        print_store(store, step)
 
 
 @app.command()

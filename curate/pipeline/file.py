@@ -35,6 +35,23 @@ class Opened:
     steps: list[Any]
 
 
+def texts_of(items: list[str]) -> dict[str, str]:
+    """Variables by name, each as `--set name=text` had it.
+
+    Raises:
+        CurateError: for an item without a name, and a name with two texts.
+    """
+    texts: dict[str, str] = {}
+    for item in items:
+        name, equals, text = item.partition("=")
+        if not equals or not name:
+            raise CurateError(f"--set {item}: write it as name=value")
+        if texts.get(name, text) != text:
+            raise CurateError(f"--set {name} stands twice, with '{texts[name]}' and '{text}': choose one")
+        texts[name] = text
+    return texts
+
+
 def values_of(texts: Mapping[str, str]) -> dict[str, Any]:
     """Variables as `--set name=text` has them, each text read as YAML; the root as it was typed.
 
