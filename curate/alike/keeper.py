@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -30,29 +31,42 @@ def keep_columns(keep: str) -> tuple[str, ...]:
 
 
 def in_order(rows: pl.DataFrame, keep: str) -> pl.DataFrame:
-    """By `key`, and in each group the row that stays first."""
+    """By `key`, and in each group the row that stays first. A row of an old store, which `old_store` tells, stays
+    before one that comes to it, whatever the rule."""
     if keep == "first":
         return rows.sort("key", "shard", "row")
     order = ["key", "rank", "uid", "shard", "row"]
     ranked = rows.with_columns(rank=_rank(keep, rows.schema))
-    return ranked.sort(order, descending=[name == "rank" for name in order], nulls_last=True).drop("rank")
+    if "old_store" in rows.columns:
+        order.insert(1, "new")
+        ranked = ranked.with_columns(new=pl.col("old_store").is_null())
+    return ranked.sort(order, descending=[name == "rank" for name in order], nulls_last=True).drop(order[1:-3])
 
 
-def keepers(rows: pl.DataFrame, keep: str, of: str, size: str) -> pl.DataFrame:
+def keepers(
+    rows: pl.DataFrame, keep: str, of: str, size: str, store: str = "", *, against: Sequence[str] = ()
+) -> pl.DataFrame:
     """From `key`, `shard`, `row` and the columns of the rule: per row the uid of the row that stays in its group (null
-    for that row itself) and the group's size. A null ranks last; equals go by smallest uid, then by input."""
+    for that row itself) and the group's size. A null ranks last; equals go by smallest uid, then by input.
+
+    store: a column for the name of the old store that this row is of, by its `old_store`, a place in `against`; null
+    where it is of none.
+    """
     ranked = in_order(rows, keep)
     # Groups lie together, so no key is hashed: what `over` takes ten times as long for.
     first = _first_of_groups(ranked["key"])
     places = np.flatnonzero(first)
     sizes = np.diff(places, append=len(ranked))
-    keeper = pl.col("uid").gather(np.repeat(places, sizes))
-    return ranked.select(
-        "shard",
-        "row",
-        pl.when(pl.Series(~first)).then(keeper).alias(of),
+    keeper = np.repeat(places, sizes)
+    repeats = pl.Series(~first)
+    columns: list[pl.Expr | pl.Series] = [
+        pl.when(repeats).then(ranked["uid"].gather(keeper)).alias(of),
         pl.Series(size, np.repeat(sizes, sizes).astype(np.uint32)),
-    )
+    ]
+    if store:
+        names = pl.Series(against, dtype=pl.String).gather(ranked["old_store"].gather(keeper))
+        columns.append(pl.when(repeats).then(names).alias(store))
+    return ranked.select("shard", "row", *columns)
 
 
 def _first_of_groups(keys: pl.Series) -> np.ndarray:

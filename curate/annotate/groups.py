@@ -13,6 +13,7 @@ pure function of the rows; memory is that of one partition.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,15 +21,18 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from curate.alike.against_old import OldStore
+from curate.annotate.all_rows import AllRows
 from curate.annotate.exchange import Exchange
 from curate.annotate.partitions import USUAL, Cut, forget, planned, rows_of_runs, rows_that_fit
-from curate.annotate.pool import as_rows, part_of, pool_rows, rows_inside
-from curate.arrays.arrow_columns import flat, is_bytes
+from curate.annotate.pool import as_rows, part_of, rows_inside
+from curate.arrays.arrow_columns import is_bytes
 from curate.cluster.cluster import Cluster
 from curate.cluster.task import Task
 from curate.library.op_fault import OpFault
 from curate.op import Grouped, Linked, Rows, op_name
 from curate.store.spill import read_spilled, spill, spilled
+from curate.store.store import Store
 from curate.store.view import View
 
 
@@ -36,10 +40,11 @@ from curate.store.view import View
 class Judging:
     """The last phases of a job on groups, once their rows lie together in partitions.
 
-    folder: of the table. groups: brings the rows of a group to one partition: key, shard, row and carried columns.
+    rows: those that are judged; verdicts are written for those of the store that is worked on. folder: of the table.
+    groups: brings the rows of a group to one partition: key, shard, row and carried columns.
     """
 
-    view: View
+    rows: AllRows
     op: Grouped | Linked
     folder: str
     groups: Exchange
@@ -53,28 +58,38 @@ class Judging:
         verdict = _verdict(self.op, frame).sort("shard", "row")
         if not verdict.select("shard", "row").equals(frame.select("shard", "row").sort("shard", "row")):
             raise OpFault(f"{op_name(type(self.op))}: `judge` must give one row for every row, with its shard and row")
+        if self.rows.old_shards:
+            verdict = verdict.filter(pl.col("shard") >= 0)
         lasts = [run[-1] for run in self.groups.runs]
         run = np.searchsorted(lasts, verdict["shard"].to_numpy())
-        spill(self.view.store, self._verdicts, partition, verdict, run, len(lasts))
+        spill(self.store, self._verdicts, partition, verdict, run, len(lasts))
 
     def collect(self, run: int) -> None:
         """The verdicts of a run from every partition, as parts of the table."""
-        verdicts = read_spilled(self.view.store, self._verdicts, self.groups.partitions, run)
+        verdicts = read_spilled(self.store, self._verdicts, self.groups.partitions, run)
         by_shard = verdicts.sort("shard", "row").partition_by("shard", as_dict=True, include_key=False)
-        for shard in self.groups.runs[run]:
+        for shard in self._judged(run):
             verdict = by_shard.get((shard,), verdicts.clear().drop("shard"))
             rows = verdict["row"].to_numpy().astype(np.int64)
             values = {name: verdict[name].to_arrow() for name in self.op.makes()}
-            part = part_of(self.op, rows, rows_inside(self.view, shard), values)
-            self.view.store.write_part(self.folder, shard, part)
+            part = part_of(self.op, rows, rows_inside(self.rows.view, shard), values)
+            self.store.write_part(self.folder, shard, part)
 
     def unjudged(self) -> list[int]:
-        judged = spilled(self.view.store, self._verdicts)
+        judged = spilled(self.store, self._verdicts)
         return [partition for partition in range(self.groups.partitions) if partition not in judged]
 
     def uncollected(self) -> list[int]:
-        collected = self.view.store.parts(self.folder)
-        return [number for number, run in enumerate(self.groups.runs) if not collected.issuperset(run)]
+        collected = self.store.parts(self.folder)
+        return [run for run in range(len(self.groups.runs)) if not collected.issuperset(self._judged(run))]
+
+    def _judged(self, run: int) -> list[int]:
+        """The shards of a run that belong to the store that is worked on."""
+        return [shard for shard in self.groups.runs[run] if shard >= 0]
+
+    @property
+    def store(self) -> Store:
+        return self.rows.view.store
 
     @property
     def _verdicts(self) -> str:
@@ -98,9 +113,9 @@ class Groups(Judging):
     def _keys(self, shard: int) -> pl.DataFrame:
         columns = tuple(dict.fromkeys((*self.op.reads(), *self.op.carries())))
         # Only null in what makes the key takes a row out of its group; a carried null is the op's to rank.
-        rows, _, table = pool_rows(self.view, shard, columns, nulls=True)
+        rows, table = self.rows.pool_rows(shard, columns)
         keys = {"key": _keys(self.op, as_rows(table))}
-        frame = pl.DataFrame(pa.table(keys | placed(shard, rows, table.select(self.op.carries()))))
+        frame = pl.DataFrame(pa.table(keys | self.rows.placed(shard, rows, table.select(self.op.carries()))))
         return frame.filter(pl.col("key").is_not_null())
 
 
@@ -135,18 +150,16 @@ def _verdict(op: Grouped | Linked, frame: pl.DataFrame) -> pl.DataFrame:
     return verdict.select(columns)
 
 
-def placed(shard: int, rows: np.ndarray, carried: pa.Table) -> dict[str, pa.Array]:
-    """Columns that go with a key: the row's place, and what the op carries."""
-    place = {"shard": pa.array(np.full(len(rows), shard, np.int32)), "row": pa.array(rows, pa.int32())}
-    return place | {name: flat(carried[name]) for name in carried.column_names}
-
-
-def run_grouped(view: View, op: Grouped, folder: str, cluster: Cluster, cut: Cut = USUAL) -> None:
-    """Fill the table of a Grouped op; each phase goes on where it was stopped."""
-    store, rows = view.store, view.store.shard_rows()
-    if set(rows) - store.parts(folder):
-        fit = planned(store, folder, {"groups": rows_that_fit(view, op.carries(), op.copies, cluster, op.cpus, cut)})
-        job = Groups(view, op, folder, Exchange.of(store, f"{folder}/.work/groups", rows, fit["groups"], cut))
+def run_grouped(
+    view: View, op: Grouped, folder: str, cluster: Cluster, cut: Cut = USUAL, old: Sequence[OldStore] = ()
+) -> None:
+    """Fill the table of a Grouped op; each phase goes on where it was stopped. old: the stores of its `against`."""
+    store = view.store
+    if set(store.shard_rows()) - store.parts(folder):
+        rows = AllRows.of(view, op, old)
+        fit = planned(store, folder, {"groups": rows_that_fit(rows, op.carries(), op.copies, cluster, op.cpus, cut)})
+        groups = Exchange.of(store, f"{folder}/.work/groups", rows.sizes(), fit["groups"], cut)
+        job = Groups(rows, op, folder, groups)
         fill(job, job.keys, cluster, ("keys", "groups", "verdicts"))
     forget(store, folder)
 
@@ -157,7 +170,7 @@ def fill(job: Judging, send: Task[None], cluster: Cluster, phases: tuple[str, st
     send: sends the rows of a run. phases: what the three are called, for the progress that is shown.
     """
     sending, judging, collecting = (f"{job.op.table()}: {phase}" for phase in phases)
-    sizes, use = rows_of_runs(job.groups.runs, job.view.store.shard_rows()), workers_for(job.op, cluster)
+    sizes, use = rows_of_runs(job.groups.runs, job.rows.sizes()), workers_for(job.op, cluster)
     if unjudged := job.unjudged():
         cluster.do(sending, send, job.groups.unsent(), sizes, **use)
         cluster.do(judging, job.judge, unjudged, job.groups.waiting(judging), **use)

@@ -19,6 +19,7 @@ some 200 at the peak.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,11 +27,13 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from curate.alike.against_old import OldStore
 from curate.alike.forest import components, spanning_forest
+from curate.annotate.all_rows import AllRows
 from curate.annotate.exchange import Exchange
-from curate.annotate.groups import Judging, fill, placed, workers_for
+from curate.annotate.groups import Judging, fill, workers_for
 from curate.annotate.partitions import USUAL, Cut, forget, planned, rows_of_runs, rows_that_fit
-from curate.annotate.pool import as_rows, pool_rows
+from curate.annotate.pool import as_rows
 from curate.arrays.arrow_columns import flat
 from curate.arrays.string_hash import hash_pairs
 from curate.cluster.cluster import Cluster
@@ -62,7 +65,7 @@ class Links(Judging):
 
     def _bands(self, shard: int) -> list[pl.DataFrame]:
         columns = tuple(dict.fromkeys((*self.op.reads(), *self.op.compares())))
-        rows, _, table = pool_rows(self.view, shard, columns, nulls=True)
+        rows, table = self.rows.pool_rows(shard, columns)
         keys_of_bands = self.op.keys(as_rows(table))
         if len(keys_of_bands) != self.op.bands():
             what = f"`keys` gave {len(keys_of_bands)} arrays, expected {self.op.bands()}"
@@ -98,7 +101,7 @@ class Links(Judging):
         self._write(f"links-{self.level + 1}/{group:05d}", links)
 
     def unmerged(self) -> list[int]:
-        merged = self.view.store.parts(self._name(f"links-{self.level + 1}"))
+        merged = self.store.parts(self._name(f"links-{self.level + 1}"))
         return [group for group in range(self.merged().files) if group not in merged]
 
     def merged(self) -> Links:
@@ -110,7 +113,7 @@ class Links(Judging):
         links = self._links(0, self.files)
         a, b, closeness = (links[name].to_numpy() for name in ("a", "b", "closeness"))
         nodes, labels, whole = components(a, b, closeness, self.op.cap)
-        self.view.store.write_json(self._name("report.json"), _report(labels, whole, self.op.cap))
+        self.store.write_json(self._name("report.json"), _report(labels, whole, self.op.cap))
         self._write("labels", pl.DataFrame({"node": nodes, "label": labels}))
 
     def _links(self, start: int, stop: int) -> pl.DataFrame:
@@ -139,8 +142,8 @@ class Links(Judging):
         mixed = _mixed(labels.astype(np.uint64), 0)
         joined = np.stack([mixed, labels.astype(np.uint64)], axis=1).astype(">u8").tobytes()
         keys = pa.Array.from_buffers(pa.binary(16), len(rows), [None, pa.py_buffer(joined)]).cast(pa.binary())
-        carried = self.view.read(shard, self.op.carries()).take(pa.array(rows))
-        return pl.DataFrame(pa.table({"mixed": mixed, "key": keys} | placed(shard, rows, carried)))
+        carried = self.rows.read(shard, self.op.carries()).take(pa.array(rows))
+        return pl.DataFrame(pa.table({"mixed": mixed, "key": keys} | self.rows.placed(shard, rows, carried)))
 
     # ---- files of the work ----
 
@@ -148,14 +151,15 @@ class Links(Judging):
         return f"{self.folder}/.work/{name}"
 
     def _write(self, name: str, frame: pl.DataFrame) -> None:
-        self.view.store.write_file(self._name(f"{name}.parquet"), frame.to_arrow(), row_group_size=1 << 17)
+        self.store.write_file(self._name(f"{name}.parquet"), frame.to_arrow(), row_group_size=1 << 17)
 
     def _read(self, name: str, **options: Any) -> pl.DataFrame:
-        return pl.DataFrame(self.view.store.read_file(self._name(f"{name}.parquet"), **options))
+        return pl.DataFrame(self.store.read_file(self._name(f"{name}.parquet"), **options))
 
 
 def _nodes(shard: int, rows: np.ndarray) -> np.ndarray:
-    """int64[n]: the numbers of rows among all rows of the store, which sort as (shard, row)."""
+    """int64[n]: the numbers of rows among all rows of the store, which sort as (shard, row); shards of old stores
+    have negative numbers."""
     return (np.int64(shard) << np.int64(32)) | rows.astype(np.int64)  # type: ignore[no-any-return]
 
 
@@ -187,11 +191,16 @@ def _report(labels: np.ndarray, whole: np.ndarray, cap: int) -> dict[str, Any]:
     }
 
 
-def run_linked(view: View, op: Linked, folder: str, cluster: Cluster, cut: Cut = USUAL) -> dict[str, Any]:
-    """Fill the table of a Linked op; each phase goes on where it was stopped. Returns what goes into the manifest."""
+def run_linked(
+    view: View, op: Linked, folder: str, cluster: Cluster, cut: Cut = USUAL, old: Sequence[OldStore] = ()
+) -> dict[str, Any]:
+    """Fill the table of a Linked op; each phase goes on where it was stopped. Returns what goes into the manifest.
+
+    old: the stores of its `against`.
+    """
     store, work = view.store, f"{folder}/.work"
     if set(store.shard_rows()) - store.parts(folder):
-        job = _planned(view, op, folder, cluster, cut)
+        job = _planned(AllRows.of(view, op, old), op, folder, cluster, cut)
         if "labels.parquet" not in store.names(work):
             job = _linked(job, cluster)
             cluster.do(f"{op.table()}: groups", job.label, [0], {}, **workers_for(op, cluster))
@@ -202,23 +211,23 @@ def run_linked(view: View, op: Linked, folder: str, cluster: Cluster, cut: Cut =
     return report
 
 
-def _planned(view: View, op: Linked, folder: str, cluster: Cluster, cut: Cut) -> Links:
-    store, rows = view.store, view.store.shard_rows()
-    pairs = rows_that_fit(view, op.compares(), op.link_copies, cluster, op.cpus, cut)
-    groups = rows_that_fit(view, op.carries(), op.copies, cluster, op.cpus, cut)
+def _planned(rows: AllRows, op: Linked, folder: str, cluster: Cluster, cut: Cut) -> Links:
+    store, sizes = rows.view.store, rows.sizes()
+    pairs = rows_that_fit(rows, op.compares(), op.link_copies, cluster, op.cpus, cut)
+    groups = rows_that_fit(rows, op.carries(), op.copies, cluster, op.cpus, cut)
     fit = planned(store, folder, {"pairs": pairs, "groups": groups})
-    keys = {shard: number * op.bands() for shard, number in rows.items()}
+    keys = {shard: number * op.bands() for shard, number in sizes.items()}
     keyed = Exchange.of(store, f"{folder}/.work/keys", keys, fit["pairs"], cut)
-    to_groups = Exchange.of(store, f"{folder}/.work/groups", rows, fit["groups"], cut)
-    return Links(view, op, folder, to_groups, keyed, cut.files_per_merge, level=0, files=keyed.partitions)
+    to_groups = Exchange.of(store, f"{folder}/.work/groups", sizes, fit["groups"], cut)
+    return Links(rows, op, folder, to_groups, keyed, cut.files_per_merge, level=0, files=keyed.partitions)
 
 
 def _linked(job: Links, cluster: Cluster) -> Links:
     """Compare all rows that share a key, and put links together until one task can label them."""
-    label, store, use = job.op.table(), job.view.store, workers_for(job.op, cluster)
+    label, store, use = job.op.table(), job.store, workers_for(job.op, cluster)
     compared = store.parts(f"{job.folder}/.work/links-0")
     if todo := [partition for partition in range(job.keyed.partitions) if partition not in compared]:
-        sizes = rows_of_runs(job.keyed.runs, store.shard_rows())
+        sizes = rows_of_runs(job.keyed.runs, job.rows.sizes())
         cluster.do(f"{label}: keys", job.keys, job.keyed.unsent(), sizes, **use)
         cluster.do(f"{label}: pairs", job.pairs, todo, job.keyed.waiting(f"{label}: pairs"), **use)
     while job.files > job.files_per_merge:

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from curate.annotate.all_rows import AllRows
 from curate.cluster.cluster import Cluster
 from curate.messages.progress import console
 from curate.store.store import Store
-from curate.store.view import View
 
 #: Bytes of a row beside its columns: key 16, shard 4, row 4.
 PLACE = 24
+#: And where old stores take part: which one it is of.
+OLD_STORE = 5
 #: Shards looked at to see what a row's columns take.
 LOOKED_AT = 8
 #: Partitions differ by chance; over this many times the rows that fit, some keys have very many rows.
@@ -45,14 +47,15 @@ USUAL = Cut()
 
 
 def rows_that_fit(
-    view: View, columns: Sequence[str], copies: float, cluster: Cluster, cpus: float, cut: Cut = USUAL
+    rows: AllRows, columns: Sequence[str], copies: float, cluster: Cluster, cpus: float, cut: Cut = USUAL
 ) -> int:
     """Rows that one worker can hold while an op makes `copies` of these columns."""
-    shards = sorted(view.store.shard_rows())
-    tables = [view.read(shard, columns) for shard in shards[:: -(-len(shards) // LOOKED_AT)]]
+    shards = sorted(rows.sizes())
+    tables = [rows.read(shard, columns) for shard in shards[:: -(-len(shards) // LOOKED_AT)]]
     mean = sum(table.nbytes for table in tables) / max(1, sum(table.num_rows for table in tables))
     limit = cluster.worker_memory(cpus)
-    fit = max(1, int(max(limit - cut.imports, limit // 4) / (copies * (PLACE + mean))))
+    place = PLACE + (OLD_STORE if rows.old_views else 0)
+    fit = max(1, int(max(limit - cut.imports, limit // 4) / (copies * (place + mean))))
     return fit if cluster.memory else min(fit, cut.rows_per_partition)
 
 

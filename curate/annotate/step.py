@@ -8,6 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
+from rich.markup import escape
+
+from curate.alike.against_old import old_stores
 from curate.annotate.groups import run_grouped
 from curate.annotate.links import run_linked
 from curate.annotate.one_shard import OneShard
@@ -18,6 +21,7 @@ from curate.annotate.statistic import run_statistic
 from curate.annotate.tables import check_name, folder_for, made_by, note
 from curate.annotate.unfinished import Planned, pools_done, reads_id, shards_to_do
 from curate.cluster.cluster import Cluster
+from curate.messages.progress import console
 from curate.messages.remarks import Remarks, say
 from curate.op import Fitted, Grouped, Linked, Op, Score
 from curate.store.view import View
@@ -112,25 +116,31 @@ def _facts(view: View, planned: Planned) -> dict[str, Any]:
 
 
 def _whole(view: View, op: Op, cluster: Cluster, cut: Cut) -> View:
-    folder = folder_for(view, op, whole=True)
+    old = old_stores(op)
+    folder = folder_for(view, op, whole=True, old=old)
     check_name(view, op)
     op.check_reads(made_by(view, op))
     # One that is not in the manifest was stopped before its end, even when all its parts are there.
     if folder in view.store.manifest().tables and set(view.store.shard_rows()) <= view.store.parts(folder):
         note(view, op, folder)
         return view.with_table(folder, op.makes())
+    for store in old:
+        rows = f"{store.rows_in:,} rows, those that are in at its end"
+        console.print(f"[dim]{op.table()}: against {escape(store.name)}: {rows}")
     report: dict[str, Any] = {}
     began = time.monotonic()
     if isinstance(op, Grouped):
-        run_grouped(view, op, folder, cluster, cut)
+        run_grouped(view, op, folder, cluster, cut, old)
     elif isinstance(op, Linked):
-        report = run_linked(view, op, folder, cluster, cut)
+        report = run_linked(view, op, folder, cluster, cut, old)
     elif isinstance(op, Fitted):
         report = run_statistic(view, op, folder, cluster, cut)
     else:
         raise TypeError(f"{type(op).__name__} must be a Score, a Grouped, a Linked or a Fitted")
     remarks = report.pop("remarks", {})
     say(op.table(), Remarks.from_json(remarks))
+    if old:
+        report["against"] = [{"store": store.name, "rows": store.rows_in} for store in old]
     more: dict[str, Any] = {"report": report} if report else {}
     more["seconds"] = round(time.monotonic() - began, 3)
     note(view, op, folder, pool=view.pool(), after=view.keep, remarks=remarks, **more)

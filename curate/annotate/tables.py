@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from curate.alike.against_old import OldStore
 from curate.annotate.answer import status_column
 from curate.errors import CurateError, unknown
 from curate.messages.progress import console
@@ -14,10 +15,10 @@ from curate.store.manifest import Table
 from curate.store.view import View
 
 
-def folder_for(view: View, op: Op, whole: bool = False) -> str:
+def folder_for(view: View, op: Op, whole: bool = False, old: Sequence[OldStore] = ()) -> str:
     """The table that `op` makes from this view: its name and the identity of all that decides its content.
 
-    whole: the rows that are in are part of that.
+    whole: the rows that are in are part of that. old: the stores of its `against`: what of them takes part is, too.
 
     Raises:
         CurateError: when a column that it reads is not there.
@@ -33,10 +34,12 @@ def folder_for(view: View, op: Op, whole: bool = False) -> str:
         else:
             hint = f"{op.spec()['op']} (table '{op.table()}') reads it"
             raise unknown("column", column, view.columns, hint)
-    more = {}
+    more: dict[str, Any] = {}
     if whole:
         reads |= view.states(name for name in reads if name != "image")
         more["pool"] = view.pool()
+    if old:
+        more["old"] = [store.identity(op.reads()) for store in old]
     return f"{op.table()}-{identity(spec=op.spec(), reads=reads, **more)}"
 
 

@@ -8,6 +8,7 @@ import polars as pl
 import pyarrow as pa
 from pydantic import field_validator
 
+from curate.alike.against_old import AgainstOld
 from curate.alike.keeper import keep_columns, keepers, known_keep
 from curate.alike.row_key import comparable, row_keys
 from curate.library.names import in_sql
@@ -17,7 +18,7 @@ from curate.op import Grouped, Rows
 THINGS = {"text": "caption", "sha256": "image file", "pixel_hash": "pixels"}
 
 
-class Exact(Grouped):
+class Exact(AgainstOld, Grouped):
     """`<table>_of` is the uid of the row that stays where this one repeats it, null for rows that stay;
     `<table>_size` how many rows share the key. Both null for a row without a key. Table: `dup_<by>`.
 
@@ -26,6 +27,10 @@ class Exact(Grouped):
         equal nothing.
     keep: which row of a group stays: `smallest_uid`, the `first` of the input, the `largest_image` (original width
         times height), or `best:COLUMN` (highest value). A null ranks last; equals go by smallest uid, then by input.
+    against: stores whose rows were there first: those that are in at the end of their last run take part as if they had
+        been read before and ranked best, and only rows of this store are judged. `<table>_store` names the store of the
+        row that `<table>_of` names, null for one of this store; `<table>_size` counts old rows, too. An old store needs
+        the columns that this op reads, made by the same op with the same options. Nothing is written there.
 
     A `dedupe:` step keeps one row of each group, by `dup_url_of IS NULL`.
     """
@@ -57,7 +62,7 @@ class Exact(Grouped):
         return ("ada_url",) if "url" in self.columns() else ()
 
     def makes(self) -> dict[str, pa.DataType]:
-        return {f"{self.table()}_of": pa.string(), f"{self.table()}_size": pa.uint32()}
+        return {f"{self.table()}_of": pa.string(), f"{self.table()}_size": pa.uint32(), **self.store_column()}
 
     def reads(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((*self.columns(), *self.carries())))
@@ -66,13 +71,13 @@ class Exact(Grouped):
         return keep_columns(self.keep)
 
     def decision(self) -> dict[str, Any]:
-        of, _ = self.makes()
-        things = " and ".join(THINGS.get(column, column) for column in self.columns())
-        return {"name": "duplicates", "keep": [{"if": f"{in_sql(of)} IS NULL", "else": f"the same {things}"}]}
+        of, *_ = self.makes()
+        reason = "the same " + " and ".join(THINGS.get(column, column) for column in self.columns())
+        keep = [*self.not_in_old(reason), {"if": f"{in_sql(of)} IS NULL", "else": reason}]
+        return {"name": "duplicates", "keep": keep}
 
     def keys(self, rows: Rows) -> pa.Array:
         return row_keys([comparable(pl.Series(rows[name]), name) for name in self.columns()])
 
     def judge(self, rows: pl.DataFrame) -> pl.DataFrame:
-        of, size = self.makes()
-        return keepers(rows, self.keep, of, size)
+        return keepers(rows, self.keep, *self.makes(), against=self.against)

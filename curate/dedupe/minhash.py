@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 from pydantic import Field, field_validator
 
+from curate.alike.against_old import AgainstOld
 from curate.alike.keeper import keep_columns, keepers, known_keep
 from curate.alike.minhash import band_keys, optimal_bands, plain, recalling_bands, shingles, signatures, similar_sets
 from curate.library.names import in_sql
@@ -22,7 +23,7 @@ COMPARED = 4096
 USUAL = {"char": 5, "word": 2}
 
 
-class MinHash(Linked):
+class MinHash(AgainstOld, Linked):
     """`<table>_of` is the uid of the row that stays where this one is in a group with it, null for rows that stay;
     `<table>_size` how many rows are in the group. Both null for a row without a caption. Table: `near_text`.
 
@@ -35,6 +36,8 @@ class MinHash(Linked):
         takes datasketch's, which miss 60 of 100 such pairs at 0.8 and cost half as much.
     keep: `smallest_uid`, the `first` of the input, the `largest_image`, or `best:COLUMN` (highest value).
     cap: a group of more rows is cut at its weakest links; captions that are equal stay together.
+    against: stores whose rows were there first, as in dedupe.exact: only rows of this store are judged, `<table>_store`
+        names the store of an old row that `<table>_of` names.
 
     Groups chain: A may be like B, and B like C, where A is not like C. Near captions of different images are no
     duplicate pairs: use this to balance or to weigh, and drop by it only together with an image rule.
@@ -62,7 +65,7 @@ class MinHash(Linked):
         return (*super().packages(), "datasketch")
 
     def makes(self) -> dict[str, pa.DataType]:
-        return {f"{self.table()}_of": pa.string(), f"{self.table()}_size": pa.uint32()}
+        return {f"{self.table()}_of": pa.string(), f"{self.table()}_size": pa.uint32(), **self.store_column()}
 
     def reads(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self.by, *self.carries())))
@@ -91,9 +94,10 @@ class MinHash(Linked):
         return shingles(texts, self.k or USUAL[self.shingles], words=self.shingles == "word")
 
     def decision(self) -> dict[str, Any]:
-        of, _ = self.makes()
+        of, *_ = self.makes()
         reason = f"nearly the same {'caption' if self.by == 'text' else self.by} as another row"
-        return {"name": "near_captions", "keep": [{"if": f"{in_sql(of)} IS NULL", "else": reason}]}
+        keep = [*self.not_in_old(reason), {"if": f"{in_sql(of)} IS NULL", "else": reason}]
+        return {"name": "near_captions", "keep": keep}
 
     def keys(self, rows: Rows) -> Sequence[pa.Array]:
         ids, bounds = self.sets(self.plain(pl.Series(rows[self.by])))
@@ -124,4 +128,4 @@ class MinHash(Linked):
         )
 
     def judge(self, rows: pl.DataFrame) -> pl.DataFrame:
-        return keepers(rows, self.keep, *self.makes())
+        return keepers(rows, self.keep, *self.makes(), against=self.against)

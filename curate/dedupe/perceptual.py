@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 from pydantic import Field, field_validator, model_validator
 
+from curate.alike.against_old import AgainstOld
 from curate.alike.colours import BYTES, kinds
 from curate.alike.hamming import BITS, covering_masks, masks_needed, near_hashes
 from curate.alike.hash_columns import hash_words, narrow_hashes
@@ -27,7 +28,7 @@ FARTHEST_NARROW = 16
 USUAL = {"phash": 4, "dhash": 4, "ahash": 5, "pdq": 31}
 
 
-class Perceptual(Linked):
+class Perceptual(AgainstOld, Linked):
     """`<table>_of` is the uid of the row that stays where this one is in a group with it, null for rows that stay;
     `<table>_size` how many rows are in the group, or of one colour in it. Both null for a row without a hash.
     Table: `near_<by>`.
@@ -41,6 +42,8 @@ class Perceptual(Linked):
         Without it, recoloured icons and other flags of one layout are duplicates; with it, grey copies are none.
     keep: `smallest_uid`, the `first` of the input, the `largest_image`, or `best:COLUMN` (highest value).
     cap: a group of more rows is cut at its weakest links; images of equal hash stay together.
+    against: stores whose rows were there first, as in dedupe.exact: only rows of this store are judged, `<table>_store`
+        names the store of an old row that `<table>_of` names.
     pieces: how 64 bits are split to find pairs: `pieces` over `radius` keys per row, of 64 * (1 - radius / pieces) bits
         each. More pieces suit more rows; the result is the same. By default radius + 2. 256 bits make 32 keys of 8.
 
@@ -98,15 +101,16 @@ class Perceptual(Linked):
         return self.name or f"near_{self.by}"
 
     def makes(self) -> dict[str, pa.DataType]:
-        return {f"{self.table()}_of": pa.string(), f"{self.table()}_size": pa.uint32()}
+        return {f"{self.table()}_of": pa.string(), f"{self.table()}_size": pa.uint32(), **self.store_column()}
 
     def reads(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self.by, *self.carries())))
 
     def decision(self) -> dict[str, Any]:
-        of, _ = self.makes()
+        of, *_ = self.makes()
         reason = "looks the same as another image"
-        return {"name": "near_duplicates", "keep": [{"if": f"{in_sql(of)} IS NULL", "else": reason}]}
+        keep = [*self.not_in_old(reason), {"if": f"{in_sql(of)} IS NULL", "else": reason}]
+        return {"name": "near_duplicates", "keep": keep}
 
     def carries(self) -> tuple[str, ...]:
         return (*keep_columns(self.keep), *([self.colours] if self.colours else []))
@@ -157,4 +161,4 @@ class Perceptual(Linked):
             bounds = np.append(np.flatnonzero(rows["key"].is_first_distinct().to_numpy()), len(rows))
             cells = hash_words(rows[self.colours].to_arrow(), self.colours, BYTES).view(np.uint8)
             rows = rows.with_columns(key=pl.Series(kinds(cells, bounds, self.apart)))
-        return keepers(rows, self.keep, *self.makes())
+        return keepers(rows, self.keep, *self.makes(), against=self.against)

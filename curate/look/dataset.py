@@ -115,8 +115,7 @@ class Dataset:
             return keeps[step]
         if not keeps:
             raise CurateError(f"{self.store.url}: nothing was filtered yet")
-        runs = list(manifest.runs.values())
-        return (runs[-1].keep if runs else None) or list(keeps.values())[-1]
+        return manifest.last_keep() or list(keeps.values())[-1]
 
     def funnel(self, step: str = "") -> pl.DataFrame:
         """One row per step and reason: step, entered, reason (null: all that the step dropped), rows, left."""

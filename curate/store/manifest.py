@@ -235,6 +235,12 @@ class Manifest(_Entry):
             keep = steps[-1].after
         return steps[::-1]
 
+    def last_keep(self) -> str | None:
+        """The keep table of the rows that are in at the end: of the last run, or, where no run has ended or the last
+        one dropped nothing, of the filter that was applied last; None when nothing was filtered."""
+        last_run = next(reversed(self.runs.values()), Run())
+        return last_run.keep or next(reversed(self.keeps().values()), None)
+
     def pool(self, keep: str | None) -> str:
         """Identity of the rows that a keep table kept: a table computed over all of them depends on it."""
         return identity(keep=keep, inputs=[[g.files_id, g.rows, g.first_shard] for g in self.inputs])

@@ -17,6 +17,7 @@ from killing import KillingCluster
 from whole_ops import Close, Same, Share, rows_of
 
 from curate.annotate import exchange
+from curate.annotate.all_rows import AllRows
 from curate.annotate.partitions import USUAL, Cut, forget, partitions_for, planned, rows_that_fit, runs_of
 from curate.annotate.step import annotate
 from curate.annotate.tables import folder_for
@@ -81,7 +82,7 @@ def full(make_store: MakeStore) -> View:
 def limit_for(view: View, op: Any, parts: int) -> int:
     """Memory that cuts the rows into so many partitions."""
     much = 10**12
-    per_row = much / rows_that_fit(view, op.carries(), op.copies, Cluster(workers=0, memory=much), 1, CUT)
+    per_row = much / rows_that_fit(AllRows(view), op.carries(), op.copies, Cluster(workers=0, memory=much), 1, CUT)
     return int(per_row * (-(-ROWS // parts) + 0.5))
 
 
@@ -205,13 +206,13 @@ def test_what_is_no_size(text: str, message: str) -> None:
 def test_rows_that_fit(make_store: MakeStore) -> None:
     view = make_store([{"n": i} for i in range(30)], 10)
     # 24 bytes for key and place, 8 for n and a bit of validity at most; 5 copies.
-    fit = rows_that_fit(view, ["n"], 5, Cluster(workers=0, memory=USUAL.imports + 160_000_000), 1)
+    fit = rows_that_fit(AllRows(view), ["n"], 5, Cluster(workers=0, memory=USUAL.imports + 160_000_000), 1)
     assert 950_000 < fit <= 1_000_000
     # A quarter of the limit where the imports alone are more.
-    assert 20 < rows_that_fit(view, ["n"], 5, Cluster(workers=0, memory=16_000), 1) <= 25
-    assert rows_that_fit(view, ["n"], 5, HERE, 1, Cut(rows_per_partition=1000)) == 1000
+    assert 20 < rows_that_fit(AllRows(view), ["n"], 5, Cluster(workers=0, memory=16_000), 1) <= 25
+    assert rows_that_fit(AllRows(view), ["n"], 5, HERE, 1, Cut(rows_per_partition=1000)) == 1000
     much = Cluster(workers=0, memory=10**12)
-    assert rows_that_fit(view, ["n"], 5, much, 1) > 10**9
+    assert rows_that_fit(AllRows(view), ["n"], 5, much, 1) > 10**9
 
 
 def test_a_plan_is_kept_while_it_fits(tmp_path: Path) -> None:

@@ -1,0 +1,96 @@
+"""The rows that an op judges together: those of a store and, with `against`, those of stores that were there first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from curate.alike.against_old import OldStore
+from curate.annotate.pool import pool_rows
+from curate.arrays.arrow_columns import flat
+from curate.errors import CurateError
+from curate.filter.step import types_of
+from curate.op import Op, op_name
+from curate.store.view import View
+
+
+@dataclass(frozen=True)
+class OldShard:
+    """store: place of its store in `against`. shard: its number there. rows: their number."""
+
+    store: int
+    shard: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class AllRows:
+    """Shards of old stores have negative numbers, in the order of `against`: they stand before shard 0, as if they had
+    been read first.
+
+    view: of the store that is worked on. old_views: of the old stores. old_shards: by their negative numbers.
+    """
+
+    view: View
+    old_views: tuple[View, ...] = ()
+    old_shards: Mapping[int, OldShard] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, view: View, op: Op, old: Sequence[OldStore] = ()) -> AllRows:
+        """
+        Raises:
+            CurateError: when the store itself is among the old ones, or a column has another type there.
+        """
+        for store in old:
+            _check(view, op, store)
+        shards = [
+            OldShard(place, shard, rows)
+            for place, store in enumerate(old)
+            for shard, rows in store.manifest.shard_rows().items()
+        ]
+        return cls(view, tuple(store.view for store in old), dict(enumerate(shards, -len(shards))))
+
+    def sizes(self) -> dict[int, int]:
+        """Shard number to row count, in order; for the driver, which has the manifest."""
+        return {shard: old.rows for shard, old in self.old_shards.items()} | self.view.store.shard_rows()
+
+    def read(self, shard: int, columns: Sequence[str]) -> pa.Table:
+        """As View.read."""
+        view, number = self._place(shard)
+        return view.read(number, columns)
+
+    def pool_rows(self, shard: int, columns: Sequence[str]) -> tuple[np.ndarray, pa.Table]:
+        """Numbers of the rows of a shard that are in the pool, and their columns; nulls are the op's to judge."""
+        view, number = self._place(shard)
+        rows, _, table = pool_rows(view, number, columns, nulls=True)
+        return rows, table
+
+    def placed(self, shard: int, rows: np.ndarray, carried: pa.Table) -> dict[str, pa.Array]:
+        """Columns that go with a key: the row's place, its old store where there are some, and what the op carries."""
+        place = {"shard": pa.array(np.full(len(rows), shard, np.int32)), "row": pa.array(rows, pa.int32())}
+        if self.old_views:
+            store = [self.old_shards[shard].store if shard < 0 else None]
+            place["old_store"] = pa.array(store, pa.uint32()).take(pa.array(np.zeros(len(rows), np.int64)))
+        return place | {name: flat(carried[name]) for name in carried.column_names}
+
+    def _place(self, shard: int) -> tuple[View, int]:
+        if shard >= 0:
+            return self.view, shard
+        old = self.old_shards[shard]
+        return self.old_views[old.store], old.shard
+
+
+def _check(view: View, op: Op, old: OldStore) -> None:
+    name = op_name(type(op))
+    if old.view.store.path("") == view.store.path(""):
+        raise CurateError(f"{name}: against: '{old.name}' is the store itself: its rows are judged together anyhow")
+    ours, theirs = (types_of(store, op.reads()) for store in (view, old.view))
+    for column in op.reads():
+        if ours[column] != theirs[column]:
+            raise CurateError(
+                f"{name}: column '{column}' is {theirs[column]} in {old.name} and {ours[column]} in {view.store.url}: "
+                "values of two types are never equal"
+            )
