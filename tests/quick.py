@@ -40,7 +40,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def mark_quick(items: list[pytest.Item]) -> None:
     """Marks what is not slow, and begins to listen."""
     for item in items:
-        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+        callspec = getattr(item, "callspec", None)
+        names = {*getattr(item, "fixturenames", ()), *(map(str, callspec.params.values()) if callspec else ())}
+        if SLOW_FIXTURES & names:
             item.add_marker("slow")
         if not item.get_closest_marker("slow"):
             item.add_marker("quick")

@@ -22,6 +22,7 @@ from curate.op import KINDS
 #: Which room may import packages of which extras; a room that is not here has the base install alone.
 ROOMS = {
     "alike": {"dedupe"},
+    "annotate": {"gpu"},
     "arrays": {"dedupe"},
     "balance": {"balance"},
     "cli": {"balance"},

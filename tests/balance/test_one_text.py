@@ -15,6 +15,8 @@ from curate.catalog import load, load_all
 from curate.errors import CurateError
 from curate.op import Rows
 
+pytestmark = pytest.mark.slow
+
 Row = tuple[str | None, str | None, float | None]
 
 

@@ -297,6 +297,7 @@ for task, rows in ((Careful(), sizes), (Where(), {}), (Where(), dict.fromkeys(ra
 """
 
 
+@pytest.mark.slow
 def test_a_small_step_begins_in_this_process_where_ray_would_have_to_be_started() -> None:
     done = subprocess.run(
         [sys.executable, "-c", SMALL], env={**os.environ, "PYTHONPATH": importable()}, capture_output=True, text=True

@@ -15,6 +15,8 @@ from conftest import patience
 from curate.cluster.cluster import Cluster
 from curate.cluster.crew import Crew, Needs
 
+pytestmark = pytest.mark.slow
+
 
 class Pid:
     """Tells in which process an item was done; an item takes long enough that both workers get some."""

@@ -17,6 +17,8 @@ from curate.models.clip_words import ClipWords, clip_words
 from curate.models.open_clip_import import open_clip
 from curate.models.tokens import Tokens
 
+pytestmark = pytest.mark.slow
+
 torch = importlib.import_module("torch")
 
 #: Where the two could differ: elisions, marks of the vocabulary, entities, blanks, control characters, scripts.

@@ -25,7 +25,7 @@ from curate.pictures.decoded import decode
 from curate.pictures.resize import Resize, ResizeOptions
 from curate.pictures.upright import upright
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 ALL = {name: (data, shown, within) for name, data, shown, within in files()}
 LOSSLESS = {"resize_mode": "no", "encode_format": "png", "encode_quality": 1}

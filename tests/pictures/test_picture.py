@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from curate.pictures.resize import STATUS, Resize, ResizeOptions, Stored
 
 # img2dataset's: its import of imghdr, and an option of albumentations that has a new name
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing img2dataset asks the network
 

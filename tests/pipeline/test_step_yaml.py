@@ -204,6 +204,7 @@ def test_a_later_decision_sees_what_the_first_one_left(tmp_path: Path) -> None:
         "- annotate: [balance.metaclip: {t: 1}]\n- filter: {where: metaclip_keep}\n- balance: [one_text: {by: url}]",
     ],
 )
+@pytest.mark.slow
 def test_rows_are_not_thinned_twice(tmp_path: Path, text: str) -> None:
     with pytest.raises(CurateError) as caught:
         job(tmp_path, '- score: [entries: {metadata: "ENTRIES"}]\n' + text, "twice")

@@ -6,6 +6,8 @@ from curate.catalog import load
 from curate.op import Rows
 from curate.score.clip_no_digits import strip_numbers
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("text", "tokens", "digits"),

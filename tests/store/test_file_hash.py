@@ -12,6 +12,8 @@ import pytest
 from curate.catalog import load
 from curate.store.file_hash import file_sha256
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_digest_is_that_of_the_bytes(tmp_path):
     file = tmp_path / "list.json"

@@ -5,6 +5,8 @@ from PIL import ImageFont
 from curate.errors import CurateError
 from curate.text_in_images.probe_text import STYLES, measure, probe, render
 
+pytestmark = pytest.mark.slow
+
 WORDS = ["stop sign", "hello", "red apple", "a cat", "open door", "photosynthesis", "one", "two", "three", "four"]
 
 

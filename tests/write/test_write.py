@@ -122,6 +122,7 @@ def test_the_same_samples_whatever_the_cut_of_the_store(make_store, tmp_path, fi
     assert written[0] == written[1] == written[2]
 
 
+@pytest.mark.slow
 def test_every_file_is_in_the_manifest(view, tmp_path):
     done = write(view, to(tmp_path), HERE)
     found = contents(done["to"])
