@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import tarfile
 
@@ -42,3 +43,25 @@ def test_members_are_where_add_says(bodies: list[bytes]) -> None:
     with tarfile.open(fileobj=io.BytesIO(whole)) as read:
         assert [read.extractfile(m).read() for m in read] == bodies  # type: ignore[union-attr]
         assert all(m.mtime == 0 and m.uid == 0 for m in read.getmembers())
+
+
+@given(st.lists(st.binary(max_size=1500), max_size=6), st.integers(0, 6))
+def test_several_at_once_are_one_after_the_other(bodies: list[bytes], first: int) -> None:
+    one_by_one, at_once = io.BytesIO(), io.BytesIO()
+    tar, other = TarFile(one_by_one), TarFile(at_once)
+    members = [(f"{i:09d}.jpg", body) for i, body in enumerate(bodies)]
+    for name, body in members:
+        tar.add(name, body)
+    other.add_several(members[:first])
+    other.add_several((name, memoryview(body)) for name, body in members[first:])
+    assert at_once.getvalue() == one_by_one.getvalue()
+    assert (other.position, other.digest()) == (tar.position, tar.digest())
+
+
+def test_position_and_digest_are_of_all_that_was_written() -> None:
+    file = io.BytesIO()
+    tar = TarFile(file, hashlib.sha256())
+    tar.add("a.txt", b"caption")
+    tar.close()
+    assert tar.position == len(file.getvalue()) == 10_240
+    assert tar.digest() == hashlib.sha256(file.getvalue()).hexdigest()
