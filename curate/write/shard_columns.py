@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -168,35 +165,3 @@ def shown(values: pa.ChunkedArray) -> pa.Array:
     elif pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
         has_value = pc.and_(has_value, pc.fill_null(pc.greater(pc.list_value_length(values), 0), False))
     return has_value.combine_chunks() if isinstance(has_value, pa.ChunkedArray) else has_value
-
-
-def encoder(kind: pa.DataType) -> Callable[[Any], Any] | None:
-    """What makes JSON of a column's Python values; None where they are JSON as they are."""
-    if pa.types.is_floating(kind):
-        return _finite
-    plain = pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)
-    return None if plain or pa.types.is_string(kind) or pa.types.is_large_string(kind) else plain_value
-
-
-def _finite(value: float | None) -> float | None:
-    # Strict readers refuse the NaN that Python would write.
-    return value if value is None or math.isfinite(value) else None
-
-
-def plain_value(value: Any) -> Any:
-    """A value as JSON has it: bytes as base64, dates and decimals as text, lists and objects as such.
-
-    >>> plain_value({"box": [0.5, float("nan")], "data": b"x"})
-    {'box': [0.5, None], 'data': 'eA=='}
-    """
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return _finite(value)
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, dict):
-        return {str(name): plain_value(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_value(inner) for inner in value]
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)

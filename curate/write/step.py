@@ -5,27 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
 from curate import __version__
 from curate.cluster.cluster import Cluster
 from curate.errors import CurateError
 from curate.messages.remarks import Remarks, say
-from curate.record import UID, sample_key
+from curate.record import UID
 from curate.store.folder import Folder, identity, shard_name
-from curate.store.images import LOCATION, ImageReader
-from curate.store.tar import TarFile
 from curate.store.view import View
 from curate.write.dataset_card import NAME as CARD
 from curate.write.dataset_card import is_ours, write_card
-from curate.write.shard_columns import Column, columns_to_write, encoder, read
-from curate.write.survey import say_what_loaders_miss, settled, survey, writable
+from curate.write.one_shard import Piece, WriteShard
+from curate.write.shard_columns import columns_to_write
+from curate.write.survey import say_what_loaders_miss, settled, survey
 
 #: Files of one training shard; the last one written says that it is complete.
 _ENDS = (".tar", ".parquet", "_stats.json")
@@ -50,15 +46,6 @@ class WriteOptions(BaseModel):
     bytes_per_shard: int | None = Field(None, ge=1)
     columns: tuple[str, ...] | None = None
     leave_out: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Samples `start` to `stop` among the writable rows of one shard of the store."""
-
-    shard: int
-    start: int
-    stop: int
 
 
 def in_order(sizes: dict[int, np.ndarray], first: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, np.ndarray]]:
@@ -106,80 +93,6 @@ def plan(
             if full:
                 count = weight = 0
     return shards
-
-
-class _Hashed:
-    """A file that knows the sha256 and the number of the bytes written to it."""
-
-    def __init__(self, file: BinaryIO):
-        self._file, self.sha256, self.bytes = file, hashlib.sha256(), 0
-
-    def write(self, data: bytes) -> int:
-        self.sha256.update(data)
-        self.bytes += len(data)
-        return self._file.write(data)
-
-
-@dataclass
-class WriteShard:
-    """Work for one training shard: `00000.tar`, `00000.parquet`, and last `00000_stats.json`, which commits it."""
-
-    view: View
-    to: str
-    plan: list[list[Piece]]
-    columns: list[Column]
-    samples_per_shard: int
-
-    def __call__(self, number: int) -> dict[str, Any]:
-        out, name = Folder(self.to), shard_name(number)
-        tables: list[pa.Table] = []
-        files: dict[str, Any] = {}
-        with out.writing(f"{name}.tar") as file:
-            hashed = _Hashed(file)
-            tar = TarFile(cast(BinaryIO, hashed))
-            count = 0
-            for piece in self.plan[number]:
-                rows = writable(self.view, piece.shard)[0][piece.start : piece.stop]
-                table = read(self.view, piece.shard, self.columns).take(pa.array(rows))
-                keys = [sample_key(number, count + i, self.samples_per_shard) for i in range(len(rows))]
-                table = table.add_column(0, "key", pa.array(keys, pa.string()))
-                self._samples(tar, table, piece.shard, rows)
-                tables.append(table)
-                count += len(rows)
-            tar.close()
-        files[f"{name}.tar"] = {"bytes": hashed.bytes, "sha256": hashed.sha256.hexdigest()}
-        with out.writing(f"{name}.parquet") as file:
-            hashed = _Hashed(file)
-            buffer = pa.BufferOutputStream()
-            pq.write_table(pa.concat_tables(tables), buffer, compression="zstd")
-            hashed.write(buffer.getvalue().to_pybytes())
-        files[f"{name}.parquet"] = {"bytes": hashed.bytes, "sha256": hashed.sha256.hexdigest()}
-        stats = {"count": count, "successes": count, "failed_to_download": 0, "failed_to_resize": 0, "files": files}
-        out.write_bytes(f"{name}_stats.json", json.dumps(stats, indent=1).encode())
-        return {"rows": count}
-
-    def _samples(self, tar: TarFile, table: pa.Table, shard: int, rows: np.ndarray) -> None:
-        assert self.view.images is not None
-        images = self.view.store.read_part(self.view.images, shard)
-        extensions = images["extension"].to_pylist()
-        members = images["members"].to_pylist() if "members" in images.column_names else None
-        reader = ImageReader(self.view.store, self.view.images, shard)
-        encoders = {f.name: encode for f in table.schema if (encode := encoder(f.type)) is not None}
-        for row, sample in zip(rows.tolist(), table.to_pylist(), strict=True):
-            image = reader.bytes(row)
-            assert image is not None
-            text = (sample.get("text") or "").encode("utf-8", "replace")
-            plain = {n: encoders[n](v) if n in encoders else v for n, v in sample.items()}
-            about = json.dumps(plain, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
-            tar.add(f"{sample['key']}.{extensions[row]}", image)
-            tar.add(f"{sample['key']}.txt", text)
-            tar.add(f"{sample['key']}.json", about)
-            for member in (members[row] if members else None) or ():
-                name = member["name"]
-                place = {n: member[n] for n in LOCATION if n != "status"}
-                free = f"input.{name}" if name in (extensions[row], "txt", "json") else name
-                tar.add(f"{sample['key']}.{free}", reader.read(f"'{name}' of row {row}", **place))
-        reader.close()
 
 
 def write(view: View, options: WriteOptions, cluster: Cluster) -> dict[str, Any]:

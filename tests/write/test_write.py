@@ -112,6 +112,25 @@ def test_the_same_bytes_every_time(view, tmp_path):
     assert contents(write(view, to(tmp_path), HERE)["to"]) == first
 
 
+#: A PNG of one pixel: its bytes are of no version of an encoder.
+PIXEL = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de"
+    "0000000c49444154789c6360606000000004000127342703"
+    "0000000049454e44ae426082"
+)
+
+
+def test_a_shard_has_the_bytes_that_earlier_versions_wrote(make_store, tmp_path):
+    odd = [1e16, 1e-7, -0.0, 5e-324, 123456789.125, math.nan, None, 0.1]
+    strings = ["a", 'x"y\\z', "\n\t\x01\x7f", "é\u2028😀", "", None, "</b>", "%s"]
+    rows = [{"text": s, "f": f, "s": s, "o": {"a": [f], "b": s}} for s, f in zip(strings, odd, strict=True)]
+    view = make_store(rows, 3, [PIXEL] * 8)
+    data = contents(write(view, to(tmp_path, columns=("f", "s", "o", "width"), samples_per_shard=8), HERE)["to"])
+    assert hashlib.sha256(data["00000.tar"]).hexdigest() == (
+        "c157e125d1eced913d7b685b03a40a68156b96de9a1b72cbef7cb880c00ccf8a"
+    )
+
+
 def test_the_same_samples_whatever_the_cut_of_the_store(make_store, tmp_path, files):
     written = []
     for per_shard in (10, 47, 3):

@@ -1,0 +1,114 @@
+"""One training shard: its tar, its parquet, and the statistics that commit it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.record import sample_key
+from curate.store.folder import Folder, shard_name
+from curate.store.images import LOCATION, ImageReader
+from curate.store.tar import Data, TarFile
+from curate.store.view import View
+from curate.write.sample_json import sample_json, values_of
+from curate.write.shard_columns import Column, read
+from curate.write.survey import writable
+
+#: Samples whose json is made at once.
+_ROWS = 1000
+#: Samples go into the tar together until they have so many bytes.
+_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Samples `start` to `stop` among the writable rows of one shard of the store."""
+
+    shard: int
+    start: int
+    stop: int
+
+
+@dataclass
+class WriteShard:
+    """Work for one training shard: `00000.tar`, `00000.parquet`, and last `00000_stats.json`, which commits it."""
+
+    view: View
+    to: str
+    plan: list[list[Piece]]
+    columns: list[Column]
+    samples_per_shard: int
+
+    def __call__(self, number: int) -> dict[str, Any]:
+        out, name = Folder(self.to), shard_name(number)
+        tables: list[pa.Table] = []
+        files: dict[str, Any] = {}
+        with out.writing(f"{name}.tar") as file:
+            tar = TarFile(file, hashlib.sha256())
+            count = 0
+            for piece in self.plan[number]:
+                rows = writable(self.view, piece.shard)[0][piece.start : piece.stop]
+                table = read(self.view, piece.shard, self.columns).take(pa.array(rows))
+                keys = [sample_key(number, count + i, self.samples_per_shard) for i in range(len(rows))]
+                table = table.add_column(0, "key", pa.array(keys, pa.string()))
+                self._samples(tar, table, piece.shard, rows)
+                tables.append(table)
+                count += len(rows)
+            tar.close()
+        files[f"{name}.tar"] = {"bytes": tar.position, "sha256": tar.digest()}
+        buffer = pa.BufferOutputStream()
+        pq.write_table(pa.concat_tables(tables), buffer, compression="zstd")
+        written = buffer.getvalue()
+        with out.writing(f"{name}.parquet") as file:
+            file.write(written)
+        files[f"{name}.parquet"] = {"bytes": written.size, "sha256": hashlib.sha256(written).hexdigest()}
+        stats = {"count": count, "successes": count, "failed_to_download": 0, "failed_to_resize": 0, "files": files}
+        out.write_bytes(f"{name}_stats.json", json.dumps(stats, indent=1).encode())
+        return {"rows": count}
+
+    def _samples(self, tar: TarFile, table: pa.Table, shard: int, rows: np.ndarray) -> None:
+        """Appends a sample per row of the table; rows: their places in the store's shard."""
+        waiting: list[tuple[str, Data]] = []
+        weight = 0
+        for member in self._members(table, shard, rows):
+            waiting.append(member)
+            weight += len(member[1])
+            if weight >= _BYTES:
+                tar.add_several(waiting)
+                waiting, weight = [], 0
+        tar.add_several(waiting)
+
+    def _members(self, table: pa.Table, shard: int, rows: np.ndarray) -> Iterator[tuple[str, Data]]:
+        """Names and bytes of the files of all samples."""
+        assert self.view.images is not None
+        about = self.view.store.read_part(self.view.images, shard).take(pa.array(rows))
+        extensions = about["extension"].to_pylist()
+        others = about["members"].to_pylist() if "members" in about.column_names else [None] * len(rows)
+        reader = ImageReader(self.view.store, self.view.images, shard)
+        images = reader.in_turn(rows.tolist())
+        facts = zip(table["key"].to_pylist(), extensions, _texts(table), others, rows.tolist(), strict=True)
+        for key, extension, (text, json_text), members, row in facts:
+            yield f"{key}.{extension}", next(images)
+            yield f"{key}.txt", text
+            yield f"{key}.json", json_text
+            for member in members or ():
+                name = member["name"]
+                place = {n: member[n] for n in LOCATION if n != "status"}
+                free = f"input.{name}" if name in (extension, "txt", "json") else name
+                yield f"{key}.{free}", reader.read(f"'{name}' of row {row}", **place)
+        reader.close()
+
+
+def _texts(table: pa.Table) -> Iterator[tuple[Data, Data]]:
+    """Caption and json of each row."""
+    for start in range(0, table.num_rows, _ROWS):
+        samples = table.slice(start, _ROWS)
+        captions = samples["text"].combine_chunks().fill_null("")
+        yield from zip(values_of(captions), sample_json(samples), strict=True)
