@@ -151,6 +151,13 @@ def old_stores(op: Op) -> tuple[OldStore, ...]:
     return tuple(map(OldStore.of, op.against)) if isinstance(op, AgainstOld) else ()
 
 
+def itself_among_old(op: Op, root: str) -> list[str]:
+    """The fault of an op that judges the rows of the store under `root`, when that is among its old stores."""
+    names = [name for name in (op.against if isinstance(op, AgainstOld) else ()) if _place(name) == _place(root)]
+    what = "is the store itself, whose rows are judged together anyhow: name others"
+    return [f"{op_name(type(op))}: against: '{name}' {what}" for name in names]
+
+
 def _place(name: str) -> str:
     """Workers do not run where the user does."""
     return name.rstrip("/") if "://" in name else os.path.abspath(name)

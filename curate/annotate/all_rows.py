@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from curate.alike.against_old import OldStore
+from curate.alike.against_old import OldStore, itself_among_old
 from curate.annotate.pool import pool_rows
 from curate.arrays.arrow_columns import flat
-from curate.errors import CurateError
+from curate.errors import CurateError, Findings
 from curate.filter.step import types_of
 from curate.op import Op, op_name
 from curate.store.view import View
@@ -44,6 +44,8 @@ class AllRows:
         Raises:
             CurateError: when the store itself is among the old ones, or a column has another type there.
         """
+        if faults := itself_among_old(op, view.store.url):
+            raise Findings(faults)
         for store in old:
             _check(view, op, store)
         shards = [
@@ -85,8 +87,6 @@ class AllRows:
 
 def _check(view: View, op: Op, old: OldStore) -> None:
     name = op_name(type(op))
-    if old.view.store.path("") == view.store.path(""):
-        raise CurateError(f"{name}: against: '{old.name}' is the store itself: its rows are judged together anyhow")
     ours, theirs = (types_of(store, op.reads()) for store in (view, old.view))
     for column in op.reads():
         if ours[column] != theirs[column]:

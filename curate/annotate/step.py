@@ -140,6 +140,7 @@ def _whole(view: View, op: Op, cluster: Cluster, cut: Cut) -> View:
     remarks = report.pop("remarks", {})
     say(op.table(), Remarks.from_json(remarks))
     if old:
+        report["old_rows"] = sum(store.rows_in for store in old)
         report["against"] = [{"store": store.name, "rows": store.rows_in} for store in old]
     more: dict[str, Any] = {"report": report} if report else {}
     more["seconds"] = round(time.monotonic() - began, 3)

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 from rich.markup import escape
 
+from curate.alike.against_old import itself_among_old
 from curate.errors import CurateError, findings_of, unknown
 from curate.filter.step import types_of
 from curate.messages.progress import console
@@ -49,7 +50,7 @@ def check(pipeline: Pipeline, where: str, known_steps: int | None = None, elsewh
         place = f"{where}: {step.verb} ({step.name})"
         ops = step.ops(known.names())
         ordered += [(place, op) for op in ops] if known.columns is not None else []
-        faults_of_ops, known = _ops_faults(ops, known)
+        faults_of_ops, known = _ops_faults(ops, known, pipeline.root)
         faults += [f"{place}: {fault}" for fault in [*faults_of_ops, *step.check(known)]]
         known = step.after(known)
     if not elsewhere:
@@ -97,11 +98,11 @@ def _makers_at_start(pipeline: Pipeline) -> dict[str, Mapping[str, Any]]:
     return {name: manifest.spec_of(folder) for name, folder in view.columns.items()}
 
 
-def _ops_faults(ops: Sequence[Op], known: Known) -> tuple[list[str], Known]:
-    """What ops that run one after the other lack, and what is known once they have run."""
+def _ops_faults(ops: Sequence[Op], known: Known, root: str) -> tuple[list[str], Known]:
+    """What ops that run one after the other on the store under `root` lack, and what is known once they have run."""
     faults: list[str] = []
     for op in ops:
-        wrong = op_faults(op)
+        wrong = itself_among_old(op, root) or op_faults(op)
         faults += wrong
         if not (wrong and known.columns is None):
             faults += _lacking(op, known)

@@ -147,7 +147,7 @@ def test_rows_that_are_out_at_the_end_of_the_old_store_take_no_part(make_store: 
     few = annotate(new, [op], HERE)
     assert column(few, "dup_text_of", "dup_text_size") == [(uids[0], 2), (None, 1), (None, 1)]
     note = few.store.manifest().op_table(few.columns["dup_text_of"])
-    assert note and note.report == {"against": [{"store": old.store.url, "rows": 2}]}
+    assert note and note.report == {"old_rows": 2, "against": [{"store": old.store.url, "rows": 2}]}
     folders.append(few.columns["dup_text_of"])
     # A run that ended says which rows are in, whatever was filtered after it.
     none, _ = select(old, Filter(name="no_cats", where="text <> 'cat'"))
@@ -319,6 +319,8 @@ def test_a_pipeline_is_refused_before_any_work(
     Path("job.yaml").write_text(PIPELINE)
     with pytest.raises(CurateError, match="against: 'OLD' holds no records"):
         curate.run("job.yaml", set={"input": "new.parquet", "root": "NEW"}, workers=0)
+    with pytest.raises(CurateError, match="against: 'OLD' is the store itself"):
+        curate.run("job.yaml", set={"input": "new.parquet", "root": str(tmp_path / "OLD")}, workers=0)
     make_store(1, root="OLD")
     with pytest.raises(CurateError, match=r"dedupe\.exact: OLD: no column 'sha256'"):
         curate.run("job.yaml", set={"input": "new.parquet", "root": "NEW"}, workers=0)
