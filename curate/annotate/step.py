@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -21,9 +22,11 @@ from curate.annotate.statistic import run_statistic
 from curate.annotate.tables import check_name, folder_for, made_by, note
 from curate.annotate.unfinished import Planned, pools_done, reads_id, shards_to_do
 from curate.cluster.cluster import Cluster
+from curate.errors import CurateError
 from curate.messages.progress import console
 from curate.messages.remarks import Remarks, say
 from curate.op import Fitted, Grouped, Linked, Op, Score
+from curate.store.cost import Cost
 from curate.store.view import View
 
 
@@ -76,8 +79,12 @@ def _scores(view: View, ops: Sequence[Score], cluster: Cluster) -> View:
     label = ", ".join(op.table() for op in ops)[:40]
     use: dict[str, Any] = {"cpus": max(op.cpus for op in ops), "gpus": max(op.gpus() for op in ops)}
     speed = Speed([planned.op.table() for planned in plan if todo[planned.folder]])
-    for _, report in cluster.each(label, OneShard(after, plan, secrets.token_hex(8)), shards, rows, **use):
-        speed.add(report)
+    try:
+        for _, report in cluster.each(label, OneShard(after, plan, secrets.token_hex(8)), shards, rows, **use):
+            speed.add(report)
+    except BaseException:
+        _note_unfinished(view, speed.costs)
+        raise
     for planned in plan:
         complete = {**pools_done(view, planned.folder), view.pool(): reads_id(after, planned.op)}
         more = _facts(view, planned) if todo[planned.folder] else {}
@@ -86,6 +93,16 @@ def _scores(view: View, ops: Sequence[Score], cluster: Cluster) -> View:
         note(view, planned.op, planned.folder, complete=complete, **more)
     speed.say()
     return after
+
+
+def _note_unfinished(view: View, costs: Mapping[str, Cost]) -> None:
+    """The shards of a step that stops stay, so what they cost stays, too."""
+    # Why the step stops is said, whatever becomes of this.
+    with contextlib.suppress(CurateError, OSError):
+        if costs:
+            manifest = view.store.manifest()
+            manifest.note_unfinished(costs)
+            view.store.save(manifest)
 
 
 def _planned(view: View, ops: Sequence[Score]) -> tuple[list[Planned], View]:

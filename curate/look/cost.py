@@ -26,8 +26,8 @@ SECONDS_PER_HOUR = 3600
 ABOUT = (
     "These are the ops that look at single rows, all runs together. rows: a row counts for each op. rows/s: of one "
     "worker at its shards. alone: the part of that time inside the op itself. CPU hours: processor time of the "
-    "workers' processes. GPU hours: as long as workers held one, busy or not. What failed attempts and the driver took "
-    "is in none of them."
+    "workers' processes. GPU hours: as long as workers held one, busy or not. What failed attempts, "
+    "killed runs and the driver took is in none of them."
 )
 
 
@@ -97,12 +97,13 @@ class Prices:
 
 def costs_of(manifest: Manifest) -> dict[str, Cost]:
     """What each table cost that ops on single rows filled, by its name; one that another has taken the name of, by its
-    folder."""
-    return {
+    folder; and what steps did for a table before they were stopped."""
+    costs = {
         entry.name if manifest.current.get(entry.name) == folder else folder: entry.cost
         for folder in manifest.tables
         if (entry := manifest.op_table(folder)) and entry.cost != Cost()
     }
+    return costs | {f"{folder} (not finished)": cost for folder, cost in manifest.unfinished.items()}
 
 
 def print_store_cost(root: str, price: Sequence[str] = (), step: str = "") -> None:

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict
 
 class Cost(BaseModel):
     """Sums over all workers and all runs, of the shards that were finished: what an attempt took that failed or was
-    killed is not in them.
+    killed is not in them, and nothing of a run that was killed while the step was under way (kill -9; after Ctrl-C, or
+    when some shards fail, those that were finished are in).
 
     What a pass spends for several ops at once (to read, to decode, to write) is shared out among them by the seconds
     that each took itself (`Table.seconds`), so that the costs of tables add up.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -118,13 +119,17 @@ class Run(_Entry):
 
 
 class Manifest(_Entry):
-    """tables: by folder. current: table name to the folder that it means; the last used is the last."""
+    """tables: by folder. current: table name to the folder that it means; the last used is the last.
+
+    unfinished: by folder, the cost of shards of steps that were stopped, until the step ends and its table has it.
+    """
 
     format: int = FORMAT
     inputs: list[Input] = []
     tables: dict[str, Annotated[Keep | Table, Field(union_mode="left_to_right")]] = {}
     current: dict[str, str] = {}
     runs: dict[str, Run] = {}
+    unfinished: dict[str, Cost] = {}
 
     def json_tree(self) -> dict[str, Any]:
         """What is written to disk: all that is not as it is by default."""
@@ -200,6 +205,8 @@ class Manifest(_Entry):
         What `entry` does not say of a table that is there already stays as it is; seconds and costs add up.
         """
         earlier = self.tables.get(folder)
+        if isinstance(entry, Table) and (unfinished := self.unfinished.pop(folder, None)):
+            entry = entry.model_copy(update={"cost": (entry.cost + unfinished).rounded()})
         if isinstance(earlier, Table) and isinstance(entry, Table):
             changes = {name: getattr(entry, name) for name in entry.model_fields_set}
             changes["seconds"] = round(earlier.seconds + entry.seconds, 3)
@@ -219,6 +226,11 @@ class Manifest(_Entry):
         if entry.complete is not None:
             entry.complete = {}
         return True
+
+    def note_unfinished(self, costs: Mapping[str, Cost]) -> None:
+        """Record what a step cost, by folder, that is stopped before its end."""
+        for folder, cost in costs.items():
+            self.unfinished[folder] = (self.unfinished.get(folder, Cost()) + cost).rounded()
 
     def note_run(self, name: str, run: Run) -> None:
         """Record how a pipeline ended; the last run is the last in the dict."""

@@ -20,8 +20,10 @@ from curate.annotate.meter import Meter
 from curate.annotate.one_shard import ShardReport
 from curate.annotate.speed import Speed
 from curate.annotate.step import annotate
+from curate.errors import CurateError
 from curate.filter.rule import Filter
 from curate.filter.step import select
+from curate.look.cost import costs_of
 from curate.op import Rows, Score
 from curate.pictures.decoded import Decoded
 from curate.store.cost import Cost
@@ -163,6 +165,31 @@ def test_workers_tell_what_they_spent(make_store, ray_cluster, capsys):
     assert cost.setup_seconds >= 0.2, "that of both workers"
     assert "sleepy: 40 rows, " in (said := capsys.readouterr().err)
     assert "rows/s on 2 workers; the op alone " in said
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt, OSError])
+def test_what_a_stopped_step_did_is_not_forgotten(make_store, monkeypatch, fault):
+    """Its second shard is not written: the run ends there, or at the end of the step; 20 of 30 rows by then, or 10."""
+    view = make_store(30)
+    write_part = type(view.store).write_part
+
+    def stop(self, table, shard, *arguments):
+        if shard == 1:
+            raise fault
+        return write_part(self, table, shard, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(view.store), "write_part", stop)
+        with pytest.raises(KeyboardInterrupt if fault is KeyboardInterrupt else CurateError):
+            annotate(view, [Sleepy(sleep=0.1)], HERE)
+    manifest = view.store.manifest()
+    rows = 10 if fault is KeyboardInterrupt else 20
+    assert [cost.rows for cost in manifest.unfinished.values()] == [rows]
+    assert [*costs_of(manifest)] == [f"{folder} (not finished)" for folder in manifest.unfinished]
+    annotate(view, [Sleepy(sleep=0.1)], HERE)
+    cost = cost_of(view, "sleepy")
+    assert (cost.rows, cost.model_seconds >= 0.3) == (30, True)
+    assert view.store.manifest().unfinished == {}
 
 
 # ---- the meter ----
