@@ -57,8 +57,8 @@ class Table(_Entry):
     complete: for an op that looks at single rows: the pools of rows that the table is final for (`Manifest.pool`), each
         with the identity of what the op read there.
     pool: for an op that looks at all rows, the rows it looked at; `after` is their keep table.
-    seconds: of computing, all runs together. For an op that looks at single rows those of `batch` and of preparing, the
-        sum over workers; for one that looks at all rows the wall clock of the attempt that ended.
+    seconds: of computing, all runs together that came to the step's end. For an op that looks at single rows those of
+        `batch` and of preparing, the sum over workers; for one that looks at all rows the wall clock of its step.
     cost: what workers spent on an op that looks at single rows. remarks, report: what is said of it.
     """
 
