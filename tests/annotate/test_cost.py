@@ -137,6 +137,7 @@ def test_processor_time_is_that_of_all_threads(make_store):
     assert 0.3 <= cost.cpu_seconds < 1
 
 
+@pytest.mark.slow
 def test_a_gpu_is_paid_for_as_long_as_it_is_held(make_store, monkeypatch):
     """By the ops that run on it, not by those beside them; half of it where half was lent."""
     monkeypatch.setattr(meters, "gpu_of", lambda op: "NVIDIA H100 80GB HBM3" if op.gpus() else "")
@@ -149,6 +150,7 @@ def test_a_gpu_is_paid_for_as_long_as_it_is_held(make_store, monkeypatch):
     assert held >= 0.7
 
 
+@pytest.mark.slow
 def test_ops_for_a_gpu_that_run_on_the_cpu_hold_none(make_store):
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():

@@ -101,6 +101,7 @@ def test_build_small() -> None:
     assert not {"", ".", "-"} & set(entries)
 
 
+@pytest.mark.slow
 def test_describe() -> None:
     assert describe(["a", "a", "a", "U.S.", "dog house"]) == {
         "entries": 5, "duplicates": 2, "unmatchable": 1, "several_words": 1,

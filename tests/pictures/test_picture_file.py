@@ -24,7 +24,7 @@ from curate.pictures.jpeg_marks import jpeg_head, scans
 from curate.pictures.picture_file import TooCostly, opened, picture_size, without_side_chunks
 from curate.pictures.resize import Resize, ResizeOptions, Stored
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 ALL = {name: data for name, data, _, _ in files()}
 

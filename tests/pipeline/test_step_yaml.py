@@ -214,6 +214,7 @@ def test_rows_are_not_thinned_twice(tmp_path: Path, text: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_one_text_says_why_each_row_goes(tmp_path: Path) -> None:
     text = '- score: [entries: {metadata: "ENTRIES"}]\n- annotate: [balance.metaclip: {t: 100}]\n'
     root = job(tmp_path, text + "- balance: [one_text: {by: url}]", "one")

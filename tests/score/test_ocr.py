@@ -6,6 +6,8 @@ from curate.annotate.step import annotate
 from curate.catalog import load
 from tests.conftest import HERE, column, picture
 
+pytestmark = pytest.mark.slow
+
 
 def sign(*lines, size=(320, 240)):
     image = Image.new("RGB", size, "white")

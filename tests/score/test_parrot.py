@@ -10,6 +10,8 @@ from curate.catalog import load
 from curate.op import Rows
 from tests.conftest import HERE, column, picture
 
+pytestmark = pytest.mark.slow
+
 UPPER = [4.0, 4.0, 27.0, 4.0, 27.0, 9.0, 4.0, 9.0]
 LOWER = [4.0, 20.0, 27.0, 20.0, 27.0, 25.0, 4.0, 25.0]
 

@@ -14,6 +14,8 @@ from curate.text_in_images.masking import boxes_of, polygons_of
 from curate.text_in_images.ocr_engine import Line, is_read
 from tests.conftest import HERE, column, picture
 
+pytestmark = pytest.mark.slow
+
 rapidocr = importlib.import_module("rapidocr")
 
 

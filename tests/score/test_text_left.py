@@ -7,6 +7,8 @@ from curate.annotate.step import annotate
 from curate.catalog import load
 from tests.conftest import HERE, column, picture
 
+pytestmark = pytest.mark.slow
+
 LINES = ["hello there", "good night"]
 
 

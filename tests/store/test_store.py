@@ -275,6 +275,7 @@ store.write_part("t", 1, pa.table({"x": [2]}))
     assert store.exists("t/00001.parquet")
 
 
+@pytest.mark.slow
 def test_the_whole_path(root, tmp_path):
     """read, words, select, write: on every kind of storage, and the same bytes come out."""
     from conftest import picture, write_tar

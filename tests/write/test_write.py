@@ -434,6 +434,7 @@ def test_a_uid_that_is_none_is_refused(uid):
 # ---- those who train ----
 
 
+@pytest.mark.slow
 def test_webdataset_groups_the_samples(view, tmp_path, files):
     import webdataset
 
