@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from conftest import HERE, picture
+from stopping import stopped_at_part
 
 from curate.annotate import meter as meters
 from curate.annotate.meter import Meter
@@ -170,20 +171,11 @@ def test_workers_tell_what_they_spent(make_store, ray_cluster, capsys):
 
 
 @pytest.mark.parametrize("fault", [KeyboardInterrupt, OSError])
-def test_what_a_stopped_step_did_is_not_forgotten(make_store, monkeypatch, fault):
+def test_what_a_stopped_step_did_is_not_forgotten(make_store, fault):
     """Its second shard is not written: the run ends there, or at the end of the step; 20 of 30 rows by then, or 10."""
     view = make_store(30)
-    write_part = type(view.store).write_part
-
-    def stop(self, table, shard, *arguments):
-        if shard == 1:
-            raise fault
-        return write_part(self, table, shard, *arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(type(view.store), "write_part", stop)
-        with pytest.raises(KeyboardInterrupt if fault is KeyboardInterrupt else CurateError):
-            annotate(view, [Sleepy(sleep=0.1)], HERE)
+    with stopped_at_part(1, fault, raised=KeyboardInterrupt if fault is KeyboardInterrupt else CurateError):
+        annotate(view, [Sleepy(sleep=0.1)], HERE)
     manifest = view.store.manifest()
     rows = 10 if fault is KeyboardInterrupt else 20
     assert [cost.rows for cost in manifest.unfinished.values()] == [rows]

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from conftest import HERE, MakeStore, column
 from killing import KillingCluster
+from stopping import stopped_at_write
 from whole_ops import Close, Same, Share, rows_of
 
 from curate.annotate import exchange
@@ -131,21 +132,12 @@ def test_gone_on_with_under_another_limit(
     """Less memory: what was there may have been too much, all anew. More: what is there still fits."""
     op, cuts = op_of(name), counted_cuts(monkeypatch)
     undisturbed = files_of(annotate(full, [op], HERE, CUT), op)
-    writing, seen = Store.writing, []
+    seen = []
     for stop in (1, 5, 11):
         fresh(full, op)
-        left = [stop]
-
-        def stopped(self: Store, file: str, left: list[int] = left) -> Any:
-            left[0] -= 1
-            if left[0] < 0:
-                raise KeyboardInterrupt
-            return writing(self, file)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(Store, "writing", stopped)
-            with pytest.raises(KeyboardInterrupt):
-                annotate(full, [op], Cluster(workers=0, memory=limit_for(full, op, before)), CUT)
+        limited = Cluster(workers=0, memory=limit_for(full, op, before))
+        with stopped_at_write(stop):
+            annotate(full, [op], limited, CUT)
         view = annotate(full, [op], Cluster(workers=0, memory=limit_for(full, op, after)), CUT)
         assert files_of(view, op) == undisturbed
         seen.append(cuts[-1])

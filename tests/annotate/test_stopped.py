@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import HERE, MakeStore, column, importable
+from stopping import files_written, stopped_at_write
 from whole_ops import NUMBERS, Close, Same, Share, close, rows_of, same, shares
 
 from curate.annotate.partitions import Cut
@@ -41,60 +42,33 @@ Undisturbed = tuple[dict[str, bytes], int]
 
 
 @pytest.fixture
-def undisturbed(make_store: MakeStore, op: Op, monkeypatch: pytest.MonkeyPatch) -> Undisturbed:
+def undisturbed(make_store: MakeStore, op: Op) -> Undisturbed:
     """The files of a table that nothing disturbed, and how many files were written on the way."""
-    view, writing, names = make_store(rows_of(NUMBERS), 4), Store.writing, list[str]()
-    with monkeypatch.context() as patch:
-        patch.setattr(Store, "writing", lambda self, name: names.append(name) or writing(self, name))
+    view = make_store(rows_of(NUMBERS), 4)
+    with files_written() as names:
         after = annotate(view, [op], HERE, CUT)
     return files_of(after, op), len(names)
 
 
-def test_stopped_at_any_write(
-    make_store: MakeStore, monkeypatch: pytest.MonkeyPatch, op: Op, undisturbed: Undisturbed
-) -> None:
+def test_stopped_at_any_write(make_store: MakeStore, op: Op, undisturbed: Undisturbed) -> None:
     expected, writes = undisturbed
-    writing = Store.writing
     for stop in range(0, writes, 1 + writes // 12):
-        view, allowed = make_store(rows_of(NUMBERS), 4), stop
-
-        def stopped(self: Store, name: str) -> object:
-            nonlocal allowed
-            allowed -= 1
-            if allowed < 0:
-                raise KeyboardInterrupt
-            return writing(self, name)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(Store, "writing", stopped)
-            with pytest.raises(KeyboardInterrupt):
-                annotate(view, [op], HERE, CUT)
+        view = make_store(rows_of(NUMBERS), 4)
+        with stopped_at_write(stop):
+            annotate(view, [op], HERE, CUT)
         assert files_of(annotate(view, [op], HERE, CUT), op) == expected
 
 
 @pytest.mark.parametrize("op", ["Same", "Close"], indirect=True)
-def test_what_is_done_is_not_done_again(make_store: MakeStore, monkeypatch: pytest.MonkeyPatch, op: Op) -> None:
+def test_what_is_done_is_not_done_again(make_store: MakeStore, op: Op) -> None:
     """Both tries together write each file of the work once, save the small ones of a run that was stopped midway."""
-    writing, written, allowed = Store.writing, list[str](), 0
-
-    def stopped(self: Store, name: str) -> object:
-        nonlocal allowed
-        allowed -= 1
-        if allowed < 0:
-            raise KeyboardInterrupt
-        written.append(name)
-        return writing(self, name)
-
     for stop in (3, 9, 17):
-        view, allowed = make_store(rows_of(NUMBERS), 4), stop
-        written.clear()
-        with monkeypatch.context() as patch:
-            patch.setattr(Store, "writing", stopped)
-            with pytest.raises(KeyboardInterrupt):
-                annotate(view, [op], HERE, CUT)
-            allowed = 10_000
+        view = make_store(rows_of(NUMBERS), 4)
+        with stopped_at_write(stop) as before:
             annotate(view, [op], HERE, CUT)
-        once = [name for name in written if "/.work/" in name and "/keyed/" not in name]
+        with files_written() as after:
+            annotate(view, [op], HERE, CUT)
+        once = [name for name in before + after if "/.work/" in name and "/keyed/" not in name]
         assert len(once) > 10 and sorted(once) == sorted(set(once))
 
 

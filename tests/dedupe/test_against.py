@@ -12,6 +12,7 @@ import pytest
 from conftest import HERE, MakeStore, column
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from stopping import files_written, stopped_at_write
 
 import curate
 from curate.annotate.partitions import USUAL, Cut
@@ -255,9 +256,9 @@ def test_a_column_that_is_not_filled_for_all_rows_that_are_in(make_store: MakeSt
 
 
 @pytest.mark.parametrize("name", ["dedupe.exact", "dedupe.minhash"])
-def test_stopped_at_any_write(make_store: MakeStore, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_stopped_at_any_write(make_store: MakeStore, name: str) -> None:
     captions = [{"text": text} for text in CAPTIONS]
-    old, writing, names = make_store(captions, 3), Store.writing, list[str]()
+    old = make_store(captions, 3)
     op = load({name: {"by": "text", "against": old.store.url}})
     cut = Cut(rows_per_partition=4, shards_per_run=2, files_per_merge=2)
 
@@ -266,24 +267,13 @@ def test_stopped_at_any_write(make_store: MakeStore, monkeypatch: pytest.MonkeyP
         return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.endswith(".tmp")}
 
     view = make_store(captions, 3)
-    with monkeypatch.context() as patch:
-        patch.setattr(Store, "writing", lambda self, name: names.append(name) or writing(self, name))
+    with files_written() as names:
         expected = table(annotate(view, [op], HERE, cut))
     assert len(expected) == 3
     for stop in range(0, len(names), 1 + len(names) // 8):
-        view, allowed = make_store(captions, 3), stop
-
-        def stopped(self: Store, name: str) -> object:
-            nonlocal allowed
-            allowed -= 1
-            if allowed < 0:
-                raise KeyboardInterrupt
-            return writing(self, name)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(Store, "writing", stopped)
-            with pytest.raises(KeyboardInterrupt):
-                annotate(view, [op], HERE, cut)
+        view = make_store(captions, 3)
+        with stopped_at_write(stop):
+            annotate(view, [op], HERE, cut)
         assert table(annotate(view, [op], HERE, cut)) == expected
 
 

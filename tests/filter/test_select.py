@@ -11,6 +11,7 @@ import pytest
 from conftest import HERE, ledger
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from stopping import stopped_at_part
 
 from curate.annotate.step import annotate
 from curate.catalog import load
@@ -77,19 +78,10 @@ def test_the_same_filter_is_not_applied_twice(view, monkeypatch):
     assert select(View.of(view.store), rule) == (first, counts)
 
 
-def test_a_stopped_filter_is_applied_again(view, monkeypatch):
+def test_a_stopped_filter_is_applied_again(view):
     rule = Filter(name="f", where="s > 0.2")
-    write_part = type(view.store).write_part
-
-    def stop(self, table, shard, rows, **more):
-        if shard == 2:
-            raise KeyboardInterrupt
-        write_part(self, table, shard, rows, **more)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(type(view.store), "write_part", stop)
-        with pytest.raises(KeyboardInterrupt):
-            select(view, rule)
+    with stopped_at_part(2):
+        select(view, rule)
     assert "keep_f" not in view.store.tables()
     after, counts = select(view, rule)
     assert ledger(after)["kept"].sum() == counts["kept"] == 63

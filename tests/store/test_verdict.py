@@ -11,6 +11,7 @@ from conftest import ledger
 from earlier_form import LEDGER, keep_tables_to_ledgers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stopping import stopped_at_part
 
 from curate.errors import CurateError
 from curate.filter.rule import Filter
@@ -131,23 +132,14 @@ def test_a_keep_table_of_an_earlier_version_is_read_and_built_upon(view):
     assert ledger(select(opened, top)[0]).rows() == today
 
 
-def test_an_earlier_form_with_a_missing_part_is_written_anew(view, monkeypatch):
+def test_an_earlier_form_with_a_missing_part_is_written_anew(view):
     rule = Filter(name="old", where={"odd": "n % 2 = 0"})
     old, _ = select(view, rule)
     verdicts = ledger(old)
     keep_tables_to_ledgers(view.store.url)
     view.store.remove(view.store.part(old.keep, 1))
-    write_part = type(view.store).write_part
-
-    def stop(self, table, shard, rows, **more):
-        if shard == 2:
-            raise KeyboardInterrupt
-        write_part(self, table, shard, rows, **more)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(type(view.store), "write_part", stop)
-        with pytest.raises(KeyboardInterrupt):
-            select(view, rule)
+    with stopped_at_part(2):
+        select(view, rule)
     assert ledger(select(view, rule)[0]).equals(verdicts)
     assert view.store.manifest().keep(old.keep).columns == ["verdict"]
 
