@@ -11,6 +11,7 @@ import pyarrow as pa
 from pydantic import Field, field_validator
 
 from curate.alike.against_old import AgainstOld
+from curate.alike.equal_first import links_of_keys
 from curate.alike.keeper import keep_columns, keepers, known_keep
 from curate.alike.minhash import band_keys, optimal_bands, plain, recalling_bands, shingles, signatures, similar_sets
 from curate.library.names import in_sql
@@ -108,24 +109,12 @@ class MinHash(AgainstOld, Linked):
     def links(self, rows: pl.DataFrame) -> Links:
         texts = self.plain(rows[self.by])
         distinct = texts.unique().sort()
-        frame = pl.DataFrame({"key": rows["key"], "place": np.arange(len(rows)), "text": texts.rank("dense") - 1})
-        # Equal captions of a key are linked to the first of them; only one of them is compared with others.
-        first = frame.with_columns(first=pl.col("place").first().over("key", "text"))
-        equal = first.filter(pl.col("place") != pl.col("first"))
-        single = first.filter(pl.col("place") == pl.col("first")).filter(pl.col("key").is_duplicated())
-        single = single.sort("key", "text")
-        starts = single["key"].rle_id().to_numpy()
-        nth = np.arange(len(single)) - np.searchsorted(starts, starts)
-        bounds = np.append(np.flatnonzero(nth % COMPARED == 0), len(single))
-        a, b, closeness = similar_sets(
-            *self.sets(distinct), single["text"].to_numpy().astype(np.int64), bounds, self.threshold
-        )
-        places = single["place"].to_numpy()
-        return (
-            np.concatenate([equal["first"].to_numpy(), places[a]]),
-            np.concatenate([equal["place"].to_numpy(), places[b]]),
-            np.concatenate([np.ones(len(equal)), closeness]),
-        )
+        shingled = self.sets(distinct)
+
+        def near(numbers: pl.Series, bounds: np.ndarray) -> Links:
+            return similar_sets(*shingled, numbers.to_numpy().astype(np.int64), bounds, self.threshold)
+
+        return links_of_keys(rows["key"], texts.rank("dense") - 1, near, COMPARED)
 
     def judge(self, rows: pl.DataFrame) -> pl.DataFrame:
         return keepers(rows, self.keep, *self.makes(), against=self.against)

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from curate.alike.against_old import AgainstOld
 from curate.alike.colours import BYTES, kinds
+from curate.alike.equal_first import links_of_keys
 from curate.alike.hamming import BITS, covering_masks, masks_needed, near_hashes
 from curate.alike.hash_columns import hash_words, narrow_hashes
 from curate.alike.keeper import in_order, keep_columns, keepers, known_keep
@@ -135,25 +136,15 @@ class Perceptual(AgainstOld, Linked):
         return [pa.array(hashes & mask, mask=null) for mask in covering_masks(self.radius, self._split())]
 
     def links(self, rows: pl.DataFrame) -> Links:
-        frame = pl.DataFrame({"key": rows["key"], "place": np.arange(len(rows)), "hash": rows[self.by]})
-        # Equal hashes of a key are linked to the first of them; only one of them is compared with others.
-        first = frame.with_columns(first=pl.col("place").first().over("key", "hash"))
-        equal = first.filter(pl.col("place") != pl.col("first"))
-        single = first.filter(pl.col("place") == pl.col("first")).filter(pl.col("key").is_duplicated())
-        single = single.sort("key", "hash")
-        bounds = np.append(np.flatnonzero(~single["key"].is_first_distinct().not_().to_numpy()), len(single))
-        a, b, bits = self._near(single["hash"].to_arrow(), bounds)
-        places = single["place"].to_numpy()
-        return (
-            np.concatenate([equal["first"].to_numpy(), places[a]]),
-            np.concatenate([equal["place"].to_numpy(), places[b]]),
-            np.concatenate([np.ones(len(equal)), 1 - bits / self.bits]),
-        )
+        return links_of_keys(rows["key"], rows[self.by], self._near)
 
-    def _near(self, column: pa.Array, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _near(self, hashes: pl.Series, bounds: np.ndarray) -> Links:
+        column = hashes.to_arrow()
         if self.bits == WIDE:
-            return near_wide(hash_words(column, self.by), bounds, self.radius)
-        return near_hashes(narrow_hashes(column, self.by), bounds, self.radius)
+            a, b, bits = near_wide(hash_words(column, self.by), bounds, self.radius)
+        else:
+            a, b, bits = near_hashes(narrow_hashes(column, self.by), bounds, self.radius)
+        return a, b, 1 - bits / self.bits
 
     def judge(self, rows: pl.DataFrame) -> pl.DataFrame:
         if self.colours and len(rows):
