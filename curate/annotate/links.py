@@ -203,7 +203,8 @@ def run_linked(
         job = _planned(AllRows.of(view, op, old), op, folder, cluster, cut)
         if "labels.parquet" not in store.names(work):
             job = _linked(job, cluster)
-            cluster.do(f"{op.table()}: groups", job.label, [0], {}, **workers_for(op, cluster))
+            rows = sum(job.rows.sizes().values())
+            cluster.do(f"{op.table()}: groups", job.label, [0], {0: rows}, **workers_for(op, cluster))
         fill(job, job.spread, cluster, ("rows", "verdicts", "columns"))
     # It is not there when the step was stopped after its last part, while the work was being removed.
     report = store.read_json(f"{work}/report.json") if "report.json" in store.names(work) else {}

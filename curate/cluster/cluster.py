@@ -24,9 +24,10 @@ from curate.messages.progress import StepProgress, console
 
 T = TypeVar("T")
 
-#: A step of at most so many rows begins in this process, where Ray would have to be started for it; after so many
-#: seconds, about what a start takes, workers do the rest.
+#: A step of at most so many rows, or of files of so many bytes whose rows nobody knows yet, begins in this process,
+#: where Ray would have to be started for it; after so many seconds, about what a start takes, workers do the rest.
 SMALL_ROWS = 50_000
+SMALL_BYTES = 10_000_000
 SMALL_SECONDS = 4.0
 
 #: No shard can be written before a person has done something.
@@ -89,6 +90,7 @@ class Cluster:
         gpus: float = 0,
         memory: int = 0,
         workers: int | None = None,
+        file_bytes: int | None = None,
     ) -> Iterator[tuple[int, T]]:
         """Do every item; yields (item, what the task returned) as they finish, in no order.
 
@@ -96,6 +98,7 @@ class Cluster:
         sizes: rows of each item, for the progress that is shown.
         cpus, gpus, memory (bytes): what Ray sets aside for each worker; they stay for the next step that asks for the
             same. workers: how many do it, where that is not the cluster's own number.
+        file_bytes: of all items together, where their rows are not known yet.
 
         Raises:
             CurateError: at the end, when items failed ATTEMPTS times; all others are done by then.
@@ -105,7 +108,8 @@ class Cluster:
         self.check()
         failed: dict[int, str] = {}
         with StepProgress(label, len(todo), sum(sizes.get(item, 0) for item in todo)) as progress:
-            for item, report in self._reports(task, todo, sizes, failed, Needs(cpus, gpus, memory), workers):
+            here = self._begins_here(task, todo, sizes, file_bytes)
+            for item, report in self._reports(task, todo, here, failed, Needs(cpus, gpus, memory), workers):
                 progress.advance(sizes.get(item, 0))
                 yield item, report
         if failed:
@@ -125,7 +129,7 @@ class Cluster:
         self,
         task: Task[T],
         todo: Sequence[int],
-        sizes: Mapping[int, int],
+        begins_here: bool,
         failed: dict[int, str],
         needs: Needs,
         workers: int | None,
@@ -134,18 +138,22 @@ class Cluster:
             yield from _in_this_process(task, todo, failed)
             return
         done: set[int] = set()
-        if self._is_small(task, todo, sizes):
+        if begins_here:
             for item, report in _for_some_seconds(task, todo):
                 done.add(item)
                 yield item, report
         if rest := [item for item in todo if item not in done]:
             yield from self._on_ray(task, rest, failed, needs, workers)
 
-    def _is_small(self, task: Task[Any], todo: Sequence[int], sizes: Mapping[int, int]) -> bool:
-        """Whether to begin in this process: Ray would have to be started first, the rows are few, and no row of them is
+    def _begins_here(
+        self, task: Task[Any], todo: Sequence[int], sizes: Mapping[int, int], file_bytes: int | None
+    ) -> bool:
+        """Whether to begin in this process: Ray would have to be started first, the work is small, and no row of it is
         suspected to kill the process."""
         if self.workers or self.address or hasattr(job_of(task), "careful") or _ray_runs():
             return False
+        if file_bytes is not None:
+            return file_bytes <= SMALL_BYTES
         return set(todo) <= set(sizes) and sum(sizes[item] for item in todo) <= SMALL_ROWS
 
     def _on_ray(

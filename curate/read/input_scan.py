@@ -47,7 +47,8 @@ def scanned(source: Source, cluster: Cluster) -> tuple[Source, Remarks, list[int
             on_files(source.module.count, source.files) if source.caption != "each" else _each(source),
         )
     numbers = range(len(source.files))
-    scans = dict(cluster.each("scan", ScanFile(replace(source, schemas=[])), numbers, {}))
+    task = ScanFile(replace(source, schemas=[]))
+    scans = dict(cluster.each("scan", task, numbers, {}, file_bytes=sum(source.sizes)))
     schemas = [pa.ipc.read_schema(pa.py_buffer(scans[number]["schema"])) for number in numbers]
     for number in numbers:
         for kind, entry in scans[number]["remarks"].items():

@@ -282,11 +282,12 @@ cluster.SMALL_SECONDS, here, sizes = 0.2, os.getpid(), dict.fromkeys(range(4), 1
 with_ray = cluster.Cluster()
 
 
-def processes(task, sizes=sizes):
-    return [pid == here for _, pid in with_ray.each("where", task, range(4), sizes)]
+def processes(task, sizes=sizes, **use):
+    return [pid == here for _, pid in with_ray.each("where", task, range(4), sizes, **use)]
 
 
 print(processes(Where()), cluster._ray_runs())
+print(processes(Where(), {}, file_bytes=10_000_000), cluster._ray_runs())
 print(processes(Where(seconds=0.15)), cluster._ray_runs())
 with_ray.stop()
 print(processes(Where(fails_in=here)), cluster._ray_runs())
@@ -294,6 +295,25 @@ with_ray.stop()
 for task, rows in ((Careful(), sizes), (Where(), {}), (Where(), dict.fromkeys(range(4), 1_000_000))):
     print(processes(task, rows))
     with_ray.stop()
+print(processes(Where(), {}, file_bytes=10_000_001))
+with_ray.stop()
+"""
+
+LITTLE = """
+import sys
+import curate
+
+curate.run(sys.argv[1], input=sys.argv[2], root=sys.argv[3])
+print("ray" in sys.modules)
+"""
+
+LITTLE_STEPS = """
+name: little
+set: {input: , root: }
+steps:
+  - read: {input: "${input}"}
+  - dedupe: [exact: {by: url_text}, minhash: {}]
+  - filter: {name: long, keep: [{if: text IS NOT NULL, else: no caption}]}
 """
 
 
@@ -303,8 +323,23 @@ def test_a_small_step_begins_in_this_process_where_ray_would_have_to_be_started(
         [sys.executable, "-c", SMALL], env={**os.environ, "PYTHONPATH": importable()}, capture_output=True, text=True
     )
     assert done.stdout.splitlines() == [
-        "[True, True, True, True] False",
+        *["[True, True, True, True] False"] * 2,
         "[True, True, False, False] True",
         "[False, False, False, False] True",
-        *["[False, False, False, False]"] * 3,
+        *["[False, False, False, False]"] * 4,
     ], done.stderr
+
+
+@pytest.mark.slow
+def test_a_little_csv_is_read_and_deduplicated_without_ray(tmp_path: Path) -> None:
+    (tmp_path / "little.yaml").write_text(LITTLE_STEPS)
+    (tmp_path / "pairs.csv").write_text("url,text\nhttp://a.b/1,one\nhttp://a.b/2,two\nhttp://a.b/2,two\n")
+    places = [str(tmp_path / name) for name in ("little.yaml", "pairs.csv", "store")]
+    done = subprocess.run(
+        [sys.executable, "-c", LITTLE, *places],
+        env={**os.environ, "PYTHONPATH": importable()},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "False\n", done.stderr
+    assert "1 dropped, 2 left" in done.stderr
