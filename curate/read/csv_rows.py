@@ -84,8 +84,9 @@ class Block:
             outside = self._counts(marks[depth % 2 == 0])
         right = outside == dialect.width - 1
         if dialect.width == 1:
-            # Without a quote in the block, Arrow gets a separator that no line has; with one, it parts all lines alike.
-            right = outside == 0 if len(quotes) else np.full(len(stops), NO_SEPARATOR.encode() not in self.data)
+            # Arrow gets a separator that no line has; where it looks for quotes, the file's own, which parts all alike.
+            nowhere = self._counts(np.flatnonzero(raw == ord(NO_SEPARATOR))) == 0
+            right = nowhere & (outside == 0) if len(quotes) else nowhere
         lawful: np.ndarray = ~wrong & right & (self.ends > self.starts) & (self.lone_returns == 0)
         return lawful
 

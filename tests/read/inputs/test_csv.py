@@ -163,6 +163,8 @@ def test_what_was_guessed_is_said(tmp_path, name, data, lines):
         ("x.csv", "url\nhttp://a/1,2\n", [("http://a/1,2", None)]),
         ("x.csv", 'url\n"a\nb"\n', [("a\nb", None)]),
         ("x.csv", 'url\nhttp://a/1,2\n"b"\n', [("http://a/1,2", None), ("b", None)]),
+        # What Arrow gets as a separator that no line has, in lines whose quotes are letters.
+        ("x.tsv", 'url\na\x1fb\n"c"\n"d\x1f"\n', [("a\x1fb", None), ('"c"', None), ('"d\x1f"', None)]),
         (
             "x.tsv",
             'url\ttext\nhttp://1\t"To be, he said\nhttp://2\ta car\nhttp://3\tSTOP"\n',
