@@ -54,6 +54,11 @@ def _layout(file: str, data: bytes, remarks: Remarks) -> _Layout | None:
         return None
     # What Excel writes above the header.
     separator_line = re.fullmatch(r"sep=(.)", lines[first]) if lines[first + 1 :] else None
+    if separator_line and (not separator_line[1].isascii() or separator_line[1] == "\0"):
+        raise CurateError(
+            f"'{file}' says {lines[first]!r}, and columns are read that one ASCII character separates: write the file "
+            "anew with ',' or a tab between them, and without that line"
+        )
     first += bool(separator_line)
     sample = [line for line in lines[first + 1 :] if line][:SAMPLE_ROWS]
     usual = "\t" if _TSV.search(file) else ","

@@ -188,6 +188,16 @@ def test_more_columns_than_a_table_has(tmp_path):
         scanned(tmp_path, "Read me\n", "x.txt")
 
 
+@pytest.mark.parametrize("separator", ["§", "\0", "\x1b"])
+def test_a_separator_that_excel_s_line_names(tmp_path, separator):
+    data = "sep=|\nurl|text\na|b\n".replace("|", separator)
+    if separator == "\x1b":
+        assert scanned(tmp_path, data) == [f"1 file(s) with {separator!r} between the columns"]
+    else:
+        with pytest.raises(CurateError, match="and columns are read that one ASCII character separates"):
+            scanned(tmp_path, data)
+
+
 @pytest.mark.parametrize("line", ['y","', 'u,"t', '"""', 'a""b', '"x,"y', ',"'])
 def test_work_grows_with_the_lines_alone(tmp_path, line, monkeypatch):
     """A line that opens a quote looks at few lines for its end, whatever these hold."""
