@@ -14,10 +14,11 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
+from pydantic import ValidationError
 
 from curate.errors import CurateError
 from curate.store.file_list import InputFile, files_id, write_file_list
-from curate.store.folder import CHECKSUM, shard_name
+from curate.store.folder import shard_name
 from curate.store.image_columns import IMAGE_FIELDS
 from curate.store.images import TARS
 from curate.store.manifest import FORMAT, Manifest
@@ -38,19 +39,40 @@ def upgrade(root: str) -> str:
         CurateError: when there is no store, or one of a format that this version does not convert.
     """
     store = Store(root)
-    try:
-        manifest = json.loads(store.read_bytes("manifest.json"))
-    except (FileNotFoundError, ValueError) as error:
-        raise CurateError(f"'{root}' holds no manifest.json that can be read: it is no store") from error
+    manifest = _manifest(store)
     if manifest.get("format") == FORMAT:
         return f"{root} has format {FORMAT} already"
     if manifest.get("format") not in (1, 2):
         raise CurateError(f"{root} has format {manifest.get('format')!r}; this curate converts formats 1 and 2")
     converted = _tables_converted(store, manifest) if manifest["format"] == 1 else "no part had to be converted"
-    manifest.pop(CHECKSUM, None)
     manifest["inputs"] = [_with_file_list(store, number, group) for number, group in enumerate(manifest["inputs"])]
-    store.save(Manifest.model_validate({**manifest, "format": FORMAT}))
+    for about in manifest["tables"].values():
+        if about.get("kind") == "keep":
+            # What steps took stands in the runs.
+            about.pop("seconds", None)
+    try:
+        converted_manifest = Manifest.model_validate({**manifest, "format": FORMAT})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(map(str, fault["loc"]))
+        raise CurateError(f"{root}/manifest.json cannot be converted: {place}: {fault['msg']}") from error
+    store.save(converted_manifest)
     return f"{root} has format {FORMAT} now: {converted}"
+
+
+def _manifest(store: Store) -> dict[str, Any]:
+    """The manifest, of any format, without its checksum, which must fit where there is one.
+
+    Raises:
+        CurateError: when there is none that can be read.
+    """
+    try:
+        manifest = json.loads(store.read_bytes("manifest.json"))
+    except (FileNotFoundError, ValueError) as error:
+        raise CurateError(f"'{store.url}' holds no manifest.json that can be read: it is no store") from error
+    if not isinstance(manifest, dict):
+        raise CurateError(f"'{store.url}' holds no manifest.json that can be read: it is no store")
+    return store.read_json("manifest.json") if manifest.get("format") != 1 else manifest
 
 
 def _with_file_list(store: Store, number: int, group: dict[str, Any]) -> dict[str, Any]:

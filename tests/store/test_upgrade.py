@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 
 def to_format_2(root: Path) -> None:
-    """As format 2 was: the files of an input in the manifest."""
+    """As format 2 was: the files of an input in the manifest, and seconds of every table."""
     manifest = json.loads((root / "manifest.json").read_text())
     del manifest["checksum"]
     for number, group in enumerate(manifest["inputs"]):
@@ -32,6 +32,8 @@ def to_format_2(root: Path) -> None:
         group["marks"] = [file.mark for file in files]
         group["files"] = [{"name": f.name, "size": f.size, "rows": f.rows, "ends": f.ends} for f in files]
         del group["files_id"]
+    for table in manifest["tables"].values():
+        table.setdefault("seconds", 0.0)
     shutil.rmtree(root / "inputs")
     Store(str(root)).write_json("manifest.json", {**manifest, "format": 2})
 
@@ -130,3 +132,33 @@ def test_a_stopped_upgrade_goes_on(old, monkeypatch):
 def test_what_is_no_store_is_named(tmp_path):
     with pytest.raises(CurateError, match=r"holds no manifest\.json that can be read"):
         upgrade(str(tmp_path))
+    (tmp_path / "manifest.json").write_text("[]")
+    with pytest.raises(CurateError, match=r"holds no manifest\.json that can be read"):
+        upgrade(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"words"', '"worts"', "is damaged: ValueError: its checksum is another"),
+        ('"format": 2', '"format": 9', "is damaged: ValueError: its checksum is another"),
+    ],
+)
+def test_a_damaged_manifest_is_not_converted(finished, tmp_path, old, new, said):
+    root = Path(shutil.copytree(finished, tmp_path / "store"))
+    to_format_2(root)
+    text = (root / "manifest.json").read_text()
+    (root / "manifest.json").write_text(text.replace(old, new, 1))
+    with pytest.raises(CurateError, match=said):
+        upgrade(str(root))
+    assert (root / "manifest.json").read_text() == text.replace(old, new, 1) != text
+
+
+def test_a_manifest_that_holds_something_unknown_is_named(finished, tmp_path):
+    root = Path(shutil.copytree(finished, tmp_path / "store"))
+    to_format_2(root)
+    manifest = Store(str(root)).read_json("manifest.json")
+    manifest["runs"]["job"]["mood"] = "good"
+    Store(str(root)).write_json("manifest.json", manifest)
+    with pytest.raises(CurateError, match=r"manifest.json cannot be converted: runs.job.mood: Extra inputs"):
+        upgrade(str(root))
