@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, PydanticUserError
 
 from curate.errors import CurateError
+from curate.library.op_source import remember
 from curate.library.user_code import source_line
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class OpClass(ModelMetaclass):
     def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> type:
         if fault := _old_form(namespace):
             raise _error(name, *fault)
+        remember(str(namespace.get("__module__", "")))
         try:
             return super().__new__(cls, name, bases, namespace, **options)
         except PydanticUserError as error:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from curate.errors import CurateError
 from curate.library.user_code import is_users
@@ -23,18 +24,60 @@ def code_of(cls: type) -> str:
 
     Raises:
         CurateError: for a class of no file, as a notebook or `python -c` defines one: an edited op would pass for the
-            one before.
+            one before. For a file that was edited since it was imported: what would run is not what it says.
     """
     if _file(cls.__module__) is None:
         raise CurateError(
             f"{cls.__qualname__} is defined in no file, so that nobody can tell when its code has changed: write it "
             f"into a module, my_ops.py, and name it 'my_ops:{cls.__qualname__}' (`apply` tries it without)"
         )
+    _check_is_the_modules(cls)
     digest = hashlib.sha256()
     for name, file in sorted(_modules(cls)):
         stat = Path(file).stat()
-        digest.update(f"{name} {_meaning(file, stat.st_size, stat.st_mtime_ns)}\n".encode())
+        meaning = _meaning(file, stat.st_size, stat.st_mtime_ns)
+        if _loaded(name, meaning) != meaning:
+            raise CurateError(
+                f"{Path(file).name} has changed since it was imported, and the old code would run: "
+                f"start again, or `importlib.reload({name})`"
+            )
+        digest.update(f"{name} {meaning}\n".encode())
     return digest.hexdigest()[:12]
+
+
+def remember(module: str) -> None:
+    """Note what a user's module says while it is imported, so that a later edit is seen."""
+    file = None if module.partition(".")[0] == "curate" else _file(module)
+    if module in sys.modules and file and file.endswith(".py") and is_users(file):
+        stat = Path(file).stat()
+        _loaded(module, _meaning(file, stat.st_size, stat.st_mtime_ns))
+
+
+#: By module: the spec that it was loaded with, which each import and reload makes anew, and what its file said then.
+_seen: dict[str, tuple[Any, str]] = {}
+
+
+def _loaded(name: str, meaning: str) -> str:
+    """What a module's file said when it was loaded; what it says now, where nobody has looked before."""
+    if name not in sys.modules:
+        return meaning
+    spec = getattr(sys.modules[name], "__spec__", None)
+    if name not in _seen or _seen[name][0] is not spec:
+        _seen[name] = (spec, meaning)
+    return _seen[name][1]
+
+
+def _check_is_the_modules(cls: type) -> None:
+    """
+    Raises:
+        CurateError: for a class whose module was loaded again since, and has another of its name.
+    """
+    current = getattr(sys.modules.get(cls.__module__), cls.__qualname__, cls)
+    if isinstance(current, type) and current is not cls:
+        raise CurateError(
+            f"{cls.__qualname__} is of {cls.__module__} as it was before it was loaded again: "
+            f"take it anew, from {cls.__module__} import {cls.__qualname__}"
+        )
 
 
 def _modules(cls: type) -> Iterator[tuple[str, str]]:

@@ -115,3 +115,29 @@ def test_an_op_of_no_file_is_refused_but_can_be_tried(monkeypatch):
         load(op)
     module.factor = lambda: 5
     assert op.apply({"text": ["a", "b"]}) == {"marks": [5, 5]}
+
+
+def test_an_edited_module_that_was_not_loaded_again_is_told(tmp_path, monkeypatch):
+    """In a notebook: the old code would run, and its values pass for those of the new."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("marks_op", "marks_factor"):
+        sys.modules.pop(name, None)
+    (tmp_path / "marks_factor.py").write_text("def factor():\n    return 2\n")
+    (tmp_path / "marks_op.py").write_text(OP.format(helper="marks_factor", value="1"))
+    importlib.invalidate_caches()
+    # Before curate has looked at the class.
+    first = importlib.import_module("marks_op").Marks
+    (tmp_path / "marks_op.py").write_text(OP.format(helper="marks_factor", value="1000"))
+    with pytest.raises(CurateError, match=r"marks_op.py has changed since it was imported.*reload\(marks_op\)"):
+        load("marks_op:Marks")
+    importlib.reload(sys.modules["marks_op"])
+    code = load("marks_op:Marks").spec()["code"]
+    with pytest.raises(CurateError, match="before it was loaded again: take it anew, from marks_op import Marks"):
+        load(first)
+    (tmp_path / "marks_factor.py").write_text("def factor():\n    return 2000\n")
+    with pytest.raises(CurateError, match="marks_factor.py has changed"):
+        load("marks_op:Marks")
+    importlib.reload(sys.modules["marks_factor"])
+    assert load("marks_op:Marks").spec()["code"] != code
+    for name in ("marks_op", "marks_factor"):
+        sys.modules.pop(name, None)
