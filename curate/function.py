@@ -84,7 +84,8 @@ def score_function(
         CurateError: with the function's line, for arguments that do not fit `reads`, or an option without a type.
     """
     columns = (reads,) if isinstance(reads, str) else tuple(reads)
-    rows = batch_size or (IMAGES_AT_A_TIME if "image" in columns else Score.model_fields["batch_size"].default)
+    usual = IMAGES_AT_A_TIME if "image" in columns else Score.model_fields["batch_size"].default
+    rows = usual if batch_size is None else batch_size
 
     def score_of(function: Callable[..., Any]) -> type[FunctionScore]:
         arguments = list(inspect.signature(function).parameters.values())

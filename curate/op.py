@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from curate.arrays.rows import Rows as Rows  # noqa: PLC0414 - an author takes all from here
 from curate.arrays.rows import captions_of
@@ -35,7 +35,7 @@ DECIDE = ("dedupe", "balance")
 class Op(BaseModel, metaclass=OpClass):
     """Adds columns, drops nothing. The fields of a subclass are its YAML options, checked at load."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), validate_default=True)
 
     #: Raise it when results change: tables made by another version are not reused.
     version: ClassVar[int] = 1
@@ -52,6 +52,14 @@ class Op(BaseModel, metaclass=OpClass):
     #: Name of the table; a default fits unless one op is used twice.
     name: str = ""
     batch_size: int = 256
+
+    @field_validator("batch_size")
+    @classmethod
+    def _some_rows(cls, batch_size: int) -> int:
+        # Of a subclass too, whatever default it gives: batches of no rows would leave every row without a value.
+        if batch_size < 1:
+            raise ValueError("a batch has 1 row or more")
+        return batch_size
 
     def table(self) -> str:
         """The name its table has in the store."""

@@ -143,6 +143,25 @@ def test_rows_of_a_call(my_ops):
     assert n().rows_at_a_time() == 9
 
 
+@pytest.mark.parametrize("rows", [0, -3, "many"])
+def test_a_call_has_rows(rows):
+    @score_function(reads="text", makes={"n": pa.int32()}, batch_size=rows)
+    def n(text):
+        return text.str.len_chars()
+
+    with pytest.raises(CurateError, match="option 'batch_size': "):
+        load(n)
+
+
+def test_a_default_is_checked_as_any_value_is():
+    @score_function(reads="text", makes={"n": pa.int32()})
+    def n(text, least: int = "three"):
+        return text.str.len_chars()
+
+    with pytest.raises(CurateError, match="n: option 'least': Input should be a valid integer.*, got 'three'"):
+        load(n)
+
+
 @pytest.mark.parametrize(
     "values",
     [

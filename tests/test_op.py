@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
 
+from curate.annotate.op_run import OpRun
+from curate.catalog import load
 from curate.errors import CurateError
 from curate.op import Rows, Score
 
@@ -96,3 +99,21 @@ def test_a_name_that_columns_have_is_part_of_the_identity():
     usual, other = CaptionOnly(name="other").spec()["options"], ByName(name="other").spec()["options"]
     assert (usual, other) == ({}, {"name": "other"})
     assert ByName().spec()["options"] == {"name": ByName().table()}
+
+
+@pytest.mark.parametrize("rows", [0, -1])
+@pytest.mark.parametrize("name", ["score.words", "dedupe.exact"])
+def test_a_batch_of_no_rows_is_no_batch(name, rows):
+    """Of its rows none would get a value."""
+    with pytest.raises(CurateError, match=f"option 'batch_size': a batch has 1 row or more, got {rows}"):
+        load({name: {"batch_size": rows, **({"by": "url"} if name == "dedupe.exact" else {})}})
+    assert load({"score.clip": {"batch_size": 0}}).batch_size == 0, "as many as fit"
+
+
+def test_an_op_that_takes_no_rows_at_a_time_is_told():
+    class Idle(CaptionOnly):
+        def rows_at_a_time(self):
+            return 0
+
+    with pytest.raises(CurateError, match="`rows_at_a_time` returns 0, expected 1 or more"):
+        OpRun(Idle(), "idle", np.ones(1, bool))

@@ -34,6 +34,8 @@ class OpRun:
     def __init__(self, op: Score, folder: str, todo: np.ndarray, part: pa.Table | None = None):
         self.op, self.folder, self.todo, self.part = op, folder, todo, part
         self.rows_at_a_time = op.rows_at_a_time()
+        if self.rows_at_a_time < 1:
+            raise OpFault(f"{op_name(type(op))}: `rows_at_a_time` returns {self.rows_at_a_time}, expected 1 or more")
         self.seconds = self.model_seconds = 0.0
         self._status = status_column(op.table())
         self._types = {**op.makes(), self._status: pa.string()}

@@ -115,8 +115,12 @@ def check_contract(op: Any, name: str) -> None:
         raise CurateError(f"op '{name}': `reads` returns {reads!r}, expected a tuple of columns: (\"{example}\",)")
     makes = _ask(op, name, "makes")
     _check_makes(makes, name)
-    for method in ("gpus", "weights", "spec", "decision", "replaces"):
+    for method in ("gpus", "weights", "spec", "replaces"):
         _ask(op, name, method)
+    decision = _ask(op, name, "decision")
+    if decision is not None and not isinstance(decision, dict):
+        example = '{"keep": [{"if": "loud < 0.5", "else": "too loud"}]}'
+        raise CurateError(f"op '{name}': `decision` returns {decision!r}, expected a filter: {example}")
     if not isinstance(op.version, int) or not isinstance(op.cpus, (int, float)):
         raise CurateError(f"op '{name}': `version` and `cpus` are numbers, got {op.version!r} and {op.cpus!r}")
 

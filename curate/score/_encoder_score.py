@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, field_validator
 from rich.markup import escape
 
 from curate.messages.progress import console
@@ -34,6 +34,12 @@ class EncoderScore(Score):
     batch_size: int = Field(0, ge=0)
 
     _encoder: Any = PrivateAttr(None)
+
+    @field_validator("batch_size")
+    @classmethod
+    def _some_rows(cls, batch_size: int) -> int:
+        # In the place of the rule that every op has: 0 has its meaning here.
+        return batch_size
 
     def packages(self) -> tuple[str, ...]:
         return (*super().packages(), *PACKAGES)

@@ -100,6 +100,11 @@ FAULTS = {
     "makes_list": ('{"loud": pa.float32()}', '["loud"]', "`makes` returns ['loud'], expected columns and their types"),
     "makes_type": ("pa.float32()", "float", "`makes` returns {'loud': <class 'float'>}, expected columns"),
     "makes_error": ("pa.float32()", "self.kind", "has no attribute 'kind' (makes_error.py, line 13, in makes: return"),
+    "decision": (
+        "    def makes(self):",
+        '    def decision(self):\n        return "loud < 1"\n\n    def makes(self):',
+        "`decision` returns 'loud < 1', expected a filter: {\"keep\": [{\"if\": ",
+    ),
     "makes_uid": ('{"loud": pa', '{"uid": pa', "'uid' cannot be a column that an op makes"),
     "makes_escape": ('{"loud": pa', '{"\\x1b[31m": pa', r"'\x1b[31m' cannot be a column"),
     "abstract": ("def batch", "def batches", "abstract.Loud lacks batch: an op defines it"),
