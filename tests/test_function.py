@@ -158,7 +158,7 @@ def test_a_default_is_checked_as_any_value_is():
     def n(text, least: int = "three"):
         return text.str.len_chars()
 
-    with pytest.raises(CurateError, match="n: option 'least': Input should be a valid integer.*, got 'three'"):
+    with pytest.raises(CurateError, match=r"n: option 'least': Input should be a valid integer.*, got 'three'"):
         load(n)
 
 

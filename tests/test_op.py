@@ -105,7 +105,7 @@ def test_a_name_that_columns_have_is_part_of_the_identity():
 @pytest.mark.parametrize("name", ["score.words", "dedupe.exact"])
 def test_a_batch_of_no_rows_is_no_batch(name, rows):
     """Of its rows none would get a value."""
-    with pytest.raises(CurateError, match=f"option 'batch_size': a batch has 1 row or more, got {rows}"):
+    with pytest.raises(CurateError, match=rf"option 'batch_size': a batch has 1 row or more, got {rows}"):
         load({name: {"batch_size": rows, **({"by": "url"} if name == "dedupe.exact" else {})}})
     assert load({"score.clip": {"batch_size": 0}}).batch_size == 0, "as many as fit"
 

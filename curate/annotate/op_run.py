@@ -14,7 +14,7 @@ from curate.arrays.arrow_columns import flat
 from curate.arrays.rows import captions_of
 from curate.errors import CurateError
 from curate.library.op_fault import OP_MISTAKES, OpFault
-from curate.library.user_code import one_line
+from curate.library.user_code import no_exit, one_line
 from curate.messages.progress import console
 from curate.op import Rows, Score, op_name
 
@@ -164,7 +164,8 @@ class OpRun:
             texts = [ready[row] for row in rows] if ready else self.op.prepare_texts(captions_of(taken["text"]))
         began = time.perf_counter()
         try:
-            result = self.op.batch(Rows(taken, images, len(rows), texts))
+            with no_exit():
+                result = self.op.batch(Rows(taken, images, len(rows), texts))
         finally:
             self.model_seconds += time.perf_counter() - began
         return checked(result, self.op, len(rows)), status_words(result, self.op, len(rows))

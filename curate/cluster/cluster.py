@@ -19,6 +19,7 @@ from curate.cluster.memory import machine_memory, memory_size
 from curate.cluster.task import Task, job_of, reason, set_up
 from curate.cluster.workers import Workers
 from curate.errors import CurateError
+from curate.library.user_code import no_exit
 from curate.messages.packages import lacking
 from curate.messages.progress import StepProgress, console
 
@@ -263,7 +264,8 @@ def _for_some_seconds(task: Task[T], todo: Sequence[int]) -> Iterator[tuple[int,
     end = time.monotonic() + SMALL_SECONDS
     for item in todo:
         try:
-            report = here(item)
+            with no_exit():
+                report = here(item)
         except CurateError:
             raise
         except Exception:  # noqa: BLE001 - workers try it again, and say what is wrong
@@ -277,7 +279,8 @@ def _in_this_process(task: Task[T], todo: Sequence[int], failed: dict[int, str])
     set_up(task)
     for item in todo:
         try:
-            report = task(item)
+            with no_exit():
+                report = task(item)
         except CurateError:
             raise
         except Exception as error:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from curate.errors import CurateError
-from curate.library.user_code import one_line, user_line
+from curate.library.user_code import no_exit, one_line, user_line
 from curate.messages.causes import explained
 
 T = TypeVar("T")
@@ -42,7 +42,8 @@ def set_up(task: Task[Any]) -> None:
     setup = getattr(job_of(task), "setup", None)
     try:
         if setup:
-            setup()
+            with no_exit():
+                setup()
     except CurateError:
         raise
     except Exception as error:
@@ -66,7 +67,8 @@ def attempted(task: Task[T], item: int, attempt: int, acquitted: bool) -> T:
         job.acquit(item)
     careful: Task[T] | None = getattr(job, "careful", None)
     try:
-        return careful(item) if attempt and careful else task(item)
+        with no_exit():
+            return careful(item) if attempt and careful else task(item)
     except CurateError:
         raise
     except Exception as error:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
 import sysconfig
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -60,6 +62,24 @@ def source_line(file: str, number: int, name: str, text: str) -> str:
     return f"{Path(file).name}, line {number}{where}{': ' if text.strip() else ''}{text.strip()[:200]}"
 
 
+@contextlib.contextmanager
+def no_exit() -> Iterator[None]:
+    """Around code of a user's: `sys.exit()` there is a fault like others, and does not end the command as if it had
+    done its work.
+
+    Raises:
+        RuntimeError: for an exit, with the traceback of where it stands.
+    """
+    try:
+        yield
+    except SystemExit as error:
+        # Ray turns SIGTERM into an exit: that one is meant.
+        if "ray" in Path(traceback.extract_tb(error.__traceback__)[-1].filename).parts:
+            raise
+        what = f"sys.exit({'' if error.code is None else repr(error.code)}) ends no step: raise an error instead"
+        raise RuntimeError(what).with_traceback(error.__traceback__) from None
+
+
 def import_users(module: str, what: str) -> ModuleType:
     """A module by its name.
 
@@ -67,7 +87,8 @@ def import_users(module: str, what: str) -> ModuleType:
         CurateError: when it is not there, or an error stops its import; the message has the user's line.
     """
     try:
-        return importlib.import_module(module)
+        with no_exit():
+            return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name and (module == error.name or module.startswith(f"{error.name}.")):
             raise CurateError(
@@ -140,7 +161,8 @@ def _check_makes(makes: Any, name: str) -> None:
 
 def _ask(op: Any, name: str, method: str) -> Any:
     try:
-        return getattr(op, method)()
+        with no_exit():
+            return getattr(op, method)()
     except CurateError:
         raise
     except Exception as error:

@@ -132,10 +132,10 @@ def test_an_edited_module_that_was_not_loaded_again_is_told(tmp_path, monkeypatc
         load("marks_op:Marks")
     importlib.reload(sys.modules["marks_op"])
     code = load("marks_op:Marks").spec()["code"]
-    with pytest.raises(CurateError, match="before it was loaded again: take it anew, from marks_op import Marks"):
+    with pytest.raises(CurateError, match="before it was loaded again: take it anew"):
         load(first)
     (tmp_path / "marks_factor.py").write_text("def factor():\n    return 2000\n")
-    with pytest.raises(CurateError, match="marks_factor.py has changed"):
+    with pytest.raises(CurateError, match=r"marks_factor\.py has changed"):
         load("marks_op:Marks")
     importlib.reload(sys.modules["marks_factor"])
     assert load("marks_op:Marks").spec()["code"] != code

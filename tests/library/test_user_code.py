@@ -103,7 +103,7 @@ FAULTS = {
     "decision": (
         "    def makes(self):",
         '    def decision(self):\n        return "loud < 1"\n\n    def makes(self):',
-        "`decision` returns 'loud < 1', expected a filter: {\"keep\": [{\"if\": ",
+        '`decision` returns \'loud < 1\', expected a filter: {"keep": [{"if": ',
     ),
     "makes_uid": ('{"loud": pa', '{"uid": pa', "'uid' cannot be a column that an op makes"),
     "makes_escape": ('{"loud": pa', '{"\\x1b[31m": pa', r"'\x1b[31m' cannot be a column"),
@@ -185,3 +185,20 @@ def test_an_error_of_setup_has_its_line(folder: Path, make_store, line: str, mes
     with pytest.raises(CurateError, match=f"a worker cannot start: .*{message}") as caught:
         annotate(make_store(3), [op], Cluster(workers=0))
     assert "\n" not in str(caught.value)
+
+
+def test_an_exit_is_a_fault_wherever_it_stands(folder: Path, make_store) -> None:  # type: ignore[no-untyped-def]
+    """It would end the command with exit code 0 and nothing done."""
+    message = r"sys\.exit\(0\) ends no step: raise an error instead \(exit_{}\.py, line "
+    with pytest.raises(CurateError, match="cannot import 'exit_import': RuntimeError: " + message.format("import")):
+        load(written(folder, "exit_import", "import pyarrow as pa", "import pyarrow as pa, sys; sys.exit(0)"))
+    with pytest.raises(CurateError, match="`makes` fails: RuntimeError: " + message.format("makes")):
+        load(
+            written(
+                folder, "exit_makes", "    def makes(self):", "    def makes(self):\n        import sys; sys.exit(0)"
+            )
+        )
+    batch = '        return {"loud": ['
+    op = load(written(folder, "exit_batch", batch, f"        import sys; sys.exit(0)\n{batch}"))
+    with pytest.raises(CurateError, match="all 8 rows of a batch failed: RuntimeError: " + message.format("batch")):
+        annotate(make_store([{"text": "a"}] * 8), [op], Cluster(workers=0))
