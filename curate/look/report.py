@@ -23,7 +23,7 @@ from curate.look.show import columns_of
 from curate.messages.remarks import Remarks
 from curate.pictures.decoded import decode
 from curate.pipeline.weak_scores import in_store
-from curate.store.folder import Folder, identity
+from curate.store.folder import folder_and_name, identity
 from curate.store.images import ImageReader
 from curate.store.manifest import Keep, Manifest, Run, Table
 from curate.store.verify import is_signed, signed
@@ -54,8 +54,8 @@ def write_report(root: str, to: str | None = None) -> str:
     """
     dataset = Dataset(root)
     target = to or f"{dataset.store.url.rstrip('/')}/report.html"
-    place, _, name = target.rpartition("/")
-    folder, mark = Folder(place or "."), f"<!-- of {_state(dataset)} -->"
+    folder, name = folder_and_name(target)
+    mark = f"<!-- of {_state(dataset)} -->"
     if folder.exists(name) and is_signed(earlier := folder.read_bytes(name)) and mark.encode() in earlier:
         return target
     page = _environment().get_template("report.html").render(**_facts(dataset))

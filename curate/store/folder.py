@@ -139,3 +139,13 @@ class Folder:
     def remove(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             self.fs.rm(self.path(name), recursive=True)
+
+
+def folder_and_name(path: str) -> tuple[Folder, str]:
+    """The folder of a file, and the file's name in it.
+
+    >>> folder_and_name("s3://bucket/a/b.npy"), folder_and_name("b.npy"), folder_and_name("/b.npy")
+    ((Folder(url='s3://bucket/a'), 'b.npy'), (Folder(url='.'), 'b.npy'), (Folder(url='/'), 'b.npy'))
+    """
+    folder, slash, name = path.rpartition("/")
+    return Folder(folder or slash or "."), name

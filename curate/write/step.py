@@ -1,4 +1,4 @@
-"""Writing: kept records as WebDataset shards for training, image bytes untouched, and DataComp subset files."""
+"""Writing: kept records as WebDataset shards for training, image bytes untouched."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from curate import __version__
 from curate.cluster.cluster import Cluster
 from curate.errors import CurateError
 from curate.messages.remarks import Remarks, say
-from curate.record import UID
 from curate.store.folder import Folder, identity, shard_name
 from curate.store.view import View
 from curate.write.dataset_card import NAME as CARD
@@ -183,26 +182,3 @@ def _finish(out: Folder, selection: str, made_of: dict[str, str], samples: dict[
     out.write_json("manifest.json", about)
     weight = sum(f["bytes"] for f in files.values())
     return {"to": out.url, "samples": total, "shards": len(samples), "bytes": weight}
-
-
-def subset_rows(uids: list[str]) -> np.ndarray:
-    """uids as DataComp's subset dtype: two uint64 halves, the high half first.
-
-    Raises:
-        CurateError: for a uid that is not 32 lower-case hex characters.
-    """
-    for uid in uids:
-        if not UID.match(uid):
-            raise CurateError(f"uid '{uid}' is not 32 lower-case hex characters: a DataComp subset file cannot hold it")
-    halves = np.frombuffer(bytes.fromhex("".join(uids)), ">u8").reshape(-1, 2).astype("<u8")
-    return halves.view("u8,u8").reshape(-1)
-
-
-def write_subset(rows: list[np.ndarray], to: str) -> int:
-    """A DataComp subset file: sorted, a uid that occurs k times is written k times; returns the number of rows."""
-    folder, _, name = to.rpartition("/")
-    joined = np.concatenate(rows) if rows else np.empty(0, "u8,u8")
-    ordered = joined[np.lexsort((joined["f1"], joined["f0"]))]
-    with Folder(folder or ("/" if to.startswith("/") else ".")).writing(name) as file:
-        np.save(file, ordered)
-    return len(ordered)

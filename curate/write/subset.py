@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from typing import IO
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.errors import CurateError
-from curate.store.folder import Folder
+from curate.record import UID
+from curate.store.folder import folder_and_name
 from curate.store.view import View
-from curate.write.step import subset_rows, write_subset
 
 #: What a row is in .parquet and .csv; .txt has a uid a line.
 COLUMNS = ("uid", "url", "text")
@@ -42,9 +43,32 @@ def write_kept(view: View, to: str) -> int:
     ending = check_ending(to)
     if ending == ".npy":
         return write_subset([subset_rows(rows["uid"].to_list()) for rows in _kept(view, ["uid"])], to)
-    folder, _, name = to.rpartition("/")
-    with Folder(folder or ("/" if to.startswith("/") else ".")).writing(name) as file:
+    folder, name = folder_and_name(to)
+    with folder.writing(name) as file:
         return _WRITERS[ending](view, file)
+
+
+def subset_rows(uids: list[str]) -> np.ndarray:
+    """uids as DataComp's subset dtype: two uint64 halves, the high half first.
+
+    Raises:
+        CurateError: for a uid that is not 32 lower-case hex characters.
+    """
+    for uid in uids:
+        if not UID.match(uid):
+            raise CurateError(f"uid '{uid}' is not 32 lower-case hex characters: a DataComp subset file cannot hold it")
+    halves = np.frombuffer(bytes.fromhex("".join(uids)), ">u8").reshape(-1, 2).astype("<u8")
+    return halves.view("u8,u8").reshape(-1)
+
+
+def write_subset(rows: list[np.ndarray], to: str) -> int:
+    """A DataComp subset file: sorted, a uid that occurs k times is written k times; returns the number of rows."""
+    joined = np.concatenate(rows) if rows else np.empty(0, "u8,u8")
+    ordered = joined[np.lexsort((joined["f1"], joined["f0"]))]
+    folder, name = folder_and_name(to)
+    with folder.writing(name) as file:
+        np.save(file, ordered)
+    return len(ordered)
 
 
 def _kept(view: View, columns: list[str]) -> Iterator[pl.DataFrame]:

@@ -217,3 +217,12 @@ def test_bars_count_every_row_and_limits_stand_between_whole_numbers() -> None:
 
 def test_which_columns_were_taken_is_shown(text: str) -> None:
     assert "url &lt;- url, text &lt;- text" in text
+
+
+def test_a_page_goes_where_it_is_told(make_store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = make_store(5)
+    select(view, Filter(name="a", where="text != 'x'"))
+    monkeypatch.chdir(tmp_path)
+    for target in ("page.html", "below/page.html", str(tmp_path / "full" / "page.html")):
+        assert write_report(view.store.url, target) == target
+        assert Path(target).read_bytes().rstrip().endswith(b"-->")

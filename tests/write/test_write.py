@@ -35,7 +35,7 @@ from curate.store.store import Store
 from curate.store.tar import BLOCK, TarFile
 from curate.store.verify import verify
 from curate.store.view import View
-from curate.write.step import WriteOptions, plan, subset_rows, write, write_subset
+from curate.write.step import WriteOptions, plan, write
 
 KINDS = ("JPEG", "PNG", "WEBP")
 
@@ -382,53 +382,6 @@ def test_each_selection_has_its_own_folder(view):
     assert first != second
     assert Path(first).parent == Path(view.store.url)
     assert view.store.shard_rows() == View.of(view.store).store.shard_rows()
-
-
-# ---- DataComp subset files ----
-
-
-def test_a_subset_file_holds_the_published_bytes(tmp_path):
-    uids = ["6e356964a967af455c8016b75d691203", "139e4a9b22a614771f06c700a8ebe150"]
-    path = tmp_path / "subset.npy"
-    assert write_subset([subset_rows(uids)], str(path)) == 2
-    found = np.load(path)
-    assert found.dtype == np.dtype("u8,u8")
-    assert found.tolist() == [
-        (1413649363202610295, 2235693070683988304),
-        (7941369398997528389, 6665352425310327299),
-    ]
-    on_disk = path.read_bytes()[-32:]
-    assert on_disk == bytes.fromhex("7714a6229b4a9e13 50e1eba800c7061f 45af67a96469356e 0312695db716805c")
-
-
-@given(st.lists(st.lists(st.binary(min_size=16, max_size=16).map(bytes.hex), max_size=6), max_size=4))
-@settings(deadline=None, max_examples=50)
-def test_a_subset_is_sorted_and_keeps_duplicates(tmp_path_factory, shards):
-    path = tmp_path_factory.mktemp("subset") / "subset.npy"
-    shards = [*shards, shards[0] if shards else []]
-    uids = [uid for shard in shards for uid in shard]
-    assert write_subset([subset_rows(shard) for shard in shards], str(path)) == len(uids)
-    # As DataComp's resharder makes them: np.array([(int(uid[:16], 16), int(uid[16:32], 16)) ...], "u8,u8"), sorted.
-    assert np.load(path).tolist() == sorted((int(uid[:16], 16), int(uid[16:], 16)) for uid in uids)
-
-
-def test_a_subset_of_nothing(tmp_path):
-    assert write_subset([], str(tmp_path / "a.npy")) == 0
-    assert write_subset([subset_rows([])], str(tmp_path / "b.npy")) == 0
-    assert np.load(tmp_path / "b.npy").dtype == np.dtype("u8,u8")
-
-
-def test_a_subset_goes_where_it_is_told(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_subset([], "here.npy")
-    write_subset([], "below/there.npy")
-    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.npy")) == ["below/there.npy", "here.npy"]
-
-
-@pytest.mark.parametrize("uid", ["", "abc", "G" * 32, "6E356964A967AF455C8016B75D691203", "0" * 33])
-def test_a_uid_that_is_none_is_refused(uid):
-    with pytest.raises(CurateError, match="is not 32 lower-case hex characters"):
-        subset_rows(["0" * 32, uid])
 
 
 # ---- those who train ----
