@@ -19,7 +19,7 @@ from curate.store.tar import Data, TarFile
 from curate.store.view import View
 from curate.write.sample_json import sample_json, values_of
 from curate.write.shard_columns import Column, read
-from curate.write.survey import writable
+from curate.write.survey import sample_files, writable
 
 #: Samples whose json is made at once.
 _ROWS = 1000
@@ -88,9 +88,7 @@ class WriteShard:
     def _members(self, table: pa.Table, shard: int, rows: np.ndarray) -> Iterator[tuple[str, Data]]:
         """Names and bytes of the files of all samples."""
         assert self.view.images is not None
-        about = self.view.store.read_part(self.view.images, shard).take(pa.array(rows))
-        extensions = about["extension"].to_pylist()
-        others = about["members"].to_pylist() if "members" in about.column_names else [None] * len(rows)
+        extensions, others = (column.to_pylist() for column in sample_files(self.view, shard, rows))
         reader = ImageReader(self.view.store, self.view.images, shard)
         images = reader.in_turn(rows.tolist())
         facts = zip(table["key"].to_pylist(), extensions, _texts(table), others, rows.tolist(), strict=True)

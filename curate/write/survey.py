@@ -36,6 +36,16 @@ def writable(view: View, shard: int) -> tuple[np.ndarray, np.ndarray, dict[str, 
     return rows, sizes, dict(zip(words.tolist(), counts.tolist(), strict=True))
 
 
+def sample_files(view: View, shard: int, rows: np.ndarray) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+    """Of rows that have an image: the extension of its file; the sample's other files, null where it has none."""
+    assert view.images is not None
+    with view.store.opened(view.store.part(view.images, shard)) as part:
+        names = [name for name in ("extension", "members") if name in part.schema.names]
+        table = part.read(names).take(pa.array(rows))
+    members = table["members"] if "members" in names else pa.chunked_array([pa.nulls(len(rows))])
+    return table["extension"], members
+
+
 @dataclass
 class Survey:
     """Facts of the rows that are written.
@@ -65,7 +75,9 @@ def survey(view: View, columns: Sequence[Column]) -> Survey:
         facts.without.update(without)
         if not len(rows):
             continue
-        _files(view, shard, rows, facts)
+        extensions, members = sample_files(view, shard, rows)
+        facts.extensions.update(extensions.to_pylist())
+        facts.members |= members.null_count < len(rows)
         _compare(view, shard, rows, columns, by_name, facts)
         unseen = [column for column in columns if column.name in facts.empty]
         natural += [(shard, i) for i in range(min(len(rows), LEARNT_FROM - len(natural)))]
@@ -74,14 +86,6 @@ def survey(view: View, columns: Sequence[Column]) -> Survey:
     # Mostly the rows that are first anyway show all.
     facts.first = [] if set(facts.first) <= set(natural) else _fewest(view, columns, facts.first)
     return facts
-
-
-def _files(view: View, shard: int, rows: np.ndarray, facts: Survey) -> None:
-    assert view.images is not None
-    images = view.store.read_part(view.images, shard)
-    facts.extensions.update(images["extension"].take(pa.array(rows)).to_pylist())
-    if "members" in images.column_names:
-        facts.members |= images["members"].take(pa.array(rows)).null_count < len(rows)
 
 
 def _compare(
