@@ -111,9 +111,8 @@ class Groups(Judging):
         self.groups.send(run, frame, np.frombuffer(joined, ">u4")[::4])
 
     def _keys(self, shard: int) -> pl.DataFrame:
-        columns = tuple(dict.fromkeys((*self.op.reads(), *self.op.carries())))
         # Only null in what makes the key takes a row out of its group; a carried null is the op's to rank.
-        rows, table = self.rows.pool_rows(shard, columns)
+        rows, table = self.rows.pool_rows(shard, (*self.op.reads(), *self.op.carries()))
         keys = {"key": _keys(self.op, as_rows(table))}
         frame = pl.DataFrame(pa.table(keys | self.rows.placed(shard, rows, table.select(self.op.carries()))))
         return frame.filter(pl.col("key").is_not_null())

@@ -64,8 +64,7 @@ class Links(Judging):
         self.keyed.send(run, frame, _high(frame["key"].to_numpy()))
 
     def _bands(self, shard: int) -> list[pl.DataFrame]:
-        columns = tuple(dict.fromkeys((*self.op.reads(), *self.op.compares())))
-        rows, table = self.rows.pool_rows(shard, columns)
+        rows, table = self.rows.pool_rows(shard, (*self.op.reads(), *self.op.compares()))
         keys_of_bands = self.op.keys(as_rows(table))
         if len(keys_of_bands) != self.op.bands():
             what = f"`keys` gave {len(keys_of_bands)} arrays, expected {self.op.bands()}"

@@ -51,8 +51,7 @@ class Statistic:
 
     def judge(self, shard: int) -> None:
         """The shard's part of the table."""
-        columns = tuple(dict.fromkeys(self.op.reads()))
-        rows, inside, table = pool_rows(self.view, shard, columns, nulls=False)
+        rows, inside, table = pool_rows(self.view, shard, self.op.reads(), nulls=False)
         values: Any = {name: pa.array([], kind) for name, kind in self.op.makes().items()}
         if len(rows):
             values = self.op.batch(as_rows(table), self.fitted)

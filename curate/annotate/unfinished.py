@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.annotate.answer import SKIPPED, status_column
+from curate.annotate.pool import rows_inside
 from curate.op import Score
 from curate.store.folder import identity
 from curate.store.view import View
@@ -69,10 +70,9 @@ def rows_to_do(
     coming: for columns that this pass fills before, the rows in which it does.
     """
     part = view.store.try_part(planned.folder, shard)
-    kept = view.kept(shard)
     if part is None:
-        rows = view.store.read_part("records", shard, ["uid"]).num_rows
-        return (np.ones(rows, bool) if kept is None else kept), None
+        return rows_inside(view, shard), None
+    kept = view.kept(shard)
     status = np.asarray(part[status_column(planned.op.table())].to_pylist(), object)
     todo = status == SKIPPED
     for name in planned.op.reads():

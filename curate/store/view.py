@@ -68,13 +68,13 @@ class View:
     # ---- one shard at a time ----
 
     def read(self, shard: int, columns: Sequence[str]) -> pa.Table:
-        """Columns of one shard, from as many tables as they live in; rows in the shard's order."""
+        """Columns of one shard, from as many tables as they live in, each once; rows in the shard's order."""
         return self.rows(shard, columns)[0]
 
     def rows(self, shard: int, columns: Sequence[str]) -> tuple[pa.Table, str]:
         """As `read`, and the identity of the records that the rows belong to; "" where no table tells it."""
         by_folder: dict[str, list[str]] = {}
-        for name in columns:
+        for name in dict.fromkeys(columns):
             if name not in self.columns:
                 raise unknown("column", name, self.columns, self.store.url)
             by_folder.setdefault(self.columns[name], []).append(name)
