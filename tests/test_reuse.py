@@ -157,7 +157,7 @@ class Case:
 
     def folders(self) -> dict[str, str]:
         """Names of tables to the folders they stand for now, training shards among them."""
-        return {**Store(self.root).tables(), "shards": Path(self.written).name}
+        return {**Store(self.root).manifest().table_folders(), "shards": Path(self.written).name}
 
 
 @pytest.fixture(scope="module")

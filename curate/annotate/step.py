@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -26,7 +26,6 @@ from curate.errors import CurateError
 from curate.messages.progress import console
 from curate.messages.remarks import Remarks, say
 from curate.op import Fitted, Grouped, Linked, Op, Score
-from curate.store.cost import Cost
 from curate.store.view import View
 
 
@@ -83,7 +82,11 @@ def _scores(view: View, ops: Sequence[Score], cluster: Cluster) -> View:
         for _, report in cluster.each(label, OneShard(after, plan, secrets.token_hex(8)), shards, rows, **use):
             speed.add(report)
     except BaseException:
-        _note_unfinished(view, speed.costs)
+        # The shards that are finished stay, so what they cost stays, too. Why the step stops is said, whatever becomes
+        # of this.
+        with contextlib.suppress(CurateError, OSError):
+            if speed.costs:
+                view.store.note_unfinished(speed.costs)
         raise
     for planned in plan:
         complete = {**pools_done(view, planned.folder), view.pool(): reads_id(after, planned.op)}
@@ -93,16 +96,6 @@ def _scores(view: View, ops: Sequence[Score], cluster: Cluster) -> View:
         note(view, planned.op, planned.folder, complete=complete, **more)
     speed.say()
     return after
-
-
-def _note_unfinished(view: View, costs: Mapping[str, Cost]) -> None:
-    """The shards of a step that stops stay, so what they cost stays, too."""
-    # Why the step stops is said, whatever becomes of this.
-    with contextlib.suppress(CurateError, OSError):
-        if costs:
-            manifest = view.store.manifest()
-            manifest.note_unfinished(costs)
-            view.store.save(manifest)
 
 
 def _planned(view: View, ops: Sequence[Score]) -> tuple[list[Planned], View]:

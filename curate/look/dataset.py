@@ -65,10 +65,7 @@ class Dataset:
         Raises:
             CurateError: for a name that is not there; the message lists the tables.
         """
-        folders = self.tables()
-        if name not in folders:
-            raise unknown("table", name, folders, self.store.url)
-        return self.store.scan(folders[name])
+        return self.store.scan(self.manifest.table_folder(name, self.store.url))
 
     def table(self, *columns: str, step: str = "") -> pl.LazyFrame:
         """Columns of any tables side by side, row by row; `kept`, `dropped_by`, `reason` come from the ledger.

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from curate.errors import unknown
 from curate.store.cost import Cost
 from curate.store.folder import identity
 
@@ -183,6 +184,17 @@ class Manifest(_Entry):
     def table_folders(self) -> dict[str, str]:
         """Table names to the folders they stand for, `records` first."""
         return ({"records": "records"} if self.inputs else {}) | self.current
+
+    def table_folder(self, name: str, place: str) -> str:
+        """The folder that a table's name stands for.
+
+        Raises:
+            CurateError: for a name that is not there; it lists the tables of `place`, the store's URL.
+        """
+        folders = self.table_folders()
+        if name not in folders:
+            raise unknown("table", name, folders, place)
+        return folders[name]
 
     def keeps(self) -> dict[str, str]:
         """Names of keep tables to their folders."""

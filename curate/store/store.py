@@ -26,6 +26,7 @@ from pydantic import ValidationError
 from curate.errors import CurateError, unknown
 from curate.messages.remarks import Remarks
 from curate.store import part_file
+from curate.store.cost import Cost
 from curate.store.folder import Folder, shard_name
 from curate.store.manifest import FORMAT, Keep, Manifest, Table
 from curate.store.scan import scan_files
@@ -34,7 +35,6 @@ from curate.store.verdict import ledger_columns
 #: Columns of values that hardly repeat: with a dictionary they take a third longer to write and three times to read.
 _DISTINCT = {"uid", "url", "text", "sha256", "key"}
 _WRITE: dict[str, Any] = {"compression": "zstd", "write_statistics": True, "store_schema": True}
-
 
 #: Stores whose lease this process held and another took over: it must not change their manifest.
 LOST: set[str] = set()
@@ -135,10 +135,17 @@ class Store(Folder):
         self.save(manifest)
 
     def note_change(self, folder: str) -> None:
-        """Record, before it happens, that final values of a table change: what was made from them is made anew."""
+        """Record, before it happens, that final values of a table change: what was made from them is made anew; see
+        Manifest.note_change."""
         manifest = self.manifest()
         if manifest.note_change(folder):
             self.save(manifest)
+
+    def note_unfinished(self, costs: Mapping[str, Cost]) -> None:
+        """Record what a step cost that is stopped before its end; see Manifest.note_unfinished."""
+        manifest = self.manifest()
+        manifest.note_unfinished(costs)
+        self.save(manifest)
 
     # ---- shards ----
 
@@ -259,20 +266,13 @@ class Store(Folder):
 
     # ---- for people: tables by name ----
 
-    def tables(self) -> dict[str, str]:
-        """Table names to the folders they stand for, `records` first."""
-        return self.manifest().table_folders()
-
     def __getitem__(self, name: str) -> pl.LazyFrame:
         """A table as a polars lazy frame, all shards in order.
 
         Raises:
             CurateError: for a name that is not there; the message lists the tables.
         """
-        tables = self.tables()
-        if name not in tables:
-            raise unknown("table", name, tables, self.url)
-        return self.scan(tables[name])
+        return self.scan(self.manifest().table_folder(name, self.url))
 
     def scan(self, folder: str) -> pl.LazyFrame:
         """A table by its folder's name, with the uid of its rows; a keep table as people read its verdicts."""

@@ -174,7 +174,7 @@ def test_a_stopped_pass_goes_on_where_it_was(make_store, monkeypatch):
         patch.setattr(type(view.store), "write_part", stop)
         with pytest.raises(KeyboardInterrupt):
             annotate(view, [Length(), Twice()], HERE)
-    assert "length" not in view.store.tables(), "a table that is not complete has no name yet"
+    assert "length" not in view.store.manifest().current, "a table that is not complete has no name yet"
     after = annotate(view, [Length(), Twice()], HERE)
     assert column(after, "twice") == [2 * len(f"t{i}") for i in range(30)]
     again = [key for key, calls in CALLS.items() if calls > 1]
@@ -495,7 +495,7 @@ def test_two_ops_of_one_module_have_two_tables(make_store):
     annotate(view, [AnotherOp()], HERE)
     now = View.of(view.store)
     assert column(now, "one", "other") == [(1, 2)] * 3
-    assert {"one_op", "another_op"} <= set(view.store.tables())
+    assert {"one_op", "another_op"} <= set(view.store.manifest().current)
 
 
 def test_a_table_does_not_take_the_name_of_another_ops(make_store):

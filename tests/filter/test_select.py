@@ -82,7 +82,7 @@ def test_a_stopped_filter_is_applied_again(view):
     rule = Filter(name="f", where="s > 0.2")
     with stopped_at_part(2):
         select(view, rule)
-    assert "keep_f" not in view.store.tables()
+    assert "keep_f" not in view.store.manifest().current
     after, counts = select(view, rule)
     assert ledger(after)["kept"].sum() == counts["kept"] == 63
 

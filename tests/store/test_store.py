@@ -180,7 +180,7 @@ def test_a_pool_changes_with_input_and_keep(make_store):
 def test_an_empty_place_has_an_empty_manifest(root):
     store = Store(root)
     assert store.manifest() == Manifest()
-    assert store.tables() == {}
+    assert store.manifest().table_folders() == {}
     with pytest.raises(CurateError, match="holds no records"):
         View.of(store)
 
@@ -225,6 +225,7 @@ def test_the_nearest_table_is_named(make_store):
     with pytest.raises(CurateError, match=r"records/00000\.parquet: no column 'texts' \(did you mean 'text'\?\)"):
         view.store.read_part("records", 0, ["uid", "texts"])
     assert view.store.read_part("records", 0, ["url", "uid"]).column_names == ["url", "uid"]
+    assert view.read(0, ["url", "words", "url"]).column_names == ["url", "words"]
     with pytest.raises(CurateError, match="no keep table 'keep_x'; there are: none"):
         View.of(view.store, "keep_x")
 
