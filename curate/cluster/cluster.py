@@ -8,7 +8,6 @@ import errno
 import logging
 import os
 import socket
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,10 +15,10 @@ from typing import Any, TypeVar
 
 from curate.cluster.crew import Crew, Needs
 from curate.cluster.memory import machine_memory, memory_size
-from curate.cluster.task import Task, job_of, reason, set_up
+from curate.cluster.nodes import ray_runs
+from curate.cluster.task import ItemFault, Task, attempted, job_of, set_up
 from curate.cluster.workers import Workers
 from curate.errors import CurateError
-from curate.library.user_code import no_exit
 from curate.messages.packages import lacking
 from curate.messages.progress import StepProgress, console
 
@@ -149,9 +148,9 @@ class Cluster:
     def _begins_here(
         self, task: Task[Any], todo: Sequence[int], sizes: Mapping[int, int], file_bytes: int | None
     ) -> bool:
-        """Whether to begin in this process: Ray would have to be started first, the work is small, and no row of it is
-        suspected to kill the process."""
-        if self.workers or self.address or hasattr(job_of(task), "careful") or _ray_runs():
+        """Whether to begin in this process: Ray would have to be started first, the work is small, and the job does not
+        look for rows that kill their process."""
+        if self.workers or self.address or hasattr(job_of(task), "careful") or ray_runs():
             return False
         if file_bytes is not None:
             return file_bytes <= SMALL_BYTES
@@ -189,7 +188,7 @@ class Cluster:
             return self.memory
         if self.workers == 0:
             return machine_memory() // 2
-        if not self.address and not _ray_runs():
+        if not self.address and not ray_runs():
             # What Ray would say of this machine; a small step need not start it.
             return int(machine_memory() // 2 * cpus / max(1, os.cpu_count() or 1))
         import ray
@@ -250,12 +249,6 @@ def _check_answers(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=10).close()
 
 
-def _ray_runs() -> bool:
-    """Whether Ray was started or joined in this process; to import it takes half a second."""
-    ray = sys.modules.get("ray")
-    return bool(ray and ray.is_initialized())
-
-
 def _for_some_seconds(task: Task[T], todo: Sequence[int]) -> Iterator[tuple[int, T]]:
     """Do the first items here. It ends after SMALL_SECONDS, and at an item that fails: workers do the rest."""
     # The job that workers get is as it was: what `setup` loads does not travel.
@@ -264,11 +257,8 @@ def _for_some_seconds(task: Task[T], todo: Sequence[int]) -> Iterator[tuple[int,
     end = time.monotonic() + SMALL_SECONDS
     for item in todo:
         try:
-            with no_exit():
-                report = here(item)
-        except CurateError:
-            raise
-        except Exception:  # noqa: BLE001 - workers try it again, and say what is wrong
+            report = _done_here(here, item)
+        except ItemFault:  # workers try it again, and say what is wrong
             return
         yield item, report
         if time.monotonic() > end:
@@ -279,14 +269,24 @@ def _in_this_process(task: Task[T], todo: Sequence[int], failed: dict[int, str])
     set_up(task)
     for item in todo:
         try:
-            with no_exit():
-                report = task(item)
-        except CurateError:
-            raise
-        except Exception as error:
-            if isinstance(error, OSError) and error.errno in DISK_FAULTS:
-                raise CurateError(reason(error)) from error
-            # Said with the others at the end.
-            failed[item] = reason(error)
+            report = _done_here(task, item)
+        except ItemFault as fault:  # said with the others at the end
+            failed[item] = str(fault)
             continue
         yield item, report
+
+
+def _done_here(task: Task[T], item: int) -> T:
+    """Do an item in this process.
+
+    Raises:
+        ItemFault: when it fails.
+        CurateError: when it fails as every other item would: the disk is full, or cannot be written.
+    """
+    try:
+        return attempted(task, item, attempt=0, acquitted=False)
+    except ItemFault as fault:
+        cause = fault.__cause__
+        if isinstance(cause, OSError) and cause.errno in DISK_FAULTS:
+            raise CurateError(str(fault)) from cause
+        raise

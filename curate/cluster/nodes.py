@@ -1,4 +1,4 @@
-"""The machines of a cluster: which there are, what they see, how many cores each has for a GPU."""
+"""The machines of a cluster: whether Ray runs, which nodes there are, what they see, their cores for each GPU."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ import sys
 
 #: Seconds that a node may take to start a worker and look at a file.
 NODE_SECONDS = 60.0
+
+
+def ray_runs() -> bool:
+    """Whether Ray was started or joined in this process. It need not be installed, and to import it takes half a
+    second: where nobody has imported it, it does not run."""
+    ray = sys.modules.get("ray")
+    return bool(ray and ray.is_initialized())
 
 
 def alive_nodes() -> dict[str, str]:
@@ -36,9 +43,9 @@ def feeding_threads() -> int:
     if not torch.cuda.is_available():
         return 2
     cores, gpus = float(os.cpu_count() or 2), float(torch.cuda.device_count())
-    # Ray that this process has not imported does not run in it, and need not be installed.
-    ray = sys.modules.get("ray")
-    if ray is not None and ray.is_initialized():
+    if ray_runs():
+        import ray
+
         # Inside a worker only its own GPU is seen.
         here = ray.get_runtime_context().get_node_id()
         resources: dict[str, float] = next((node["Resources"] for node in ray.nodes() if node["NodeID"] == here), {})

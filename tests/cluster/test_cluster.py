@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -182,6 +183,29 @@ def test_in_this_process_without_ray(tmp_path: Path) -> None:
         squares(Cluster(workers=0), tmp_path, range(2), broken=(0,))
 
 
+class FullDisk:
+    def __init__(self) -> None:
+        self.items: list[int] = []
+
+    def __deepcopy__(self, memo: object) -> FullDisk:
+        return self
+
+    def __call__(self, item: int) -> int:
+        self.items.append(item)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("workers", [0, None])
+def test_a_full_disk_ends_the_step_at_once(monkeypatch: pytest.MonkeyPatch, workers: int | None) -> None:
+    """Also where a small step begins here: Ray is not started for what it could not write either."""
+    monkeypatch.setattr("curate.cluster.cluster.ray_runs", lambda: False)
+    monkeypatch.setattr(Cluster, "start", lambda self: pytest.fail("Ray is started"))
+    task = FullDisk()
+    with pytest.raises(CurateError, match="No space left on device"):
+        list(Cluster(workers=workers).each("full", task, range(4), dict.fromkeys(range(4), 1)))
+    assert task.items == [0]
+
+
 @pytest.mark.slow
 def test_an_address_where_nobody_listens_is_said_at_once() -> None:
     code = "from curate.cluster.cluster import Cluster; Cluster(address='127.0.0.1:1').start()"
@@ -276,6 +300,7 @@ class Careful(Where):
 SMALL = """
 import os
 from curate.cluster import cluster
+from curate.cluster.nodes import ray_runs
 from test_cluster import Careful, Where
 
 cluster.SMALL_SECONDS, here, sizes = 0.2, os.getpid(), dict.fromkeys(range(4), 10)
@@ -286,11 +311,11 @@ def processes(task, sizes=sizes, **use):
     return [pid == here for _, pid in with_ray.each("where", task, range(4), sizes, **use)]
 
 
-print(processes(Where()), cluster._ray_runs())
-print(processes(Where(), {}, file_bytes=10_000_000), cluster._ray_runs())
-print(processes(Where(seconds=0.15)), cluster._ray_runs())
+print(processes(Where()), ray_runs())
+print(processes(Where(), {}, file_bytes=10_000_000), ray_runs())
+print(processes(Where(seconds=0.15)), ray_runs())
 with_ray.stop()
-print(processes(Where(fails_in=here)), cluster._ray_runs())
+print(processes(Where(fails_in=here)), ray_runs())
 with_ray.stop()
 for task, rows in ((Careful(), sizes), (Where(), {}), (Where(), dict.fromkeys(range(4), 1_000_000))):
     print(processes(task, rows))
