@@ -77,9 +77,9 @@ def build(folder: Path, rows: int, per_shard: int) -> None:
         }
         url = [f"http://example.org/{uid}.jpg" for uid in uids]
         store.write_part("records", shard, pa.table({"uid": columns["uid"], "url": url, "text": ["a caption"] * size}))
-        for name, made in tables.items():
+        for name, names in tables.items():
             status = {f"{name}_status": ["ok"] * size}
-            part = pa.table({n: columns[n] for n in ("uid", *made)} | status)
+            part = pa.table({n: columns[n] for n in ("uid", *names)} | status)
             store.write_part(f"{name}-benchmark", shard, part)
         pieces.append(pa.table(columns))
     group = Input(
@@ -95,8 +95,8 @@ def build(folder: Path, rows: int, per_shard: int) -> None:
         rows_per_shard=per_shard,
     )
     entries: dict[str, Keep | Table] = {
-        f"{name}-benchmark": Table(name=name, op=f"score.{name}", columns=[*made, f"{name}_status"])
-        for name, made in tables.items()
+        f"{name}-benchmark": Table(name=name, op=f"score.{name}", columns=[*names, f"{name}_status"])
+        for name, names in tables.items()
     }
     current = {name: f"{name}-benchmark" for name in tables}
     store.save(Manifest(inputs=[group], tables=entries, current=current))

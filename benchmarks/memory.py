@@ -145,11 +145,11 @@ def main() -> None:
                         line += f"   {bytes_of:.0f} bytes a row, {held:,.0f} rows: {copies:.1f} copies"
                     print(line, flush=True)
                 manifest = view.store.manifest()
-                made = next(f for f in manifest.tables if f.startswith(f"{op.table()}-"))
-                manifest.tables.pop(made)
+                table = next(f for f in manifest.tables if f.startswith(f"{op.table()}-"))
+                manifest.tables.pop(table)
                 manifest.current.pop(op.table())
                 view.store.save(manifest)
-                shutil.rmtree(folder / "store" / made)
+                shutil.rmtree(folder / "store" / table)
     finally:
         shutil.rmtree(folder)
 

@@ -142,15 +142,15 @@ def test_types_are_known_to_mypy(tmp_path: Path) -> None:
 
 
 def test_a_run_and_its_check(pairs: Path) -> None:
-    given = {"input": pairs / "pairs.parquet", "root": pairs / "store", "least": 3}
-    assert "job: 2 steps, nothing wrong found\nchecked: input" in curate.check(pairs / "job.yaml", **given)
+    variables = {"input": pairs / "pairs.parquet", "root": pairs / "store", "least": 3}
+    assert "job: 2 steps, nothing wrong found\nchecked: input" in curate.check(pairs / "job.yaml", **variables)
     assert not (pairs / "store").exists()
-    result = curate.run(pairs / "job.yaml", workers=0, **given)
-    assert (result.root, result.rows, result.kept) == (str(given["root"]), 10, 6)
+    result = curate.run(pairs / "job.yaml", workers=0, **variables)
+    assert (result.root, result.rows, result.kept) == (str(variables["root"]), 10, 6)
     assert (result.written, result.report) == (None, "")
     assert result.funnel == [{"step": "long", "entered": 10, "kept": 6, "dropped": {"short": 4}}]
     assert set(result.seconds) == {"read", "filter long"}
-    assert curate.run(pairs / "job.yaml", workers=0, set=given).funnel == result.funnel
+    assert curate.run(pairs / "job.yaml", workers=0, set=variables).funnel == result.funnel
 
 
 def test_values_are_taken_as_they_are(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

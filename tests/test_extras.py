@@ -209,8 +209,8 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str
     command = [sys.executable, "-c", ASK, json.dumps(OPTIONS), json.dumps(hidden)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    found: dict[str, dict[str, str]] = json.loads(done.stdout.rpartition("ANSWERS")[2])
-    return found
+    lacks: dict[str, dict[str, str]] = json.loads(done.stdout.rpartition("ANSWERS")[2])
+    return lacks
 
 
 @pytest.mark.slow

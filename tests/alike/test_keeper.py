@@ -42,9 +42,9 @@ def test_groups_of_any_size_and_none():
     keys = [b"a", b"b", b"b", b"c", b"d", b"d", b"d"]
     rows = pl.DataFrame({"key": keys, "shard": [3] * 7, "row": range(7), "uid": list("gfedcba")})
     for order in (rows, rows.reverse()):
-        told = keepers(order, "first", "of", "size")
-        assert told["row"].to_list() == list(range(7))
-        assert told["of"].to_list() == [None, None, "f", None, None, "c", "c"]
-        assert told["size"].to_list() == [1, 2, 2, 1, 3, 3, 3]
+        columns = keepers(order, "first", "of", "size")
+        assert columns["row"].to_list() == list(range(7))
+        assert columns["of"].to_list() == [None, None, "f", None, None, "c", "c"]
+        assert columns["size"].to_list() == [1, 2, 2, 1, 3, 3, 3]
     none = keepers(rows.clear(), "smallest_uid", "of", "size")
     assert none.schema == {"shard": pl.Int64, "row": pl.Int64, "of": pl.String, "size": pl.UInt32} and none.is_empty()

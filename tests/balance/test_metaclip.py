@@ -88,8 +88,8 @@ def test_t_from_the_share_of_the_tail(tmp_path: Path) -> None:
 
 
 def report(view: View) -> dict[str, object]:
-    found: dict[str, object] = view.store.manifest().tables[view.columns["metaclip_p"]].report
-    return found
+    entry: dict[str, object] = view.store.manifest().tables[view.columns["metaclip_p"]].report
+    return entry
 
 
 def test_t_from_a_number_of_rows(tmp_path: Path) -> None:

@@ -147,8 +147,8 @@ def test_same_groups_whatever_the_order_the_shards_and_the_partitions(make_store
     rows = rows_of(texts)
     rows = pl.DataFrame([rows[i] for i in order], schema={"uid": pl.String, "text": pl.String}).to_dicts()
     cut = Cut(rows_per_partition=data.draw(st.sampled_from([100, 10**6])))
-    found = verdicts(make_store(rows, data.draw(st.sampled_from([2, 5, 50]))), op, cut)
+    judged = verdicts(make_store(rows, data.draw(st.sampled_from([2, 5, 50]))), op, cut)
     wanted = expected(texts, threshold)
-    assert [found[f"{i:032x}"] for i in range(len(texts))] == [
+    assert [judged[f"{i:032x}"] for i in range(len(texts))] == [
         (None if of is None else f"{of:032x}", size) for of, size in wanted
     ]

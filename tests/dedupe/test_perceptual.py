@@ -163,8 +163,8 @@ def test_every_pair_is_found_whatever_the_order_the_shards_and_the_pieces(tmp_pa
     order = data.draw(st.permutations(range(len(values))))
     cut = Cut(rows_per_partition=data.draw(st.sampled_from([50, 10**6])))
     rows_per_shard = data.draw(st.sampled_from([2, 5, 50]))
-    found = verdicts(tmp_path_factory.mktemp("p"), op, values, rows_per_shard, order, cut=cut)
-    assert found == expected(values, radius)
+    judged = verdicts(tmp_path_factory.mktemp("p"), op, values, rows_per_shard, order, cut=cut)
+    assert judged == expected(values, radius)
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -228,18 +228,18 @@ def test_one_bad_vector_costs_no_other_row_its_cluster():
     op, good = Clusters(by="v", k=2), [[1.0, 0.0], [0.0, 1.0]]
     column = pa.array([good[0], *BAD.values(), good[1]])
     for parts in ([column], [column[:1], column[1:4], column[4:]]):
-        made = op.batch(Rows({"v": column, "uid": pa.array(["u"] * 7)}), fitted(op, *parts))
-        assert made["status"].tolist() == ["ok", *BAD, "ok"]
-        assert made["v_cluster_cos"].to_pylist() == [1, *[None] * 5, 1]
+        columns = op.batch(Rows({"v": column, "uid": pa.array(["u"] * 7)}), fitted(op, *parts))
+        assert columns["status"].tolist() == ["ok", *BAD, "ok"]
+        assert columns["v_cluster_cos"].to_pylist() == [1, *[None] * 5, 1]
     with_bad, without = fitted(op, column), fitted(op, pa.array(good))
     assert sorted(with_bad.tolist()) == sorted(without.tolist()), "nor does it move a centroid"
 
 
 def test_no_vector_at_all_is_usable():
     op, column = Clusters(by="v", k=2), pa.array([[], [NAN], [0.0], [INFINITE]])
-    made = op.batch(Rows({"v": column, "uid": pa.array(["u"] * 4)}), fitted(op, column))
-    assert made["v_cluster"].to_pylist() == [None] * 4
-    assert made["status"].tolist() == ["empty_vector", "vector_of_1", "vector_of_1", "vector_of_1"]
+    columns = op.batch(Rows({"v": column, "uid": pa.array(["u"] * 4)}), fitted(op, column))
+    assert columns["v_cluster"].to_pylist() == [None] * 4
+    assert columns["status"].tolist() == ["empty_vector", "vector_of_1", "vector_of_1", "vector_of_1"]
 
 
 def test_rows_with_a_bad_vector_have_no_semantic_duplicates(make_store):

@@ -26,9 +26,9 @@ def test_what_is_utf8(around):
         around + bytes(some) + around for length in (1, 2, 3) for some in itertools.product(BORDERS, repeat=length)
     ]
     four = [around + bytes([*some, 0x80]) + around for some in itertools.product(BORDERS[-7:], BORDERS[1:9], BORDERS)]
-    told = {text: is_utf8(text) for text in texts + four}
-    assert told == {text: decodes(text) for text in told}
-    assert {True, False} == set(told.values())
+    answers = {text: is_utf8(text) for text in texts + four}
+    assert answers == {text: decodes(text) for text in answers}
+    assert {True, False} == set(answers.values())
 
 
 def test_nothing_is_utf8():

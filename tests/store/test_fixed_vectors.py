@@ -94,15 +94,15 @@ def test_parts_of_both_kinds_are_one_table(tmp_path):
     _as_earlier_versions_wrote(store, 0, tables[0])
     frame = store.scan("clip-0123456789ab")
     assert dict(frame.collect_schema()) == {"uid": pl.String, "number": pl.Int64, "v": pl.List(pl.Float16)}
-    found = frame.collect()
-    assert found.columns == ["uid", "number", "v"]
+    whole = frame.collect()
+    assert whole.columns == ["uid", "number", "v"]
     expected = [row for table in tables for row in bits(table)]
-    assert bits(found.select("v").to_arrow()) == expected
+    assert bits(whole.select("v").to_arrow()) == expected
     assert bits(pa.concat_tables([store.read_part("clip-0123456789ab", n, ["v"]) for n in range(3)])) == expected
     assert frame.select(pl.len()).collect().item() == 53
-    assert frame.head(51).collect().equals(found.head(51))
+    assert frame.head(51).collect().equals(whole.head(51))
     assert frame.filter(pl.col("number") == 49).select("uid").collect().to_series().to_list() == ["0-49"]
-    assert frame.select("v").filter(pl.col("v").is_null()).collect().height == found["v"].null_count()
+    assert frame.select("v").filter(pl.col("v").is_null()).collect().height == whole["v"].null_count()
 
 
 def _as_earlier_versions_wrote(store: Store, shard: int, table: pa.Table) -> None:
