@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from curate.arrays.arrow_columns import as_array, flat
 from curate.library.op_fault import OpFault
+from curate.messages.counted import counted
 from curate.messages.remarks import Remarks
 from curate.op import Op, op_name
 
@@ -56,7 +57,7 @@ def _one_per_row(values: Any, what: str, rows: int) -> Any:
             f"{what} is a {type(values).__name__}, expected one value for each of {rows} rows, in their order"
         )
     if len(values) != rows:
-        raise OpFault(f"{what} has {len(values)} value{'s' * (len(values) != 1)} for {rows} rows")
+        raise OpFault(f"{what} has {counted(len(values), 'value')} for {counted(rows, 'row')}")
     return values
 
 

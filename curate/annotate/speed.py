@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import reduce
 
 from curate.annotate.one_shard import ShardReport
+from curate.messages.counted import counted
 from curate.messages.progress import console
 from curate.store.cost import Cost
 
@@ -51,9 +52,8 @@ class Speed:
             return ""
         total = reduce(Cost.__add__, self.costs.values(), Cost())
         rate = self.rows / max(self._ended - self._began, 1e-9)
-        count = len(self._workers)
-        workers = f"{count:,} worker{'s' if count > 1 else ''}"
-        speed = f"{', '.join(self.tables)}: {self.rows:,} rows, {shown(rate)} rows/s on {workers}"
+        workers = counted(len(self._workers), "worker")
+        speed = f"{', '.join(self.tables)}: {counted(self.rows, 'row')}, {shown(rate)} rows/s on {workers}"
         alone = "the ops alone" if len(self.tables) > 1 else "the op alone"
         if not total.model_seconds:
             return f"{speed}; {alone} had no row to look at"

@@ -12,6 +12,7 @@ import pyarrow as pa
 from pydantic import Field, PrivateAttr, model_validator
 
 from curate.errors import CurateError, unknown
+from curate.messages.counted import counted
 from curate.messages.progress import console
 from curate.metaclip.balance import tail_share, threshold_for_tail_share, thresholds_for_tail_shares
 from curate.metaclip.entry_lists import lists_of
@@ -151,7 +152,7 @@ class MetaClip(Fitted):
             search.narrow(summed(partial(self._sizes, groups, tried)) / PARTS_OF_A_ROW)
         if abs(search.size - rows) > FAR * rows:  # counts are small, and whole t are far apart
             nearest = f"the nearest t, {search.t:,}, keeps {search.size:,.0f}"
-            console.print(f"balance.metaclip: {rows:,} rows wanted, {nearest} in expectation")
+            console.print(f"balance.metaclip: {counted(rows, 'row')} wanted, {nearest} in expectation")
         return search.t
 
     def _of_all_groups(self, groups: Mapping[str, Group], ts: list[int]) -> dict[str, list[int]]:

@@ -13,6 +13,7 @@ from curate.errors import CurateError, unknown
 from curate.filter.sql import condition
 from curate.filter.step import funnel
 from curate.look.samples import filled, verdicts
+from curate.messages.counted import counted
 from curate.pictures.decoded import attempt
 from curate.store.images import ImageReader
 from curate.store.store import Store
@@ -45,7 +46,7 @@ class Dataset:
         self._places: dict[str, tuple[int, int]] = {}
 
     def __repr__(self) -> str:
-        return f"Dataset({self.store.url!r}: {self.rows:,} rows, tables {', '.join(self.tables())})"
+        return f"Dataset({self.store.url!r}: {counted(self.rows, 'row')}, tables {', '.join(self.tables())})"
 
     @property
     def rows(self) -> int:

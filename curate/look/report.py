@@ -20,6 +20,7 @@ from curate.look.op_report import sentence, shown
 from curate.look.op_report import tables as op_tables
 from curate.look.samples import filled, verdicts
 from curate.look.show import columns_of
+from curate.messages.counted import counted
 from curate.messages.remarks import Remarks
 from curate.pictures.decoded import decode
 from curate.pipeline.weak_scores import in_store
@@ -113,7 +114,7 @@ def _remarks(manifest: Manifest) -> list[tuple[str, str]]:
     remarks = [("read", group.remarks) for group in manifest.inputs]
     remarks += [(n, table.remarks) for n, f in manifest.current.items() if (table := manifest.op_table(f))]
     remarks += [("write", run.written.get("remarks")) for run in list(manifest.runs.values())[-1:]]
-    lines = [("read", f"{group.rows:,} rows, {columns_of(group)}") for group in manifest.inputs]
+    lines = [("read", f"{counted(group.rows, 'row')}, {columns_of(group)}") for group in manifest.inputs]
     lines += [(name, line) for name, kinds in remarks for line in Remarks.from_json(kinds or {}).lines()]
     return lines + in_store(manifest)
 

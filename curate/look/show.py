@@ -10,6 +10,7 @@ from rich.table import Table
 from curate.errors import CurateError
 from curate.look.op_report import sentence, tables
 from curate.look.results import Funnel, WriteResult
+from curate.messages.counted import counted
 from curate.messages.remarks import Remarks
 from curate.messages.terminal import out
 from curate.store.manifest import Input, Keep
@@ -51,7 +52,9 @@ def print_funnel(steps: Funnel, written: WriteResult | None = None, rows: int = 
     out.print(f"{kept:,} kept + {dropped:,} dropped = {total:,} in: {check}")
     if written:
         without = sum(written.without_image.values())
-        text = f"{written.samples:,} samples in {written.shards:,} shards, {written.bytes / 1e6:,.1f} MB"
+        text = (
+            f"{counted(written.samples, 'sample')} in {counted(written.shards, 'shard')}, {written.bytes / 1e6:,.1f} MB"
+        )
         out.print(f"written: {text}{f'; {without:,} kept rows have no image' if without else ''}: {escape(written.to)}")
 
 
@@ -61,9 +64,10 @@ def print_store(root: str, step: str = "") -> None:
 
     dataset = Dataset(root)
     manifest = dataset.manifest
-    out.print(f"[bold]{escape(root)}[/]: {dataset.rows:,} rows in {len(dataset.manifest.shard_rows()):,} shards")
+    shards = counted(len(manifest.shard_rows()), "shard")
+    out.print(f"[bold]{escape(root)}[/]: {counted(dataset.rows, 'row')} in {shards}")
     for group in manifest.inputs:
-        files = f"{group.format}, {group.files:,} files, {group.rows:,} rows"
+        files = f"{group.format}, {counted(group.files, 'file')}, {counted(group.rows, 'row')}"
         out.print(f"  read from {escape(group.input)} ({files})")
         out.print(f"  {escape(columns_of(group))}", highlight=False)
         _print_remarks("  read", group.remarks)

@@ -16,6 +16,7 @@ from curate.download.step import download
 from curate.errors import CurateError, findings_of, unknown
 from curate.filter.rule import Filter
 from curate.filter.step import check_columns, nothing_left, select
+from curate.messages.counted import counted
 from curate.messages.progress import console
 from curate.op import Op, Score, op_name
 from curate.read.options import ReadOptions
@@ -204,7 +205,7 @@ def dropped_by(rule: Filter, name: str, view: View) -> View:
     if nothing := nothing_left(counts, name, view.store.url):
         raise CurateError(nothing)
     dropped = counts["entered"] - counts["kept"]
-    console.print(f"[dim]{name}: {counts['entered']:,} rows in, {dropped:,} dropped, {counts['kept']:,} left")
+    console.print(f"[dim]{name}: {counted(counts['entered'], 'row')} in, {dropped:,} dropped, {counts['kept']:,} left")
     return after
 
 

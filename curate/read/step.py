@@ -10,6 +10,7 @@ from rich.markup import escape
 from curate import record
 from curate.cluster.cluster import Cluster
 from curate.errors import CurateError
+from curate.messages.counted import counted
 from curate.messages.progress import console
 from curate.messages.remarks import Remarks, say
 from curate.read.exact_types import common, holds
@@ -237,7 +238,7 @@ def _note_remarks(store: Store, number: int) -> None:
         chosen.append("no captions: text is null")
     elif group.listed or caption == "each":
         chosen[list(group.mapping).index("text")] += f" ({caption} of a list)"
-    line = [f"{group.rows:,} rows", *chosen, *remarks.lines()]
+    line = [counted(group.rows, "row"), *chosen, *remarks.lines()]
     console.print(f"[yellow]read: {escape(', '.join(line))}" if remarks else f"[dim]read: {escape(', '.join(line))}")
     group.remarks = remarks.to_json()
     store.save(manifest)

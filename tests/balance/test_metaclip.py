@@ -130,7 +130,7 @@ def test_a_size_that_no_t_gives_is_said(tmp_path: Path, monkeypatch: pytest.Monk
     file = io.StringIO()
     monkeypatch.setattr(module, "console", Console(file=file, width=200))
     balanced(tmp_path / "1", {"rows": 1}, ENTRIES, ["dog", "dog", "cat", "cat", "of"])
-    assert file.getvalue() == "balance.metaclip: 1 rows wanted, the nearest t, 1, keeps 3 in expectation\n"
+    assert file.getvalue() == "balance.metaclip: 1 row wanted, the nearest t, 1, keeps 3 in expectation\n"
     balanced(tmp_path / "3", {"rows": 3}, ENTRIES, ["dog", "dog", "cat", "cat", "of"])
     assert file.getvalue().count("\n") == 1
     with pytest.raises(CurateError, match="6 rows wanted, but 5 match an entry: no t gives that many"):

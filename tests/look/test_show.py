@@ -87,7 +87,7 @@ def test_a_store(printed, make_store: MakeStore) -> None:
     show.print_store(view.store.url)
     text = printed()
     assert f"{view.store.url}: 25 rows in 3 shards" in text
-    assert "(parquet, 1 files, 25 rows)" in text
+    assert "(parquet, 1 file, 25 rows)" in text
     assert "0 kept + 25 dropped = 25 in: exact" in text
     assert "score.words v1" in text
     assert "filter: words > 30" in text
