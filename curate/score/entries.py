@@ -71,6 +71,10 @@ class Entries(Score):
         kind = ScriptMatcher if self.spacing == "metaclip2" or (self.by and not self.spacing) else Matcher
         # A list is made ready when the first caption of its language comes.
         self._matchers = cache(lambda name: (kind(lists.load(name)), starts[name]))
+        # What is compiled or read once is no part of how fast captions are matched.
+        kind(["a"]).match(pa.array(["a"]))
+        if not self.by:
+            self._matchers("")
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
         texts = rows["text"]
