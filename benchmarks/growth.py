@@ -1,21 +1,26 @@
-"""Do the whole-dataset steps stay flat? Seconds per million rows and peak memory of each, at ten times the rows.
+"""Do the whole-dataset steps stay flat? Seconds per million rows, peak memory and peak disk of each, at ten times the
+rows.
 
     python benchmarks/growth.py [--sizes 100000 1000000] [--words 200000] [--only dedupe balance.clusters]
 
 Rows are synthetic: captions of real lengths (2 to 20 words) of Zipfian words, a url, hashes, an embedding of 64 numbers
 around one of 2,000 directions, and 20 % planted duplicates: of the url and caption as they are, of hashes and embedding
-nearly. Each step runs in a process of its own, without Ray; seconds are of the processor, the system tells the peak.
+nearly. Each step runs in a process of its own, without Ray; seconds are of the processor, the system tells the peak;
+disk is what the step's work takes at most, beside the tables, in bytes a row.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import resource
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -85,6 +90,26 @@ def build(path: Path, rows: int, words: np.ndarray) -> None:
             writer.write_table(pa.table(columns, schema=SCHEMA))
 
 
+class Disk(threading.Thread):
+    """Looks at the files of the work below a store twice a second; `peak` is the most bytes that they had."""
+
+    def __init__(self, root: Path):
+        super().__init__(daemon=True)
+        self.root, self.peak = root, 0
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            held = 0
+            for folder, _, names in os.walk(self.root):
+                if ".work" in Path(folder).parts:
+                    for name in names:
+                        with contextlib.suppress(FileNotFoundError):  # removed, or renamed, a moment ago
+                            held += os.stat(os.path.join(folder, name)).st_size
+            self.peak = max(self.peak, held)
+            time.sleep(0.5)
+
+
 def step(root: str, source: str, what: dict[str, object]) -> None:
     """In a process of its own: do one step and print its seconds and peak memory."""
     from curate.annotate.step import annotate
@@ -100,7 +125,7 @@ def step(root: str, source: str, what: dict[str, object]) -> None:
     here = Cluster(workers=0)
     store = Store(root)
     imports = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    began = time.process_time()
+    disk, began = Disk(Path(root)), time.process_time()
     if "ops" in what:
         keeps = list(store.manifest().keeps())
         annotate(View.of(store, keeps[-1] if keeps else None), load_all(what["ops"]), here)  # type: ignore[arg-type]
@@ -110,7 +135,7 @@ def step(root: str, source: str, what: dict[str, object]) -> None:
         read(store, ReadOptions(input=source, rows_per_shard=ROWS_PER_SHARD), here)
     seconds = time.process_time() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"seconds": seconds, "peak": peak, "imports": imports}))
+    print(json.dumps({"seconds": seconds, "peak": peak, "imports": imports, "disk": disk.peak}))
 
 
 def main() -> None:
@@ -129,7 +154,7 @@ def main() -> None:
     entries = folder / "entries.txt"
     pairs = [f"{a} {b}" for a, b in zip(words[:300_000], np.roll(words, 7)[:300_000], strict=True)]
     entries.write_text("\n".join(dict.fromkeys([*words, *pairs])) + "\n")
-    print(f"{'step':<24}" + "".join(f"{size:>14,} rows{'':>12}" for size in options.sizes))
+    print(f"{'step':<24}" + "".join(f"{size:>26,} rows{'':>12}" for size in options.sizes))
     steps = {name: what for name, what in STEPS.items() if name == "read" or any(part in name for part in options.only)}
     found: dict[str, list[str]] = {name: [] for name in steps}
     try:
@@ -149,14 +174,15 @@ def main() -> None:
                 ]
                 done = subprocess.run(command, check=True, capture_output=True, text=True)
                 result = json.loads(done.stdout.strip().splitlines()[-1])
-                found[name].append(f"{result['seconds'] / size * 1e6:8.2f} s/M {result['peak']:7,.0f} MB")
+                disk = f"{result['disk'] / size:5,.0f} B/row"
+                found[name].append(f"{result['seconds'] / size * 1e6:8.2f} s/M {result['peak']:7,.0f} MB {disk}")
                 print(f"  {size:>12,} {name:<24} {found[name][-1]}", file=sys.stderr, flush=True)
             shutil.rmtree(folder / f"store-{size}")
             source.unlink()
     finally:
         shutil.rmtree(folder)
     for name, cells in found.items():
-        print(f"{name:<24}" + "".join(f"{cell:>31}" for cell in cells))
+        print(f"{name:<24}" + "".join(f"{cell:>43}" for cell in cells))
 
 
 if __name__ == "__main__":

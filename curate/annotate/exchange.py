@@ -51,3 +51,8 @@ class Exchange:
         rows = spilled_rows(self.store, self.folder, self.partitions)
         warn_of_skew(rows, self.fit, label)
         return dict(enumerate(rows.tolist()))
+
+    def forget(self) -> None:
+        """Give the disk back, once what was made of all partitions is there: nothing is sent or received again, unless
+        a file of that is lost."""
+        self.store.remove(self.folder)

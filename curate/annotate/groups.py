@@ -6,9 +6,9 @@ Rows travel as files below `<table>/.work`, see curate.store.spill:
     groups/<run>.spill    keys and carried columns of a run of shards, cut by partition of the key space
     verdicts/<partition>.spill    what was judged of a partition, cut by run
 
-A partition is judged whole, and each run of shards collects its verdicts. Every file is written atomically under a name
-that depends only on (table, run, partition), so a task that is done again replaces its own file and the result is a
-pure function of the rows; memory is that of one partition.
+A partition is judged whole, and each run of shards collects its verdicts. Keys are removed once all is judged. Every
+file is written atomically under a name that depends only on (table, run, partition), so a task that is done again
+replaces its own file and the result is a pure function of the rows; memory is that of one partition.
 """
 
 from __future__ import annotations
@@ -173,6 +173,7 @@ def fill(job: Judging, send: Task[None], cluster: Cluster, phases: tuple[str, st
     if unjudged := job.unjudged():
         cluster.do(sending, send, job.groups.unsent(), sizes, **use)
         cluster.do(judging, job.judge, unjudged, job.groups.waiting(judging), **use)
+    job.groups.forget()
     cluster.do(collecting, job.collect, job.uncollected(), sizes, **use)
 
 

@@ -11,10 +11,10 @@ its content decides, so a task that is done again replaces its own file:
     links-1/<group>.parquet ...      the same of 64 files of the level below, until 64 or fewer are left
     labels.parquet, report.json      row -> its group, for rows with a link; sizes of the groups
 
-Then each group is judged whole, as those of a Grouped op are. The result is a pure function of rows and options: row
-order, cut into shards and partitions and retries have no part in it. A partition is in memory at a time, fitted to
-the worker; but the links that stay of all rows are in one worker at the end, whatever its memory: 24 bytes each, and
-some 200 at the peak.
+Keys are removed once all links are there, links once all labels are. Then each group is judged whole, as those of a
+Grouped op are. The result is a pure function of rows and options: row order, cut into shards and partitions and retries
+have no part in it. A partition is in memory at a time, fitted to the worker; but the links that stay of all rows are in
+one worker at the end, whatever its memory: 24 bytes each, and some 200 at the peak.
 """
 
 from __future__ import annotations
@@ -204,6 +204,9 @@ def run_linked(
             job = _linked(job, cluster)
             rows = sum(job.rows.sizes().values())
             cluster.do(f"{op.table()}: groups", job.label, [0], {0: rows}, **workers_for(op, cluster))
+        for name in store.names(work):
+            if name.startswith("links-"):
+                store.remove(f"{work}/{name}")
         fill(job, job.spread, cluster, ("rows", "verdicts", "columns"))
     # It is not there when the step was stopped after its last part, while the work was being removed.
     report = store.read_json(f"{work}/report.json") if "report.json" in store.names(work) else {}
@@ -230,6 +233,7 @@ def _linked(job: Links, cluster: Cluster) -> Links:
         sizes = rows_of_runs(job.keyed.runs, job.rows.sizes())
         cluster.do(f"{label}: keys", job.keys, job.keyed.unsent(), sizes, **use)
         cluster.do(f"{label}: pairs", job.pairs, todo, job.keyed.waiting(f"{label}: pairs"), **use)
+    job.keyed.forget()
     while job.files > job.files_per_merge:
         cluster.do(f"{label}: links", job.merge, job.unmerged(), {}, **use)
         job = job.merged()

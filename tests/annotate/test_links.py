@@ -10,12 +10,14 @@ import pytest
 from conftest import HERE, MakeStore
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from stopping import files_written, stopped_at_write
 from whole_ops import Close, close, rows_of
 
 from curate.annotate.links import run_linked
 from curate.annotate.partitions import USUAL, Cut
 from curate.annotate.tables import folder_for
 from curate.errors import CurateError
+from curate.store.store import Store
 from curate.store.verdict import Verdicts
 from curate.store.view import View
 
@@ -82,6 +84,38 @@ def test_stopped_while_its_work_was_removed(make_store: MakeStore, left: list[st
     for name in left:
         view.store.write_json(f"{folder_for(view, op, whole=True)}/.work/{name}", report)
     assert linked(view, op) == (verdicts, report if "report.json" in left else {})
+
+
+CUT_SMALL = Cut(5, shards_per_run=1, files_per_merge=3)
+
+
+def test_stopped_anywhere_it_goes_on(make_store: MakeStore) -> None:
+    view = make_store(rows_of(NUMBERS), 4)
+    with files_written() as names:
+        expected = linked(view, Close(), CUT_SMALL)
+    assert len(names) > 20
+    for written in range(len(names)):
+        view, op = make_store(rows_of(NUMBERS), 4), Close()
+        with stopped_at_write(written):
+            run_linked(view, op, folder_for(view, op, whole=True), HERE, CUT_SMALL)
+        assert linked(view, op, CUT_SMALL) == expected
+
+
+def test_what_is_done_with_is_removed(make_store: MakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    view, op = make_store(rows_of(NUMBERS), 4), Close()
+    folder, seen, writing = folder_for(view, op, whole=True), {}, Store.writing
+
+    def noted(self: Store, name: str) -> Any:
+        seen[name.removeprefix(f"{folder}/").removeprefix(".work/")] = self.names(f"{folder}/.work")
+        return writing(self, name)
+
+    monkeypatch.setattr(Store, "writing", noted)
+    linked(view, op, CUT_SMALL)
+    assert {"keys", "links-0"} <= seen["links-0/00001.parquet"]
+    assert "keys" not in seen["links-1/00000.parquet"] and "links-0" in seen["links-1/00000.parquet"]
+    assert not [name for name in seen["groups/00000.spill"] if name.startswith("links")]
+    assert "groups" in seen["verdicts/00000.spill"]
+    assert seen["00000.parquet"] == {"plan.json", "keyed", "labels.parquet", "report.json", "verdicts"}
 
 
 def test_a_wrong_number_of_keys_is_refused(make_store: MakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
