@@ -10,13 +10,12 @@ captions are 2 to 20 Zipfian words.
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 
 import polars as pl
 from exact import make_rows
+from in_turn import processor_seconds
 
 from curate.arrays.ascii_words import in_two
 from curate.score import text_rules, words
@@ -42,17 +41,8 @@ def main() -> None:
         patterns, ours, _ = ways.values()
         if not all(patterns(texts).equals(ours(texts)) for texts in batches):
             raise SystemExit(f"{op.table()}: the two ways count otherwise")
-        times: dict[str, list[float]] = {name: [] for name in ways}
-        for _ in range(options.rounds):
-            for name, way in ways.items():
-                start = time.process_time()
-                for texts in batches:
-                    way(texts)
-                times[name].append(time.process_time() - start)
-        for name, taken in times.items():
-            middle = statistics.median(taken) / sum(map(len, batches)) * 1e6
-            print(f"{op.table():12} {name:22} {middle:6.2f} s of the processor per million captions")
-
+        of_all = {name: lambda way=way: [way(texts) for texts in batches] for name, way in ways.items()}
+        compared(op.table(), of_all, len(captions), options.rounds)
     language(batches, options.rounds)
 
 
@@ -71,15 +61,16 @@ def language(batches: list[pl.Series], rounds: int) -> None:
         "the model alone": lambda: [model.predict(line, 1, 0.0) for line in lines],
         "the whole op": lambda: op.batch({"text": texts.to_arrow()}),
     }
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            start = time.process_time()
-            way()
-            times[name].append(time.process_time() - start)
-    for name, taken in times.items():
-        middle = statistics.median(taken) / len(texts) * 1e6
-        print(f"{op.table():12} {name:22} {middle:6.2f} s of the processor per million captions")
+    compared(op.table(), ways, len(texts), rounds)
+
+
+def compared(table: str, ways: dict[str, Callable[[], object]], captions: int, rounds: int) -> None:
+    """Print the seconds of each way, and the ratio of the first one's to them."""
+    middle = processor_seconds(ways, rounds)
+    first = next(iter(middle.values()))
+    for name, seconds in middle.items():
+        cells = f"{seconds / captions * 1e6:6.2f} s of the processor per million captions"
+        print(f"{table:12} {name:22} {cells}, {first / seconds:5.2f} of the first one's speed")
 
 
 def read(captions: list[str], rows: int) -> pl.Series:

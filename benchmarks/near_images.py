@@ -12,8 +12,6 @@ square, so the ratio does too.
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 from collections import defaultdict
 from collections.abc import Callable
 from itertools import pairwise
@@ -23,6 +21,7 @@ import imagehash
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from in_turn import processor_seconds
 
 from curate.alike.forest import components
 from curate.dedupe.perceptual import Perceptual
@@ -116,13 +115,8 @@ def by_dictionary(hashes: np.ndarray, radius: int) -> np.ndarray:
 
 def compare(name: str, hashes: np.ndarray, run: Callable[..., Any], options: argparse.Namespace) -> None:
     """Alternating rounds, so that a slow minute of the machine falls on both; medians."""
-    times: dict[Any, list[float]] = {run: [], ours: []}
-    for _ in range(options.rounds):
-        for way, spent in times.items():
-            start = time.process_time()
-            way(hashes, options.radius)
-            spent.append(time.process_time() - start)
-    other, mine = (statistics.median(spent) for spent in times.values())
+    ways = {way.__name__: lambda way=way: way(hashes, options.radius) for way in (run, ours)}
+    other, mine = processor_seconds(ways, options.rounds).values()
     print(f"{len(hashes):8,} rows: {name:16} {other:8.3f} s, curate {mine:7.3f} s; curate is {other / mine:.1f}x")
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import argparse
 import io
 import random
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
+
+from in_turn import processor_seconds
 
 from curate.catalog import load
 from curate.demo import scenes
@@ -44,15 +44,8 @@ def main() -> None:
     ways["all in one pass"] = lambda: [
         [op.prepare_image(image) for op in ops.values()] for image in map(Decoded, pixels)
     ]
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(options.rounds + 1):
-        for name, way in ways.items():
-            start = time.process_time()
-            way()
-            if number:  # the first round compiles
-                times[name].append(time.process_time() - start)
-    for name, taken in times.items():
-        middle = statistics.median(taken) / len(files)
+    for name, taken in processor_seconds(ways, options.rounds, warm=1).items():
+        middle = taken / len(files)
         print(f"{name:16} {1 / middle:7,.0f} images/s  {middle * 1000:6.2f} ms")
 
 

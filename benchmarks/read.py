@@ -13,9 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ os.environ["POLARS_MAX_THREADS"] = "1"
 import polars as pl
 import pyarrow as pa
 from exact import make_rows
+from in_turn import processor_seconds
 
 from curate.read.inputs import csv, jsonl
 from curate.record import uid, uids
@@ -117,13 +116,7 @@ def hashing(table: pa.Table, rounds: int) -> None:
 
 def compared(ways: dict[str, Callable[[], Any]], rows: int, rounds: int) -> None:
     """Print the median seconds of each way, and their ratio to the first one's."""
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            start = time.process_time()
-            way()
-            times[name].append(time.process_time() - start)
-    middle = {name: statistics.median(seconds) for name, seconds in times.items()}
+    middle = processor_seconds(ways, rounds)
     first = next(iter(middle.values()))
     for name, seconds in middle.items():
         print(
