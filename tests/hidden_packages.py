@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
+import runpy
 import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -22,16 +23,11 @@ import curate
 
 ROOT = Path(curate.__file__).parent.parent
 
+#: Packages and all that they require.
+brought = runpy.run_path(str(ROOT / "tools" / "install_sizes.py"))["brought"]
+
 #: Modules of packages that may not be installed here.
 MODULES = {"gcsfs": ["gcsfs"], "standard-imghdr": ["imghdr"]}
-
-
-def plain(name: str) -> str:
-    """
-    >>> plain("open_clip_torch")
-    'open-clip-torch'
-    """
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 @cache
@@ -39,11 +35,10 @@ def declared() -> Mapping[str, list[str]]:
     """Packages that each extra of pyproject.toml names itself; those of the base install under `base`."""
     project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lists = {"base": project["dependencies"], **project["optional-dependencies"]}
-    return {extra: [n for n in map(_name, lines) if n != "curate"] for extra, lines in lists.items()}
-
-
-def _name(requirement: str) -> str:
-    return plain(Requirement(requirement).name)
+    return {
+        extra: [n for n in (canonicalize_name(Requirement(line).name) for line in lines) if n != "curate"]
+        for extra, lines in lists.items()
+    }
 
 
 @cache
@@ -52,31 +47,13 @@ def modules_of() -> Mapping[str, list[str]]:
     modules: dict[str, list[str]] = {}
     for module, packages in metadata.packages_distributions().items():
         for package in packages:
-            modules.setdefault(plain(package), []).append(module)
+            modules.setdefault(canonicalize_name(package), []).append(module)
     return {**MODULES, **modules}
-
-
-def with_requirements(packages: Iterable[str]) -> set[str]:
-    """Packages and all that they require, without extras."""
-    seen: set[str] = set()
-    todo = [plain(package) for package in packages]
-    while todo:
-        package = todo.pop()
-        if package in seen:
-            continue
-        seen.add(package)
-        try:
-            lines = metadata.requires(package) or []
-        except metadata.PackageNotFoundError:
-            continue
-        wanted = (Requirement(line) for line in lines)
-        todo += [plain(r.name) for r in wanted if r.marker is None or r.marker.evaluate({"extra": ""})]
-    return seen
 
 
 def outside_the_base() -> set[str]:
     """Modules that a base install has not."""
-    base = {module for package in with_requirements(declared()["base"]) for module in modules_of().get(package, [])}
+    base = {module for package in brought(*declared()["base"]) for module in modules_of().get(package, [])}
     return {m for modules in modules_of().values() for m in modules} - base - {"curate", *sys.stdlib_module_names}
 
 

@@ -18,10 +18,10 @@ from packaging.utils import canonicalize_name
 BLOCK = 4096
 
 
-def brought(name: str, extras: frozenset[str] = frozenset()) -> dict[str, Distribution]:
-    """A package and all that it requires, by name; packages that are not installed are left out."""
+def brought(*names: str, extras: frozenset[str] = frozenset()) -> dict[str, Distribution]:
+    """Packages and all that they require, by name; packages that are not installed are left out."""
     packages: dict[str, Distribution] = {}
-    todo, seen = [(canonicalize_name(name), extras)], set()
+    todo, seen = [(canonicalize_name(name), extras) for name in names], set()
     while todo:
         package = todo.pop()
         if package in seen:
@@ -61,7 +61,7 @@ def main() -> None:
     print("| extra | MB | packages |\n| --- | ---: | ---: |")
     print(f"| base | {sum(map(size, base)) / 2**20:,.0f} | {len(base)} |")
     for extra in provided:
-        more = {name for name in brought("curate", frozenset({extra})) if name not in base}
+        more = {name for name in brought("curate", extras=frozenset({extra})) if name not in base}
         print(f"| {extra} | + {sum(map(size, more)) / 2**20:,.0f} | + {len(more)} |")
 
 
