@@ -146,18 +146,23 @@ def filter(
     name: str | None = None,
     after: str | None = None,
     output: str | None = None,
+    address: str | None = None,
+    workers: int | None = None,
 ) -> FilterResult:
-    """Keep rows by their columns: writes a keep table, and says what stays and why the rest goes. No Ray.
+    """Keep rows by their columns: writes a keep table, and says what stays and why the rest goes.
 
     recipe: a filter that ships, a YAML file, or what stands in one: `{"keep": [{"if": "words > 2", "else": "short"}]}`.
     where: SQL, in addition. top: the best rows by a column, `"clip_l14=30%"` or `"clip_l14=1000 rows"`.
     name: of the keep table; by default the recipe's. after: start from the rows of this keep table, by default from
     those that `download` kept; `"none"`: from all. output: also a file of what stays: .npy (a DataComp subset file),
     .parquet, .csv or .txt.
+    address, workers: of a cluster that does it when shards are many (over 2,000, or 20 million rows); without them, and
+    when shards are few, threads of this process do it, without Ray.
 
     Raises:
         CurateError: for a rule that cannot be read, or a column that is not there, with the command that makes it.
     """
+    from curate.cluster.cluster import started
     from curate.filter.recipe import with_conditions
     from curate.filter.step import funnel, nothing_left, read_remarks, select
     from curate.messages.remarks import say
@@ -166,7 +171,8 @@ def filter(
     from curate.store.view import View
     from curate.write.subset import check_ending, write_kept
 
-    with changing(store, "curate filter") as opened:
+    here = address is None and workers is None
+    with changing(store, "curate filter") as opened, started(address, 0 if here else workers) as cluster:
         rule = with_conditions(recipe, where, top, name)
         if output:
             check_ending(output)
@@ -175,7 +181,7 @@ def filter(
             after = "download" if "keep_download" in opened.manifest().current else "none"
         view = View.of(opened, None if after == "none" else _keep_table(after))
         began = time.monotonic()
-        view, counts = select(view, rule)
+        view, counts = select(view, rule, cluster=cluster)
         written = write_kept(view, output) if output else None
         seconds = time.monotonic() - began
         manifest = opened.manifest()

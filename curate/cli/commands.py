@@ -124,13 +124,20 @@ def filter_command(
     output: Annotated[
         Optional[str], typer.Option(help="Write what stays: .npy (a DataComp subset file), .parquet, .csv or .txt.")
     ] = None,
+    address: AddressOption = None,
+    workers: Annotated[
+        Optional[int],
+        typer.Option(min=0, help="Workers for more than 2,000 shards or 20 million rows; without it, this process."),
+    ] = None,
 ) -> None:
-    """Keep rows by their columns: prints what stays and why the rest goes, writes a keep table. No Ray."""
+    """Keep rows by their columns: prints what stays and why the rest goes, writes a keep table."""
     from curate.look.show import print_funnel
 
     if recipe is None and where is None and top is None:
         raise CurateError("name a filter, or give --where or --top; `curate list` shows the filters")
-    kept = api.filter(store, recipe, where=where, top=top, name=name, after=after, output=output)
+    kept = api.filter(
+        store, recipe, where=where, top=top, name=name, after=after, output=output, address=address, workers=workers
+    )
     print_funnel(kept.funnel)
     out.say(f"keep table: {kept.name}   (curate write {store} --keep {kept.name} --to DIR)")
     if output:

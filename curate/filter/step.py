@@ -5,32 +5,34 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, replace
-from functools import partial
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeVar
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from curate.catalog import load, names
+from curate.cluster.cluster import Cluster
+from curate.cluster.many_shards import each_run, shard_runs
 from curate.errors import CurateError, nearest
-from curate.filter.batches import TASK_ROWS, batches, in_threads, tasks
-from curate.filter.decide import decision
+from curate.filter.job import FilterJob
+from curate.filter.passes import Pass, RowsOf
 from curate.filter.rule import Filter
 from curate.filter.sql import condition
 from curate.filter.sql_values import ConditionError
-from curate.filter.threshold import Threshold, Where, find_threshold
+from curate.filter.threshold import find_threshold
 from curate.messages.remarks import Remarks
 from curate.op import op_name
 from curate.store.folder import identity
 from curate.store.image_columns import IMAGE_FIELDS
 from curate.store.manifest import Counts, Keep, Manifest
-from curate.store.verdict import KEPT, VERDICT, Verdicts, verdict_of
+from curate.store.verdict import VERDICT
 from curate.store.view import View
 
 #: Reasons in the line that says that nothing is left.
 REASONS_SAID = 5
+
+T = TypeVar("T")
 
 
 def folder_of(rule: Filter, view: View) -> str:
@@ -125,32 +127,28 @@ def nothing_left(counts: Mapping[str, Any], name: str, root: str) -> str:
     )
 
 
-def select(view: View, rule: Filter, step: str = "") -> tuple[View, dict[str, Any]]:
+def select(view: View, rule: Filter, step: str = "", cluster: Cluster | None = None) -> tuple[View, dict[str, Any]]:
     """Apply a filter to the rows that are in; returns the view of those that stay, and the filter's counts.
 
     Verdicts are cumulative: a row that an earlier step dropped keeps that step's name and reason.
+
+    cluster: does it when shards are many, see curate.cluster.many_shards; None is always this process.
     """
     step = step or rule.name
     check_columns(rule, view.columns)
     check_columns(rule, types_of(view, rule.needs()) or view.columns)
-    rule = rule.model_copy(update={"name": step})
+    # What makes its columns is not needed any more, and may be unknown to workers.
+    rule = Filter(name=step, where=rule.where, top=rule.top, reason=rule.reason)
     store, folder = view.store, folder_of(rule, view)
-    shards = sorted(store.shard_rows())
+    rows = store.shard_rows()
     entry = store.manifest().tables.get(folder)
-    after = replace(view, keep=folder)
-    if not isinstance(entry, Keep) or not set(shards) <= store.parts(folder):
+    if not isinstance(entry, Keep) or not rows.keys() <= store.parts(folder):
         if isinstance(entry, Keep) and entry.columns != [VERDICT]:
             # Written in the earlier form, and some of it is missing: no folder holds parts of both.
             store.remove(folder)
-        threshold = _threshold(view, rule)
-        dropped: Counter[str] = Counter()
-        entered = 0
-        judge = partial(_judge, view, rule, threshold, folder)
-        for rows, reasons_of_some in in_threads(judge, tasks(store.shard_rows())):
-            entered += rows
-            dropped.update(reasons_of_some)
-        # By count, then by name: the same manifest whichever shard ended first.
-        reasons = dict(sorted(dropped.items(), key=lambda item: (-item[1], item[0])))
+        job = FilterJob(view, rule, folder, shard_runs(rows))
+        passes = _Passes(job, rows, cluster)
+        threshold = find_threshold(passes, rule.top.count, rule.top.ties) if rule.top else None
         entry = Keep(
             kind="keep",
             name=f"keep_{step}",
@@ -158,11 +156,22 @@ def select(view: View, rule: Filter, step: str = "") -> tuple[View, dict[str, An
             filter=rule.spec(),
             columns=[VERDICT],
             after=view.keep,
-            counts=Counts(entered=entered, kept=entered - dropped.total(), dropped=reasons),
+            counts=_judged(replace(job, threshold=threshold), rows, cluster),
             threshold=asdict(threshold) if threshold else None,
         )
     store.note_table(folder, entry)
-    return after, entry.counts.model_dump()
+    return replace(view, keep=folder), entry.counts.model_dump()
+
+
+def _judged(job: FilterJob, rows: Mapping[int, int], cluster: Cluster | None) -> Counts:
+    """Write the verdicts of all rows; returns what is counted of them."""
+    entered, dropped = 0, Counter[str]()
+    for entered_there, dropped_there in each_run(job.rule.name, job.judge, job.runs, rows, cluster):
+        entered += entered_there
+        dropped.update(dropped_there)
+    # By count, then by name: the same manifest whichever run of shards ended first.
+    reasons = dict(sorted(dropped.items(), key=lambda item: (-item[1], item[0])))
+    return Counts(entered=entered, kept=entered - dropped.total(), dropped=reasons)
 
 
 def read_remarks(view: View, rule: Filter) -> Iterator[tuple[str, Remarks]]:
@@ -174,90 +183,22 @@ def read_remarks(view: View, rule: Filter) -> Iterator[tuple[str, Remarks]]:
             yield entry.name, remarks
 
 
-def _threshold(view: View, rule: Filter) -> Threshold | None:
-    if rule.top is None:
-        return None
+@dataclass(frozen=True)
+class _Passes:
+    """Passes over all rows that are ranked."""
 
-    def scores(with_places: bool) -> Iterator[tuple[np.ndarray, Where | None]]:
-        # Places are those in a shard, and uids many bytes.
-        all_tasks = tasks(view.store.shard_rows(), most=1 if with_places else TASK_ROWS)
-        for several in in_threads(partial(_scores, view, rule, with_places), all_tasks):
-            yield from several
+    job: FilterJob
+    rows: Mapping[int, int]
+    cluster: Cluster | None
 
-    return find_threshold(scores, rule.top.count, rule.top.ties)
-
-
-def _scores(view: View, rule: Filter, with_places: bool, shards: list[int]) -> list[tuple[np.ndarray, Where | None]]:
-    """The scores of the rows that are ranked; with_places: with their uids and places, of one shard."""
-    assert rule.top is not None
-    by, conditions = rule.top.by, rule.model_copy(update={"top": None})
-    passing = rule.top.among == "passing" and bool(rule.where)
-    names = {by} | (set(conditions.needs()) if passing else set()) | ({"uid"} if with_places else set())
-    several: list[tuple[np.ndarray, Where | None]] = []
-    for batch in batches(view, sorted(names), shards):
-        ranked = _ranked(batch.rows[by], rule.name)
-        inside = ranked.is_not_null().to_numpy()
-        if view.keep is not None:
-            inside &= np.concatenate([view.kept(shard) for shard in batch.shards])
-        if passing:
-            inside &= decision(batch.rows, conditions).codes == 0
-        rows = np.flatnonzero(inside)
-        places = (batch.rows["uid"].gather(rows), batch.shards[0], rows) if with_places else None
-        several.append((ranked.gather(rows).to_numpy(), places))
-    return several
-
-
-def _ranked(scores: pl.Series, name: str) -> pl.Series:
-    """Scores in a type that can be ranked, none of them lost: null where there is none, or an infinite one.
-
-    Raises:
-        CurateError: for what is no number.
-    """
-    dtype = scores.dtype
-    if dtype == pl.Null:
-        none: pl.Series = scores.cast(pl.Float32)
-        return none
-    if not dtype.is_numeric() or dtype in (pl.Int128, pl.UInt128):
-        raise CurateError(f"filter {name}: top ranks numbers of up to 64 bits, and '{scores.name}' holds {dtype}")
-    if dtype.is_integer():
-        whole: pl.Series = scores if dtype == pl.UInt64 else scores.cast(pl.Int64)
-        return whole
-    scores = scores.cast(pl.Float64) if dtype.is_decimal() or dtype == pl.Float64 else scores.cast(pl.Float32)
-    finite: pl.Series = scores.set(~scores.is_finite(), None)
-    return finite
-
-
-def _columns(rule: Filter, threshold: Threshold | None) -> list[str]:
-    """Columns that the verdicts are made of."""
-    names = list(rule.needs())
-    # The uid is the longest column of all, and only equal scores at the threshold are told apart by it.
-    if not names or (threshold is not None and threshold.uid is not None):
-        names = list(dict.fromkeys((*names, "uid")))
-    return names
-
-
-def _judge(
-    view: View, rule: Filter, threshold: Threshold | None, folder: str, shards: list[int]
-) -> tuple[int, Counter[str]]:
-    """Write the verdicts of shards; returns the number of rows that entered, and rows dropped here by reason."""
-    entered, dropped = 0, Counter[str]()
-    # A threshold that ends at a row of a shard has to know which shard it looks at.
-    alone = threshold is not None and threshold.place is not None
-    for some in [[shard] for shard in shards] if alone else [shards]:
-        for batch in batches(view, _columns(rule, threshold), some):
-            outcome = decision(batch.rows, rule, threshold, batch.shards[0])
-            texts = [KEPT, *(verdict_of(rule.name, reason) for reason in outcome.reasons[1:])]
-            for shard, rows, owner in batch.slices():
-                verdicts, before = Verdicts(outcome.codes[rows], texts), view.verdicts(shard, owner)
-                codes = verdicts.codes if before is None else verdicts.codes[before.kept]
-                entered += len(codes)
-                counts = np.bincount(codes, minlength=1)
-                counts[0] = 0
-                for code in np.flatnonzero(counts).tolist():
-                    dropped[outcome.reasons[code]] += int(counts[code])
-                after = verdicts if before is None else before.then(verdicts)
-                view.store.write_part(folder, shard, after.to_arrow(), owner=owner)
-    return entered, dropped
+    def __call__(self, one: Pass[T], zero: T) -> T:
+        runs = [range(one.shard, one.shard + 1)] if isinstance(one, RowsOf) else self.job.runs
+        rows = {shard: self.rows[shard] for shard in runs[0]} if isinstance(one, RowsOf) else self.rows
+        task, total = replace(self.job, one=one, runs=runs).add_up, zero
+        for more in each_run(f"{self.job.rule.name}: threshold", task, runs, rows, self.cluster):
+            if more is not None:
+                total += more
+        return total
 
 
 def funnel(manifest: Manifest, folder: str | None) -> list[dict[str, Any]]:

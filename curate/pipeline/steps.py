@@ -113,7 +113,7 @@ class DownloadStep(Step):
         return replace(known.adding(IMAGE_TYPES), images=True)
 
     def do(self, view: View, cluster: Cluster) -> View:
-        return dropped_by(NO_IMAGE, self.name, download(view, self.options, cluster))
+        return dropped_by(NO_IMAGE, self.name, download(view, self.options, cluster), cluster)
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class FilterStep(Step):
         return []
 
     def do(self, view: View, cluster: Cluster) -> View:
-        return dropped_by(self.rule, self.name, annotate(view, self.ops(set(view.columns)), cluster))
+        return dropped_by(self.rule, self.name, annotate(view, self.ops(set(view.columns)), cluster), cluster)
 
 
 @dataclass(frozen=True)
@@ -195,13 +195,13 @@ class WriteStep(Step):
         return replace(view, written=write(view, self.options, cluster))
 
 
-def dropped_by(rule: Filter, name: str, view: View) -> View:
+def dropped_by(rule: Filter, name: str, view: View, cluster: Cluster) -> View:
     """The view of the rows that a rule keeps; one line says how many go.
 
     Raises:
         CurateError: when no row is left: the steps after it have nothing to do.
     """
-    after, counts = select(view, rule, name)
+    after, counts = select(view, rule, name, cluster)
     if nothing := nothing_left(counts, name, view.store.url):
         raise CurateError(nothing)
     dropped = counts["entered"] - counts["kept"]

@@ -74,7 +74,7 @@ def test_a_changed_threshold_is_a_new_table_beside_the_old(view):
 def test_the_same_filter_is_not_applied_twice(view, monkeypatch):
     rule = Filter(name="f", where="s > 0.2", top=Top(by="s", fraction=0.5))
     first, counts = select(view, rule)
-    monkeypatch.setattr("curate.filter.step.decision", None)
+    monkeypatch.setattr("curate.filter.job.decision", None)
     assert select(View.of(view.store), rule) == (first, counts)
 
 
@@ -175,7 +175,9 @@ def parts_of(view: View) -> list[bytes]:
     return [view.store.read_bytes(view.store.part(view.keep, shard)) for shard in view.store.shard_rows()]
 
 
-@pytest.mark.parametrize("name", ["BATCH_BYTES", "TASK_ROWS", "THREADS"])
+@pytest.mark.parametrize(
+    "name", ["filter.batches.BATCH_BYTES", "cluster.many_shards.RUN_ROWS", "cluster.many_shards.THREADS"]
+)
 def test_how_many_shards_are_looked_at_together_changes_no_byte(view, make_store, monkeypatch, name):
     rules = [
         Filter(name="a", where={"low": "n > 2", "x": "s > 0.1"}),
@@ -185,7 +187,7 @@ def test_how_many_shards_are_looked_at_together_changes_no_byte(view, make_store
     files = []
     for number in range(2):
         if number:
-            monkeypatch.setattr(f"curate.filter.batches.{name}", 1)
+            monkeypatch.setattr(f"curate.{name}", 1)
         rows = [{"uid": f"{i:032x}", "n": i % 10, "s": i / 100 if i % 7 else None} for i in range(95)]
         step = make_store(rows, 20)
         for rule in rules:
@@ -219,7 +221,7 @@ def test_shards_whose_columns_have_other_types_are_judged_apart(make_store):
     ],
 )
 def test_conditions_are_checked_before_any_row_is_read(view, monkeypatch, sql, message):
-    monkeypatch.setattr("curate.filter.step.decision", None)
+    monkeypatch.setattr("curate.filter.job.decision", None)
     with pytest.raises(CurateError, match=re.escape(message)):
         select(view, Filter(name="f", where=sql))
 

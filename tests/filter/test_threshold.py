@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from curate.errors import CurateError
 from curate.filter import threshold
+from curate.filter.passes import Ranked, sortable
 from curate.filter.rule import Filter, Top, load_filter
 from curate.filter.step import select
-from curate.filter.threshold import Threshold, find_threshold, sortable
+from curate.filter.threshold import Threshold, find_threshold
 
 SCORES = st.one_of(
     st.sampled_from([0.0, -0.0, 0.5, -0.5, 1e-45, -1e-45, 3.4e38, -3.4e38, 0.1]),
@@ -35,12 +36,16 @@ def shards_of_scores(draw):
 
 
 def stream(shards, dtype=np.float32):
-    def scores(with_places):
-        for number, rows in enumerate(shards):
-            values = np.array([v for v, _ in rows], dtype)
-            yield values, ([u for _, u in rows], number, list(range(len(rows)))) if with_places else None
+    """Passes over literal scores, the last shard first."""
 
-    return scores
+    def summed(one, total):
+        for number, rows in reversed(list(enumerate(shards))):
+            values, uids = np.array([v for v, _ in rows], dtype), pl.Series([u for _, u in rows], dtype=pl.String)
+            places = (uids, number, np.arange(len(rows))) if one.places else ()
+            total += one.of(Ranked(values, *places))
+        return total
+
+    return summed
 
 
 def kept(shards, cut: Threshold, dtype=pl.Float32) -> list[tuple[int, int]]:
