@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from curate.catalog import find
 from curate.errors import CurateError, unknown
 from curate.library.names import in_sql
 from curate.library.yaml_text import in_one_line
+from curate.messages.counted import counted
 from curate.op import Op, op_name
 from curate.store.folder import identity
 from curate.store.manifest import Manifest
@@ -22,10 +24,10 @@ from curate.store.view import View
 
 
 class AgainstOld(Op):
-    """A Grouped or Linked op that can judge the rows of a store against those of others, which were there first.
+    """An op that can judge the rows of a store against those of others, which were there first.
 
-    Its `judge` gets the rows of old stores, too, with the column `old_store`: the place of their store in `against`,
-    null for rows of the store that is worked on. What it says of old rows is not kept.
+    `judge` of a Grouped or Linked one gets the rows of old stores, too, with the column `old_store`: the place of their
+    store in `against`, null for rows of the store that is worked on. What it says of old rows is not kept.
     """
 
     against: tuple[str, ...] = ()
@@ -51,6 +53,10 @@ class AgainstOld(Op):
             del spec["options"]["against"]
         return spec
 
+    def old_names(self) -> tuple[str, ...]:
+        """What of `against` are stores."""
+        return self.against
+
     def store_column(self) -> dict[str, pa.DataType]:
         """The column that names the store of the old row that a row repeats."""
         return {f"{self.table()}_store": pa.string()} if self.against else {}
@@ -67,8 +73,12 @@ class AgainstOld(Op):
         super().check_reads(made_by)
         for old in old_stores(self):
             for column in self.reads():
-                if fault := old.fault(column, made_by.get(column, {})):
+                if fault := self.fault_of(old, column, made_by.get(column, {})):
                     raise CurateError(f"{op_name(type(self))}: {fault}")
+
+    def fault_of(self, old: OldStore, column: str, ours: Mapping[str, Any]) -> str:
+        """Why a column of an old store cannot be compared with the one here, as OldStore.fault."""
+        return old.fault(column, ours)
 
 
 @dataclass(frozen=True)
@@ -123,12 +133,20 @@ class OldStore:
             return f"{what}: their values mean other things{self._makes_it(ours)}"
         if _is_of_an_op(theirs) and not self._is_final(folder):
             return f"column '{column}' of {self.name} lacks values of rows that are in{self._makes_it(theirs)}"
+        if lacking := len(set(self.manifest.shard_rows()) - self.view.store.parts(folder)):
+            return (
+                f"{counted(lacking, 'shard')} of column '{column}' of {self.name} are not there: a command that writes "
+                "them still runs or was stopped; wait for its end, or run it again"
+            )
         return ""
 
     def _is_final(self, folder: str) -> bool:
         """Whether a table has all its values for the rows that are in."""
         entry = self.manifest.op_table(folder)
         complete = entry.complete if entry else None
+        if complete is None:
+            # An op that looks at all rows has a value for those that were in, a download for every row.
+            complete = {entry.pool: ""} if entry and entry.pool else None
         return complete is None or bool(self.manifest.pools(self.view.keep) & set(complete))
 
     def _makes_it(self, spec: Mapping[str, Any]) -> str:
@@ -148,14 +166,31 @@ def old_stores(op: Op) -> tuple[OldStore, ...]:
     Raises:
         CurateError: for one that is not there.
     """
-    return tuple(map(OldStore.of, op.against)) if isinstance(op, AgainstOld) else ()
+    return tuple(map(OldStore.of, _old_names(op)))
 
 
 def itself_among_old(op: Op, root: str) -> list[str]:
     """The fault of an op that judges the rows of the store under `root`, when that is among its old stores."""
-    names = [name for name in (op.against if isinstance(op, AgainstOld) else ()) if _place(name) == _place(root)]
+    names = [name for name in _old_names(op) if _place(name) == _place(root)]
     what = "is the store itself, whose rows are judged together anyhow: name others"
     return [f"{op_name(type(op))}: against: '{name}' {what}" for name in names]
+
+
+def is_store(name: str) -> bool:
+    """Whether a folder is that of a store, of whatever format and in whatever state."""
+    store = Store(_place(name))
+    try:
+        about = json.loads(store.read_bytes("manifest.json"))
+    except (OSError, CurateError):
+        return False
+    except ValueError:
+        return True
+    # That of training shards has no format.
+    return isinstance(about, dict) and "format" in about
+
+
+def _old_names(op: Op) -> tuple[str, ...]:
+    return op.old_names() if isinstance(op, AgainstOld) else ()
 
 
 def _place(name: str) -> str:

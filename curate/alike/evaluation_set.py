@@ -1,8 +1,10 @@
-"""An evaluation set to keep apart from: embeddings or hashes in a file, or a folder of its images, and their names."""
+"""An evaluation set to keep apart from: embeddings or hashes in a file or in stores, or a folder of its images, and
+their names."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import fsspec
 import numpy as np
@@ -11,9 +13,10 @@ import pyarrow.parquet as pq
 import xxhash
 from PIL import Image
 
+from curate.alike.against_old import OldStore
 from curate.alike.hash_columns import BYTES, hash_words, narrow_hashes
 from curate.arrays.arrow_columns import as_array
-from curate.arrays.vectors import normalised, unit_rows
+from curate.arrays.vectors import lengths, normalised, read_vectors, unit_rows
 from curate.errors import CurateError, unknown
 from curate.op import Score
 from curate.pictures.decoded import attempt
@@ -24,8 +27,16 @@ IMAGES = tuple(f".{ending}" for ending in EXTENSIONS if ending != "img")
 #: Images of a folder that are decoded at a time.
 AT_ONCE = 256
 
-#: float32[n, d] of length 1, uint64[n] or uint64[n, 4]; and a name for each.
-Set = tuple[np.ndarray, list[str]]
+
+class Set(NamedTuple):
+    """values: float32[n, d] of length 1, uint64[n] or uint64[n, 4]. names: one for each.
+
+    stores: the store of each, where they come from stores.
+    """
+
+    values: np.ndarray
+    names: list[str]
+    stores: Sequence[str] = ()
 
 
 def opened(path: str) -> Any:
@@ -55,7 +66,7 @@ def from_npy(path: str, vectors: bool) -> Set:
             f"dedupe.decontaminate: '{path}' holds {values.dtype}{list(values.shape)}, expected {expected}"
         )
     rows = normalised(values.astype(np.float32), path) if vectors else values
-    return np.ascontiguousarray(rows).view(np.uint64) if wide else rows, [str(i) for i in range(len(values))]
+    return Set(np.ascontiguousarray(rows).view(np.uint64) if wide else rows, [str(i) for i in range(len(values))])
 
 
 def from_parquet(path: str, vectors: bool, column: str, names: str) -> Set:
@@ -69,7 +80,35 @@ def from_parquet(path: str, vectors: bool, column: str, names: str) -> Set:
         table = pq.read_table(file, columns=list(filter(None, (column, names))), page_checksum_verification=True)
     table = table.filter(table[column].is_valid())
     labels = table[names].to_pylist() if names else range(len(table))
-    return numbers(table[column], column, vectors), [str(name) for name in labels]
+    return Set(numbers(table[column], column, vectors), [str(name) for name in labels])
+
+
+def from_stores(stores: Sequence[OldStore], vectors: bool, column: str, names: str) -> Set:
+    """A column of the rows that are in, and the values that another has for them. Rows without a value that can be
+    compared are left out."""
+    arrays: list[np.ndarray] = []
+    labels, of = list[str](), list[str]()
+    for old in stores:
+        for shard in old.manifest.shard_rows():
+            table = old.view.read(shard, list(dict.fromkeys((column, names))))
+            kept = old.view.kept(shard)
+            table = table if kept is None else table.filter(pa.array(kept))
+            table = table.filter(table[column].is_valid())
+            if vectors:
+                sizes = lengths(table[column], column)
+                read = read_vectors(table[column], column, int(sizes.max(initial=0)), another_model=False)
+                table, values = table.filter(pa.array(read.good)), read.unit[read.good]
+            else:
+                values = numbers(table[column], column, False)
+            if len(table):
+                arrays.append(values)
+                labels += [str(name) for name in table[names].to_pylist()]
+                of += [old.name] * len(table)
+    shapes = {values.shape[1:] for values in arrays}
+    if len(shapes) > 1:
+        wide = " and ".join(str(shape[0] if shape else 1) for shape in sorted(shapes))
+        raise CurateError(f"dedupe.decontaminate: column '{column}' of old stores has values of {wide} numbers")
+    return Set(np.concatenate(arrays) if arrays else np.empty(0, np.uint64), labels, of)
 
 
 def files_of(folder: str) -> list[str]:
@@ -82,7 +121,8 @@ def files_of(folder: str) -> list[str]:
     files = sorted(filesystem.unstrip_protocol(name) for name in below if name.lower().endswith(IMAGES))
     if not files:
         raise CurateError(
-            f"dedupe.decontaminate: '{folder}' is neither a .npy nor a .parquet file, and no folder with images in it"
+            f"dedupe.decontaminate: '{folder}' is neither a .npy nor a .parquet file, no store, and no folder with "
+            "images in it"
         )
     return files
 
@@ -121,7 +161,7 @@ def from_folder(folder: str, vectors: bool, column: str, op: Score) -> Set:
         valid = values.is_valid().to_pylist()
         names += [name.removeprefix(root) for name, usable in zip(some, valid, strict=True) if usable]
         chunks.append(values.filter(values.is_valid()))
-    return numbers(pa.chunked_array(chunks, op.makes()[column]), column, vectors), names
+    return Set(numbers(pa.chunked_array(chunks, op.makes()[column]), column, vectors), names)
 
 
 def _image(path: str) -> Image.Image:

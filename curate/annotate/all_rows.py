@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from curate.alike.against_old import OldStore, itself_among_old
+from curate.alike.against_old import OldStore
 from curate.annotate.pool import pool_rows
 from curate.arrays.arrow_columns import flat
-from curate.errors import CurateError, Findings
+from curate.errors import CurateError
 from curate.filter.step import types_of
 from curate.op import Op, op_name
 from curate.store.view import View
@@ -42,10 +42,8 @@ class AllRows:
     def of(cls, view: View, op: Op, old: Sequence[OldStore] = ()) -> AllRows:
         """
         Raises:
-            CurateError: when the store itself is among the old ones, or a column has another type there.
+            CurateError: when a column has another type in an old store.
         """
-        if faults := itself_among_old(op, view.store.url):
-            raise Findings(faults)
         for store in old:
             _check(view, op, store)
         shards = [

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from curate.alike.against_old import old_stores
+from curate.alike.against_old import OldStore, itself_among_old, old_stores
 from curate.annotate.groups import run_grouped
 from curate.annotate.links import run_linked
 from curate.annotate.one_shard import OneShard
@@ -22,7 +22,8 @@ from curate.annotate.statistic import run_statistic
 from curate.annotate.tables import check_name, folder_for, made_by, note
 from curate.annotate.unfinished import Planned, pools_done, reads_id, shards_to_do
 from curate.cluster.cluster import Cluster
-from curate.errors import CurateError
+from curate.errors import CurateError, Findings
+from curate.messages.counted import counted
 from curate.messages.progress import console
 from curate.messages.remarks import Remarks, say
 from curate.op import Fitted, Grouped, Linked, Op, Score
@@ -35,9 +36,12 @@ def annotate(view: View, ops: Sequence[Op], cluster: Cluster, cut: Cut = USUAL) 
     cut: how small the pieces of whole-dataset work are; what it makes does not depend on it.
 
     Raises:
-        Findings: for ops whose packages are not installed; or CurateError, for workers without Ray.
+        Findings: for ops whose packages are not installed, or that judge rows against the store itself; or CurateError,
+            for workers without Ray.
     """
     check_packages(ops)
+    if faults := [fault for op in ops for fault in itself_among_old(op, view.store.url)]:
+        raise Findings(faults)
     if ops:
         cluster.check()
     for single, group in groupby(ops, key=lambda op: isinstance(op, Score)):
@@ -72,6 +76,8 @@ def _scores(view: View, ops: Sequence[Score], cluster: Cluster) -> View:
     todo = {planned.folder: shards_to_do(after, planned, sorted(rows)) for planned in plan}
     for planned in plan:
         before = pools_done(view, planned.folder).values()
+        if todo[planned.folder]:
+            _say_old(planned.op, old_stores(planned.op))
         if todo[planned.folder] and any(reads != reads_id(after, planned.op) for reads in before):
             view.store.note_change(planned.folder)
     shards = sorted(set().union(*todo.values()))
@@ -122,6 +128,12 @@ def _facts(view: View, planned: Planned) -> dict[str, Any]:
     return facts
 
 
+def _say_old(op: Op, old: Sequence[OldStore]) -> None:
+    for store in old:
+        rows = f"{counted(store.rows_in, 'row')}, those that are in at its end"
+        console.print(f"[dim]{op.table()}: against {escape(store.name)}: {rows}")
+
+
 # ---- ops on all rows ----
 
 
@@ -134,9 +146,7 @@ def _whole(view: View, op: Op, cluster: Cluster, cut: Cut) -> View:
     if folder in view.store.manifest().tables and set(view.store.shard_rows()) <= view.store.parts(folder):
         note(view, op, folder)
         return view.with_table(folder, op.makes())
-    for store in old:
-        rows = f"{store.rows_in:,} rows, those that are in at its end"
-        console.print(f"[dim]{op.table()}: against {escape(store.name)}: {rows}")
+    _say_old(op, old)
     report: dict[str, Any] = {}
     began = time.monotonic()
     if isinstance(op, Grouped):

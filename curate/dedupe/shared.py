@@ -8,6 +8,7 @@ import polars as pl
 import pyarrow as pa
 from pydantic import Field
 
+from curate.alike.against_old import AgainstOld
 from curate.alike.row_key import comparable, row_keys
 from curate.library.names import in_sql
 from curate.op import Grouped, Rows
@@ -16,7 +17,7 @@ from curate.op import Grouped, Rows
 THINGS = {"text": "text", "url": "url"} | dict.fromkeys(("sha256", "pixel_hash", "phash", "dhash", "pdq"), "image")
 
 
-class Shared(Grouped):
+class Shared(AgainstOld, Grouped):
     """`text_images` is the number of distinct images among all rows with the row's caption (by: text, distinct:
     sha256); `image_texts` the number of distinct captions of its image (by: sha256, distinct: text).
 
@@ -26,6 +27,9 @@ class Shared(Grouped):
 
     most: a `dedupe:` step drops rows with a larger count; a row without a count stays. ALIGN takes 10 images of a
         caption, 1,000 captions of an image. Without it the op only counts.
+    against: stores whose rows were there first, as in dedupe.exact: only rows of this store are judged, and the count
+        is of all rows, old and new. `<table>_old` is how many of the distinct values old rows have: where these alone
+        are more than `most`, the reason says so.
     """
 
     cite: ClassVar[str] = "Jia et al., ALIGN, 2021"
@@ -46,15 +50,20 @@ class Shared(Grouped):
         return ("ada_url",) if "url" in (self.by, self.distinct) else ()
 
     def makes(self) -> dict[str, pa.DataType]:
-        return {self.table(): pa.uint32()}
+        return dict.fromkeys((self.table(), *self._of_old()), pa.uint32())
+
+    def _of_old(self) -> tuple[str, ...]:
+        """The column that counts what old rows have."""
+        return (f"{self.table()}_old",) if self.against else ()
 
     def decision(self) -> dict[str, Any]:
         if self.most is None:
             return {}
         by, distinct = (thing.replace("text", "caption") for thing in self._things())
-        count = in_sql(self.table())
-        keep = f"{count} <= {self.most} OR {count} IS NULL"
-        return {"keep": [{"if": keep, "else": f"{by} with more than {self.most} {distinct}s"}]}
+        reason = f"{by} with more than {self.most} {distinct}s"
+        reasons = {**dict.fromkeys(self._of_old(), f"{reason} (old store)"), self.table(): reason}
+        counts = {in_sql(column): reason for column, reason in reasons.items()}
+        return {"keep": [{"if": f"{n} <= {self.most} OR {n} IS NULL", "else": reason} for n, reason in counts.items()]}
 
     def reads(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self.by, *self.carries())))
@@ -67,5 +76,8 @@ class Shared(Grouped):
 
     def judge(self, rows: pl.DataFrame) -> pl.DataFrame:
         values = comparable(rows[self.distinct], self.distinct)
-        number = pl.col("value").drop_nulls().n_unique().over("key").cast(pl.UInt32)
-        return rows.with_columns(value=values).select("shard", "row", number.alias(self.table()))
+        distinct = {self.table(): pl.col("value").drop_nulls()}
+        for name in self._of_old():
+            distinct[name] = pl.col("value").filter(pl.col("old_store").is_not_null()).drop_nulls()
+        counts = [value.n_unique().over("key").cast(pl.UInt32).alias(name) for name, value in distinct.items()]
+        return rows.with_columns(value=values).select("shard", "row", *counts)

@@ -179,7 +179,7 @@ def test_a_changed_old_store_is_judged_anew_and_an_unchanged_one_is_not(
 
 def test_without_it_no_table_has_another_identity() -> None:
     assert load("dedupe.exact").spec()["options"] == {"by": "url", "keep": "smallest_uid"}
-    for name in ("dedupe.minhash", "dedupe.perceptual"):
+    for name in ("dedupe.minhash", "dedupe.perceptual", "dedupe.shared"):
         assert "against" not in load(name).spec()["options"]
         assert load({name: {"against": []}}).spec() == load(name).spec()
         assert load({name: {"against": "a"}}).spec()["options"]["against"] == ["a"]
@@ -198,12 +198,6 @@ def test_there_is_no_such_store(tmp_path: Path) -> None:
     op = load({"dedupe.exact": {"against": str(tmp_path / "nowhere")}})
     with pytest.raises(CurateError, match=r"against: '.*nowhere' holds no records: name the root of a store"):
         op.check()
-
-
-@pytest.mark.parametrize("name", ["dedupe.semantic", "dedupe.shared"])
-def test_other_ops_have_no_such_option(name: str) -> None:
-    with pytest.raises(CurateError, match="no option 'against'"):
-        load({name: {"by": "lite_img", "against": ["old"]}})
 
 
 def test_a_store_is_not_old_to_itself(make_store: MakeStore) -> None:
@@ -250,6 +244,27 @@ def test_a_column_that_is_not_filled_for_all_rows_that_are_in(make_store: MakeSt
         annotate(new, [op], HERE)
     annotate(View.of(old.store), [words], HERE)
     annotate(new, [op], HERE)
+
+
+def test_a_store_of_an_earlier_format_or_damaged_or_half_written(make_store: MakeStore) -> None:
+    old, new = make_store(6, 2), make_store(2)
+    manifest, op = Path(old.store.url, "manifest.json"), load({"dedupe.exact": {"against": old.store.url}})
+    data = manifest.read_text()
+    manifest.write_text(data.replace('"format": 3', '"format": 2'))
+    with pytest.raises(CurateError, match=r"has format 2; this curate reads 3: `curate upgrade .*` converts it"):
+        annotate(new, [op], HERE)
+    manifest.write_text(data[:-20])
+    with pytest.raises(CurateError, match=r"manifest\.json is damaged"):
+        annotate(new, [op], HERE)
+    manifest.write_text(data)
+    part = Path(old.store.url, "records", "00001.parquet")
+    whole = part.read_bytes()
+    part.write_bytes(whole[:200] + b"?" + whole[201:])
+    with pytest.raises(CurateError, match=r"00001\.parquet is damaged"):
+        annotate(new, [op], HERE)
+    part.unlink()
+    with pytest.raises(CurateError, match=r"1 shard of column 'url' of .* are not there: a command that writes them"):
+        annotate(new, [op], HERE)
 
 
 # ---- stopped, and as a step of a pipeline ----

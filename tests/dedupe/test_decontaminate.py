@@ -136,7 +136,9 @@ def test_wrong_sets(tmp_path, saved, options, message):
 def test_wrong_files(tmp_path):
     with pytest.raises(CurateError, match="cannot open"):
         Decontaminate(by="v", against=str(tmp_path / "none.npy"), radius=1).check()
-    with pytest.raises(CurateError, match=r"'eval.csv' is neither a \.npy nor a \.parquet file, and no folder"):
+    with pytest.raises(
+        CurateError, match=r"'eval.csv' is neither a \.npy nor a \.parquet file, no store, and no folder"
+    ):
         Decontaminate(by="v", against="eval.csv", radius=1).check()
     pq.write_table(pa.table({"vector": [[1.0]]}), tmp_path / "eval.parquet")
     with pytest.raises(CurateError, match=r"no column 'vektor' \(did you mean 'vector'"):

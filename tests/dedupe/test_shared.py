@@ -2,13 +2,17 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from conftest import HERE, column
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from curate.annotate.partitions import Cut
 from curate.annotate.step import annotate
 from curate.catalog import load
 from curate.cluster.cluster import Cluster
 from curate.dedupe.shared import Shared
+from curate.filter.rule import Filter
+from curate.filter.step import select
 from curate.op import Rows
 from curate.read.step import ReadOptions, read
 from curate.store.store import Store
@@ -90,6 +94,35 @@ def test_against_every_pair_in_any_order(pairs, random):
     order = list(range(len(rows)))
     random.shuffle(order)
     assert counts(Shared(), [rows[i] for i in order], shard_of=lambda i: i % 3) == [expected[i] for i in order]
+
+
+SPLITS = st.tuples(st.lists(PAIRS, min_size=1, max_size=6), st.lists(PAIRS, min_size=1, max_size=6))
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(SPLITS, st.lists(PAIRS, min_size=1, max_size=8))
+def test_old_stores_count_as_in_one_run_over_all_rows(make_store, olds, new):
+    stores = [make_store(rows_of(*pairs), 2) for pairs in olds]
+    rows = rows_of(*(pair for pairs in olds for pair in pairs), *new)
+    old = len(rows) - len(new)
+    op = Shared(against=[store.store.url for store in stores])
+    assert list(op.makes()) == ["text_images", "text_images_old"]
+    total = oracle(rows)[old:]
+    # What of it the old rows have: the count without the new images.
+    of_old = oracle([row if i < old else {**row, "sha256": None} for i, row in enumerate(rows)])[old:]
+    expected = list(zip(total, of_old, strict=True))
+    cut = Cut(rows_per_partition=2, shards_per_run=2)
+    assert column(annotate(make_store(rows_of(*new), 2), [op], HERE, cut), *op.makes()) == expected
+
+
+def test_a_step_says_where_the_old_rows_are_too_many_already(make_store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_store(rows_of(("a", "1"), ("a", "2"), ("b", "1")), root="OLD")
+    new = make_store(rows_of(("a", "1"), ("b", "2"), ("b", "2"), ("c", "9")), root="NEW")
+    op = load({"dedupe.shared": {"most": 1, "against": "OLD"}})
+    _, counts = select(annotate(new, [op], HERE), Filter(name="d", **op.decision()))
+    reason = "caption with more than 1 images"
+    assert counts["dropped"] == {f"{reason} (old store)": 1, reason: 2} and counts["kept"] == 1
 
 
 @pytest.mark.parametrize("rows_per_shard", [2, 100])
