@@ -20,6 +20,20 @@ def spanning_forest(a: np.ndarray, b: np.ndarray, closeness: np.ndarray) -> np.n
     return kept
 
 
+def stars(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(nodes, the smallest node of each one's component) of links; without those that are the smallest themselves.
+
+    >>> [part.tolist() for part in stars(np.array([5, 9, 2]), np.array([9, 3, 4]))]
+    [[4, 5, 9], [2, 3, 3]]
+    """
+    from curate.alike import forest_kernels as kernels
+
+    ends, count = _numbered(a, b)
+    nodes = np.unique(np.concatenate([a, b]))
+    smallest = nodes[kernels.roots(ends[0], ends[1], count)]
+    return nodes[nodes != smallest], smallest[nodes != smallest]
+
+
 def components(
     a: np.ndarray, b: np.ndarray, closeness: np.ndarray, cap: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -41,6 +41,17 @@ def kruskal(left: Any, right: Any, count: Any) -> Any:
 
 
 @compiled
+def roots(left: Any, right: Any, count: Any) -> Any:
+    """The smallest place that each is linked with, itself where that is the smallest."""
+    parent = np.arange(count)
+    for i in range(len(left)):
+        union(parent, left[i], right[i])
+    for node in range(count):
+        parent[node] = _root(parent, node)
+    return parent
+
+
+@compiled
 def cut(left: Any, right: Any, closeness: Any, count: Any, cap: Any) -> Any:
     """(root of each node's piece, root of its whole component), from links in falling closeness."""
     whole, piece = np.arange(count), np.arange(count)

@@ -21,6 +21,8 @@ from curate.store.store import Store
 PLACE = 24
 #: And where old stores take part: which one it is of.
 OLD_STORE = 5
+#: Bytes that a link takes while links are put together; measured by benchmarks/memory.py.
+LINK_BYTES = 440
 #: Shards looked at to see what a row's columns take.
 LOOKED_AT = 8
 #: Partitions differ by chance; over this many times the rows that fit, some keys have very many rows.
@@ -33,12 +35,14 @@ class Cut:
 
     rows_per_partition: where nobody set a limit of memory.
     shards_per_run: shards of one task. files_per_merge: files of links that one task puts together.
+    links: that one worker puts together, where its memory does not say fewer.
     imports: bytes that a worker takes before it has any rows: Python, Arrow, polars, kernels and their compiler.
     """
 
     rows_per_partition: int = 4_000_000
     shards_per_run: int = 64
     files_per_merge: int = 64
+    links: int = 1 << 40
     imports: int = 400_000_000
 
 
@@ -57,6 +61,12 @@ def rows_that_fit(
     place = PLACE + (OLD_STORE if rows.old_views else 0)
     fit = max(1, int(max(limit - cut.imports, limit // 4) / (copies * (place + mean))))
     return fit if cluster.memory else min(fit, cut.rows_per_partition)
+
+
+def links_that_fit(cluster: Cluster, cpus: float, cut: Cut = USUAL) -> int:
+    """Links that one worker can put together."""
+    limit = cluster.worker_memory(cpus)
+    return max(1, min(cut.links, max(limit - cut.imports, limit // 4) // LINK_BYTES))
 
 
 def planned(store: Store, folder: str, fit: Mapping[str, int]) -> dict[str, int]:
@@ -108,12 +118,12 @@ def rows_of_runs(runs: Sequence[Sequence[int]], rows: Mapping[int, int]) -> dict
     return {number: sum(rows[shard] for shard in run) for number, run in enumerate(runs)}
 
 
-def warn_of_skew(rows: np.ndarray, fit: int, label: str) -> None:
-    """Say that partitions have many more rows than fit: keys are never parted."""
+def warn_of_skew(rows: np.ndarray, fit: int, label: str, together: str = "rows that share a key") -> None:
+    """Say that partitions have many more rows than fit: those that go `together` are never parted."""
     over = np.flatnonzero(rows > SKEWED * fit)
     if len(over):
         console.print(
             f"[yellow]{label}: partition {rows.argmax()} has {rows.max():,} rows where a worker's memory fits {fit:,} "
-            f"({len(over)} of {len(rows)} partitions have too many): rows that share a key stay together. A worker may "
+            f"({len(over)} of {len(rows)} partitions have too many): {together} stay together. A worker may "
             f"need {rows.max() / fit:.1f} times its memory there; if it dies, give it more (--memory)"
         )

@@ -76,7 +76,7 @@ def test_no_row_has_a_key(make_store: MakeStore) -> None:
     assert verdicts == [(None, None, "skipped"), (None, None, "no_value")] and report["groups"] == 0
 
 
-@pytest.mark.parametrize("left", [["labels.parquet", "report.json"], ["labels.parquet"], []])
+@pytest.mark.parametrize("left", [["labels/00000.spill", "report.json"], ["labels/00000.spill"], []])
 def test_stopped_while_its_work_was_removed(make_store: MakeStore, left: list[str]) -> None:
     """The plan goes first, so what is left of the work is never gone on with; the report is what it holds."""
     view, op = make_store(rows_of(NUMBERS)), Close()
@@ -87,18 +87,33 @@ def test_stopped_while_its_work_was_removed(make_store: MakeStore, left: list[st
 
 
 CUT_SMALL = Cut(5, shards_per_run=1, files_per_merge=3)
+#: No worker holds more than three links; a group of four rows is cut.
+BY_ROUNDS = Cut(5, shards_per_run=2, links=3)
 
 
-def test_stopped_anywhere_it_goes_on(make_store: MakeStore) -> None:
-    view = make_store(rows_of(NUMBERS), 4)
+@pytest.mark.parametrize(("cut", "files"), [(CUT_SMALL, 20), (BY_ROUNDS, 40)])
+def test_stopped_anywhere_it_goes_on(make_store: MakeStore, cut: Cut, files: int) -> None:
+    op, rows = Close(cap=3), rows_of(NUMBERS)
+    expected = linked(make_store(rows, 4), op)
     with files_written() as names:
-        expected = linked(view, Close(), CUT_SMALL)
-    assert len(names) > 20
-    for written in range(len(names)):
-        view, op = make_store(rows_of(NUMBERS), 4), Close()
+        assert linked(make_store(rows, 4), op, cut) == expected
+    step = [name for name in names if name.startswith("close-")]
+    assert len(step) > files and any("/met/" in name for name in step) == (cut == BY_ROUNDS)
+    for written in range(len(step)):
+        view = make_store(rows, 4)
         with stopped_at_write(written):
-            run_linked(view, op, folder_for(view, op, whole=True), HERE, CUT_SMALL)
-        assert linked(view, op, CUT_SMALL) == expected
+            run_linked(view, op, folder_for(view, op, whole=True), HERE, cut)
+        assert linked(view, op, cut) == expected
+
+
+@pytest.mark.parametrize("cap", [2, 4, 100])
+def test_by_rounds_the_groups_are_those_of_the_book(make_store: MakeStore, cap: int) -> None:
+    rows = rows_of([*NUMBERS, *range(30, 60), *range(100, 120, 2), 100, 100])
+    with files_written() as names:
+        verdicts, report = linked(make_store(rows, 4), Close(cap=cap), BY_ROUNDS)
+    assert [verdict[:2] for verdict in verdicts] == close(rows, cap)
+    assert report["largest"] == 31 and any("/stars-5/" in name for name in names)
+    assert (verdicts, report) == linked(make_store(rows, 7), Close(cap=cap))
 
 
 def test_what_is_done_with_is_removed(make_store: MakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +130,7 @@ def test_what_is_done_with_is_removed(make_store: MakeStore, monkeypatch: pytest
     assert "keys" not in seen["links-1/00000.parquet"] and "links-0" in seen["links-1/00000.parquet"]
     assert not [name for name in seen["groups/00000.spill"] if name.startswith("links")]
     assert "groups" in seen["verdicts/00000.spill"]
-    assert seen["00000.parquet"] == {"plan.json", "keyed", "labels.parquet", "report.json", "verdicts"}
+    assert seen["00000.parquet"] == {"plan.json", "keyed", "labels", "report.json", "verdicts"}
 
 
 def test_a_wrong_number_of_keys_is_refused(make_store: MakeStore, monkeypatch: pytest.MonkeyPatch) -> None:

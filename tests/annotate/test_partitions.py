@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,14 +151,24 @@ def test_gone_on_with_under_another_limit(
 @pytest.mark.parametrize("name", OPS if SEED else ["dedupe.exact", "Close"])
 def test_killed_workers_change_nothing(full: View, ray_cluster: Cluster, tmp_path: Path, name: str) -> None:
     op = op_of(name)
-    parts, phases = (3, 3) if isinstance(op, Grouped) else (12, 7)
+    cut, phases = replace(CUT, rows_per_partition=20), 3 if isinstance(op, Grouped) else 7
     undisturbed = annotate(full, [op], HERE, CUT)
     expected, verdicts = files_of(undisturbed, op), column(undisturbed, "uid", *op.makes())
     fresh(full, op)
-    after = annotate(full, [op], killing(tmp_path, limit_for(full, op, parts)), CUT)
+    after = annotate(full, [op], killing(tmp_path), cut)
     assert files_of(after, op) == expected
     assert column(after, "uid", *op.makes()) == verdicts and len(verdicts) == ROWS
     assert len({mark.name.split()[-2] for mark in (tmp_path / "marks").iterdir()}) == phases
+
+
+def test_killed_workers_change_nothing_in_rounds(full: View, ray_cluster: Cluster, tmp_path: Path) -> None:
+    op, cut = Close(cap=5), replace(CUT, links=60)
+    expected = files_of(annotate(full, [op], HERE, CUT), op)
+    fresh(full, op)
+    assert files_of(annotate(full, [op], killing(tmp_path, limit_for(full, op, 6)), cut), op) == expected
+    phases = {mark.name.split()[-2] for mark in (tmp_path / "marks").iterdir()}
+    rounds = {"begin", "small", "large", "label_stars", "apart", "meet", "cut"}
+    assert phases == rounds | {"keys", "pairs", "spread", "judge", "collect"}
 
 
 def test_killed_workers_do_not_change_a_statistic(
