@@ -86,8 +86,9 @@ FLOORS = (
     {"read", "filter", "write", "alike", "models"},
     {"catalog", "function"},
     {"cluster", "op", "metaclip"},
+    {"pictures"},
     {"store", "library", "arrays"},
-    {"record", "errors", "messages", "pictures"},
+    {"record", "errors", "messages"},
 )
 
 VERBS = {"read", "download", "annotate", "filter", "write"}

@@ -68,7 +68,8 @@ def _extras_for(packages: list[str], prefer: Sequence[str]) -> tuple[list[str], 
     for package in sorted(packages, key=lambda package: len(brought_by[package])):
         extras = brought_by[package]
         if extras and not set(extras) & set(chosen):
-            chosen.append(next((extra for extra in prefer if extra in extras), extras[0]))
+            most = max(extras, key=lambda extra: sum(extra in others for others in brought_by.values()))
+            chosen.append(next((extra for extra in prefer if extra in extras), most))
     return chosen, [package for package in packages if not brought_by[package]]
 
 

@@ -55,28 +55,30 @@ class Decoded:
     def image(self) -> Image.Image:
         return Image.fromarray(self.pixels)
 
-    @cached_property
-    def grey(self) -> Image.Image:
-        """Luma of ITU-R 601, rounded, as Pillow's mode L: one for all ops of a pass. OpenCV's is one level off in a
-        thousandth of all colours, which moves a hash, and the sharpness of a flat drawing by 1 %."""
-        return self.image.convert("L")
+    @classmethod
+    def halves(cls) -> Decoded:
+        """A small picture, black above and white below: what an op compiles its loops with."""
+        return cls(np.repeat(np.array([0, 255], np.uint8), 8 * 16 * 3).reshape(16, 16, 3))
 
     @cached_property
     def grey_levels(self) -> np.ndarray:
-        """uint8, height x width, of `grey`."""
-        return _array(self.grey)
+        """uint8, height x width: luma of ITU-R 601, rounded, as Pillow's mode L; one for all ops of a pass. OpenCV's is
+        one level off in a thousandth of all colours, which moves a hash, and the sharpness of a flat drawing by 1 %."""
+        from curate.pictures.grey_kernels import luma
+
+        height, width = self.pixels.shape[:2]
+        return luma(np.ascontiguousarray(self.pixels).reshape(-1)).reshape(height, width)  # type: ignore[no-any-return]
 
 
 def _array(image: Image.Image) -> np.ndarray:
-    """Strip by strip where that is large: Pillow makes two copies of what is asked for at once."""
+    """Of an RGB image, strip by strip: Pillow makes two copies of what is asked for at once. It may be written to, as
+    the array of a JPEG: compiled loops are compiled once more for one that may not."""
     rows = max(1, STRIP_PIXELS // max(1, image.width))
-    if image.height <= rows:
-        return np.asarray(image)
-    size = (image.height, image.width)
-    pixels = np.empty(size if image.mode == "L" else (*size, 3), np.uint8)
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
     for top in range(0, image.height, rows):
         below = min(top + rows, image.height)
-        pixels[top:below] = np.asarray(image.crop((0, top, image.width, below)))
+        strip = image if below - top == image.height else image.crop((0, top, image.width, below))
+        pixels[top:below] = np.asarray(strip)
     return pixels
 
 

@@ -52,12 +52,21 @@ class ImageQuality(Score):
     def reads(self) -> tuple[str, ...]:
         return ("image",)
 
+    def packages(self) -> tuple[str, ...]:
+        return (*super().packages(), "numba")
+
+    def setup(self) -> None:
+        self.prepare_image(Decoded.halves())  # compiled now, and not within the first batch
+
     def makes(self) -> dict[str, pa.DataType]:
         return dict.fromkeys(("pixel_std", "laplacian_variance", "image_entropy"), pa.float32())
 
     def prepare_image(self, decoded: Decoded) -> tuple[float, float, float]:
+        from curate.pictures.grey_kernels import histogram
+
         levels = decoded.grey_levels
-        return math.sqrt(variance(levels)), laplacian_variance(levels), entropy(decoded.grey.histogram())
+        counts = histogram(levels.reshape(-1)).tolist()
+        return math.sqrt(variance(levels)), laplacian_variance(levels), entropy(counts)
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
         values = np.array(rows.images, np.float32).reshape(-1, 3)

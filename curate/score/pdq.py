@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
 from pydantic import Field
 
 from curate.alike.colours import BYTES, cell_colours
@@ -37,6 +36,7 @@ class Pdq(Score):
     frequencies that vary in both directions are compared with their median.
     """
 
+    version: ClassVar[int] = 2
     cite: ClassVar[str] = "Davis & Rosen, Open-Sourcing Photo- and Video-Matching Technology (PDQ), 2019"
     min_quality: int = Field(50, ge=0, le=100)
 
@@ -46,13 +46,16 @@ class Pdq(Score):
     def packages(self) -> tuple[str, ...]:
         return (*super().packages(), "numba")
 
+    def setup(self) -> None:
+        self.prepare_image(Decoded.halves())  # compiled now, and not within the first batch
+
     def makes(self) -> dict[str, pa.DataType]:
         return {"pdq": pa.binary(32), "pdq_quality": pa.uint8(), "pdq_colours": pa.binary(BYTES)}
 
     def prepare_image(self, decoded: Decoded) -> tuple[bytes | None, int, bytes]:
         """The hash, None for an image without one; the quality; the colours."""
-        value, quality = hash_and_quality(decoded.image)
-        return (value or None) if quality >= self.min_quality else None, quality, cell_colours(decoded.image)
+        value, quality = hash_and_quality(decoded.pixels)
+        return (value or None) if quality >= self.min_quality else None, quality, cell_colours(decoded.pixels)
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
         hashes, quality, colours = ([prepared[i] for prepared in rows.images] for i in range(3))
@@ -65,24 +68,32 @@ class Pdq(Score):
         }
 
 
-def hash_and_quality(image: Image.Image) -> tuple[bytes, int]:
-    """(32 bytes, 0 to 100); no bytes for an image that is too small."""
-    if min(image.size) < LEAST_SIDE:
+def hash_and_quality(pixels: np.ndarray) -> tuple[bytes, int]:
+    """(32 bytes, 0 to 100) of uint8[height, width, 3]; no bytes for an image that is too small."""
+    if min(pixels.shape[:2]) < LEAST_SIDE:
         return b"", 0
-    from curate.alike.pdq_kernels import shrunk
+    from curate.alike.pdq_kernels import steps
 
-    grey = np.asarray(image.convert("F"))
-    small, waves = shrunk(grey, *_down(image.width), *_down(image.height), _cosines())
-    steps = sum(np.abs(np.trunc(np.diff(small, axis=axis) * 100 / 255)).sum() for axis in (0, 1))
+    small, waves = brightness(pixels)
     bits = waves > np.median(waves) + ROUNDING
-    return np.packbits(bits.ravel()[::-1]).tobytes(), min(100, int(steps) // 90)
+    return np.packbits(bits.ravel()[::-1]).tobytes(), min(100, int(steps(small)) // 90)
 
 
-@lru_cache(maxsize=256)
+def brightness(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(float64[64, 64], its frequencies float64[16, 16]) of uint8[height, width, 3]."""
+    from curate.alike.pdq_kernels import shrunk
+    from curate.alike.shrink_kernels import frequencies
+
+    height, width = pixels.shape[:2]
+    small = shrunk(np.ascontiguousarray(pixels).reshape(height, 3 * width), *_down(width), *_down(height))
+    return small, frequencies(_cosines(), small)
+
+
+@lru_cache(maxsize=512)
 def _down(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """float64[64, size]: what each of 64 places takes of `size` pixels; int64[64, 2]: the first and the end of those
-    that it takes anything of. A window is 1/128 of the side, rounded up; one of even width reaches one pixel further
-    right than left; at the edges it is what of it lies inside."""
+    """float64[64, most]: what each of 64 places takes of the pixels from its first on, of `size`; int64[64, 2]: that
+    first pixel and the end of those that it takes anything of. A window is 1/128 of the side, rounded up; one of even
+    width reaches one pixel further right than left; at the edges it is what of it lies inside."""
     places = ((np.arange(SIDE) + 0.5) * size / SIDE).astype(int)
     weights = np.zeros((SIDE, size))
     weights[np.arange(SIDE), places] = 1
@@ -96,7 +107,8 @@ def _down(size: int) -> tuple[np.ndarray, np.ndarray]:
         total = np.cumsum(np.pad(weights / count, ((0, 0), (1, 0))), axis=1)
         weights = total[:, np.minimum(at + left, size - 1) + 1] - total[:, np.maximum(at - right, 0)]
     ends = np.stack([np.maximum(places - PASSES * left, 0), np.minimum(places + PASSES * right + 1, size)], axis=1)
-    return weights, ends
+    from_first = ends[:, :1] + np.arange((ends[:, 1] - ends[:, 0]).max())
+    return np.take_along_axis(weights, np.minimum(from_first, size - 1), axis=1), ends
 
 
 @lru_cache(maxsize=1)
