@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 #: Fixtures that start a server or Ray, or load a model.
-SLOW_FIXTURES = {"hub", "ray_cluster", "s3", "s3_server", "small_models"}
+SLOW_FIXTURES = {"hub", "late_s3", "ray_cluster", "s3", "s3_server", "small_models"}
 #: numba stands for what it compiles.
 HEAVY = ("torch", "ray", "numba", "transformers", "open_clip")
 #: What Python's audit hooks call the start of a process, and of a server.

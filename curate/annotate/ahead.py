@@ -83,6 +83,9 @@ class Ahead:
         self._reading = {key: op for key, op in ops.items() if texts is not None and "text" in op.prepares()}
 
     def __call__(self, chunks: Sequence[np.ndarray]) -> Iterator[Chunk]:
+        if self.reader and self._seeing:
+            asked = self._asked()
+            self.reader.coming(row for rows in chunks for row in rows.tolist() if asked[row])
         # One thread reads, in the order of the rows, so that a slow store is waited for beside the ops, too.
         with ThreadPoolExecutor(self.threads) as pool, ThreadPoolExecutor(1) as reading:
             started: deque[Future[_Started]] = deque()
@@ -109,7 +112,7 @@ class Ahead:
 
     def _files(self, rows: np.ndarray) -> list[_File]:
         assert self.reader is not None
-        asked = np.logical_or.reduce([self.todo[key][rows] for key in self._seeing]).tolist()
+        asked = self._asked()[rows].tolist()
         deadly = self.suspects.deadly if self.suspects else ()
         began = time.perf_counter()
         files: list[_File] = []
@@ -121,6 +124,11 @@ class Ahead:
             files.append((data, "no_image" if data is None else "ok"))
         self._spent({"": time.perf_counter() - began})
         return files
+
+    def _asked(self) -> np.ndarray:
+        """The rows of the shard whose images any op has to see, as a bool per row."""
+        asked: np.ndarray = np.logical_or.reduce([self.todo[key] for key in self._seeing])
+        return asked
 
     def _see(self, rows: np.ndarray, files: Sequence[_File]) -> tuple[list[str], list[list[Any]]]:
         """A status per row, and per op what it prepared of each."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -240,16 +242,15 @@ class Dataset:
                     self._places[uid] = (shard, row)
                     missing.remove(uid)
         pictures: dict[str, Image.Image | None] = {}
-        reader: ImageReader | None = None
-        for (shard, row), uid in sorted((self._places[uid], uid) for uid in set(asked) if uid in self._places):
-            if reader is None or reader.shard != shard:
-                if reader is not None:
-                    reader.close()
-                reader = ImageReader(self.store, self.view.images, shard)
-            data = reader.bytes(row)
-            decoded = attempt(data)[0] if data is not None else None
-            pictures[uid] = decoded.image if decoded else None
-        if reader is not None:
+        places = sorted((*self._places[uid], uid) for uid in set(asked) if uid in self._places)
+        for shard, several in itertools.groupby(places, key=itemgetter(0)):
+            rows = [(row, uid) for _, row, uid in several]
+            reader = ImageReader(self.store, self.view.images, shard)
+            reader.coming(row for row, _ in rows)
+            for row, uid in rows:
+                data = reader.bytes(row)
+                decoded = attempt(data)[0] if data is not None else None
+                pictures[uid] = decoded.image if decoded else None
             reader.close()
         return [pictures.get(uid) for uid in asked]
 

@@ -17,6 +17,7 @@ import xxhash
 
 from curate.errors import CurateError
 from curate.messages.causes import explained
+from curate.store.fetched import WholeFile, fetch_range, is_object_store
 
 #: Key of the checksum in a JSON file.
 CHECKSUM = "checksum"
@@ -72,6 +73,13 @@ class Folder:
 
     def open(self, name: str) -> BinaryIO:
         return cast(BinaryIO, self.fs.open(self.path(name), "rb"))
+
+    def reading(self, name: str) -> BinaryIO:
+        """A file that will be read from its beginning to its end: from an object store it is fetched ahead."""
+        if not is_object_store(self.fs):
+            return self.open(name)
+        path = self.path(name)
+        return cast(BinaryIO, WholeFile(lambda _, *ends: fetch_range(self.fs, path, *ends), self.fs.size(path)))
 
     def read_bytes(self, name: str) -> bytes:
         return cast(bytes, self.fs.cat_file(self.path(name)))

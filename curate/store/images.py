@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 import fsspec
 
 from curate.errors import CurateError
+from curate.store.fetched import Fetched, Place, fetch_range, is_object_store
 from curate.store.folder import shard_name
 from curate.store.part_file import hashed
 from curate.store.store import Store
@@ -24,15 +25,32 @@ _READ_BYTES, _GAP_BYTES = 1 << 20, 1 << 14
 
 
 class ImageReader:
-    """Bytes of a shard's images, read in the order of the rows: one sequential pass over each tar."""
+    """Bytes of a shard's images, read in the order of the rows: one sequential pass over each tar.
+
+    From an object store the rows that `coming` names are fetched ahead, others in one request each.
+    """
 
     def __init__(self, store: Store, folder: str, shard: int):
         self.store, self.folder, self.shard = store, folder, shard
         self.where = store.read_part(folder, shard, LOCATION).to_pydict()
         self._open: tuple[str | None, BinaryIO] | None = None
+        self._fetched: Fetched | None = None
+        self._remote: dict[str | None, bool] = {}
 
     def __len__(self) -> int:
         return len(self.where["status"])
+
+    def coming(self, rows: Iterable[int]) -> None:
+        """Which rows will be asked for, in this order. Rows without an image may be among them."""
+        places = [
+            Place(self.where["tar"][row] or "", offset, offset + self.where["size"][row])
+            for row in rows
+            if (offset := self.where["offset"][row]) is not None and self.where["status"][row] == "success"
+        ]
+        remote = {tar for tar in {place.file for place in places} if self._is_remote(tar or None)}
+        self._forget()
+        if remote:
+            self._fetched = Fetched(self._fetch, [place for place in places if place.file in remote])
 
     def bytes(self, row: int) -> bytes | None:
         """The stored file of a row, untouched; None when it has none.
@@ -51,12 +69,11 @@ class ImageReader:
         Raises:
             CurateError: when one is not as it was stored.
         """
+        self.coming(rows)
         for several in self._close_together(rows):
             tar, start = self.where["tar"][several[0]], self.where["offset"][several[0]]
             end = self.where["offset"][several[-1]] + self.where["size"][several[-1]]
-            file = self._file(tar)
-            file.seek(start)
-            whole = memoryview(file.read(end - start))
+            whole = memoryview(self._bytes(tar, start, end))
             for row in several:
                 place, size = self.where["offset"][row] - start, self.where["size"][row]
                 data = whole[place : place + size]
@@ -71,6 +88,7 @@ class ImageReader:
             place, size = self.where["offset"][row], self.where["size"][row]
             goes_on = (
                 bool(run)
+                and not self._is_remote(self.where["tar"][row])  # fetched ahead, it is at hand row by row
                 and self.where["tar"][row] == self.where["tar"][run[0]]
                 and end <= place <= end + _GAP_BYTES
                 and place + size - start <= _READ_BYTES
@@ -90,11 +108,17 @@ class ImageReader:
         Raises:
             CurateError: when they are not as they were stored.
         """
-        file = self._file(tar)
-        file.seek(offset)
-        data = file.read(size)
+        data = builtins.bytes(self._bytes(tar, offset, offset + size))
         self._check(data, what, tar, size, checksum)
         return data
+
+    def _bytes(self, tar: str | None, start: int, stop: int) -> builtins.bytes | memoryview:
+        if self._is_remote(tar):
+            place = Place(tar or "", start, stop)
+            return self._fetched.read(place) if self._fetched else self._fetch(*place)
+        file = self._file(tar)
+        file.seek(start)
+        return file.read(stop - start)
 
     def _check(
         self, data: builtins.bytes | memoryview, what: str, tar: str | None, size: int, checksum: int | None
@@ -112,22 +136,40 @@ class ImageReader:
             mend = f"`curate verify {self.store.url}` lists all; delete {part} and run again: they are fetched anew"
         return CurateError(f"{self.store.url}: {what} of shard {self.shard} {how}; {mend}")
 
+    def _is_remote(self, tar: str | None) -> bool:
+        if tar not in self._remote:
+            self._remote[tar] = is_object_store(self._located(tar)[0])
+        return self._remote[tar]
+
+    def _fetch(self, tar: str, start: int, stop: int) -> builtins.bytes:
+        return fetch_range(*self._located(tar or None), start, stop)
+
+    def _located(self, tar: str | None) -> tuple[fsspec.AbstractFileSystem, str]:
+        if tar and "/" in tar and not tar.startswith("../"):
+            fs, path = fsspec.core.url_to_fs(tar)
+            return fs, path
+        name = f"{self.folder}/{tar or f'{shard_name(self.shard)}.tar'}"
+        if tar and tar.startswith("../"):  # another table's
+            name = tar.removeprefix("../")
+        return self.store.fs, self.store.path(name)
+
     def _file(self, tar: str | None) -> BinaryIO:
         if self._open is None or self._open[0] != tar:
-            self.close()
-            if tar is None:
-                file = self.store.open(f"{self.folder}/{shard_name(self.shard)}.tar")
-            elif tar.startswith("../"):  # another table's
-                file = self.store.open(tar.removeprefix("../"))
-            elif "/" not in tar:
-                file = self.store.open(f"{self.folder}/{tar}")
-            else:
-                fs, path = fsspec.core.url_to_fs(tar)
-                file = fs.open(path, "rb")
-            self._open = (tar, file)
+            self._shut()
+            fs, path = self._located(tar)
+            self._open = (tar, fs.open(path, "rb"))
         return self._open[1]
 
     def close(self) -> None:
+        self._shut()
+        self._forget()
+
+    def _shut(self) -> None:
         if self._open:
             self._open[1].close()
             self._open = None
+
+    def _forget(self) -> None:
+        if self._fetched:
+            self._fetched.close()
+            self._fetched = None

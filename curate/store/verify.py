@@ -107,7 +107,7 @@ def _of_shards(folder: Folder, about: Mapping[str, Any], names: set[str]) -> tup
 
 
 def _digest(folder: Folder, name: str) -> str:
-    with folder.open(name) as file:
+    with folder.reading(name) as file:
         return sha256_of(file)
 
 
@@ -116,7 +116,7 @@ def _shard_fault(folder: Folder, name: str, sha256: str) -> str | None:
     from webdataset.tariterators import group_by_keys, tar_file_expander
 
     samples, unreadable = 0, ""
-    with folder.open(name) as file:
+    with folder.reading(name) as file:
         hashed = _Hashed(file)
         try:
             samples = sum(1 for _ in group_by_keys(tar_file_expander([{"stream": hashed, "url": name}])))
@@ -226,7 +226,7 @@ def _tar_fault(store: Store, table: str, name: str) -> Callable[[], str | None]:
         if name not in digests:
             return f"is not of {shard_name(shard)}.parquet"
         digest = xxhash.xxh3_128()
-        with store.open(f"{table}/{name}") as file:
+        with store.reading(f"{table}/{name}") as file:
             for block in iter(lambda: file.read(_BLOCK_BYTES), b""):
                 digest.update(block)
         return None if digest.hexdigest() == digests[name] else "differs"
