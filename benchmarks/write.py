@@ -36,7 +36,8 @@ from curate.read.step import read
 from curate.store.store import Store
 from curate.store.tar import TarFile
 from curate.store.view import View
-from curate.write.one_shard import Piece, WriteShard
+from curate.write.one_shard import WriteShard
+from curate.write.plan import Piece
 from curate.write.shard_columns import columns_to_write
 
 MEMBERS = ("jpg", "txt", "json")

@@ -64,15 +64,16 @@ def each_run(
         CurateError: when runs fail on the cluster, at the end; what a run raises here comes at once.
     """
     if cluster is None or cluster.workers == 0 or are_few(rows):
-        yield from _in_threads(task, len(runs))
+        yield from in_threads(task, len(runs))
         return
     sizes = {number: sum(rows[shard] for shard in run) for number, run in enumerate(runs)}
     for _, report in cluster.each(label, task, list(sizes), sizes):
         yield report
 
 
-def _in_threads(task: Task[T], runs: int) -> Iterator[T]:
-    """Reports of the first `runs` numbers, never more than a few ahead of the reader."""
+def in_threads(task: Task[T], runs: int) -> Iterator[T]:
+    """Do a task for the numbers below `runs`; yields its reports in this order, never more than a few ahead of the
+    reader."""
     with ThreadPoolExecutor(THREADS) as pool:
         waiting: deque[Future[T]] = deque()
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from curate.store.folder import Folder, shard_name
 from curate.store.images import LOCATION, ImageReader
 from curate.store.tar import Data, TarFile
 from curate.store.view import View
+from curate.write.plan import Piece
 from curate.write.sample_json import sample_json, values_of
 from curate.write.shard_columns import Column, read
 from curate.write.survey import sample_files, writable
@@ -27,22 +28,13 @@ _ROWS = 1000
 _BYTES = 1 << 20
 
 
-@dataclass(frozen=True)
-class Piece:
-    """Samples `start` to `stop` among the writable rows of one shard of the store."""
-
-    shard: int
-    start: int
-    stop: int
-
-
 @dataclass
 class WriteShard:
     """Work for one training shard: `00000.tar`, `00000.parquet`, and last `00000_stats.json`, which commits it."""
 
     view: View
     to: str
-    plan: list[list[Piece]]
+    plan: Sequence[list[Piece]]
     columns: list[Column]
     samples_per_shard: int
 

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from curate import __version__
 from curate.cluster.cluster import Cluster
+from curate.cluster.many_shards import in_threads
 from curate.errors import CurateError
 from curate.messages.remarks import Remarks, say
 from curate.store.folder import Folder, identity, shard_name
 from curate.store.view import View
 from curate.write.dataset_card import NAME as CARD
 from curate.write.dataset_card import is_ours, write_card
-from curate.write.one_shard import Piece, WriteShard
+from curate.write.one_shard import WriteShard
+from curate.write.plan import plan
 from curate.write.shard_columns import columns_to_write
-from curate.write.survey import say_what_loaders_miss, settled, survey
+from curate.write.survey import say_what_loaders_miss, settled, sizes, survey
 
 #: Files of one training shard; the last one written says that it is complete.
 _ENDS = (".tar", ".parquet", "_stats.json")
@@ -47,53 +48,6 @@ class WriteOptions(BaseModel):
     leave_out: tuple[str, ...] = ()
 
 
-def in_order(sizes: dict[int, np.ndarray], first: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Runs of samples, as (shard, start, sizes): those of `first`, (shard, place), then the rest as the store has it.
-
-    >>> [(shard, start, len(run)) for shard, start, run in in_order({0: np.ones(5), 1: np.ones(2)}, [(0, 3)])]
-    [(0, 3, 1), (0, 0, 3), (0, 4, 1), (1, 0, 2)]
-    """
-    for shard, place in first:
-        yield shard, place, sizes[shard][place : place + 1]
-    for shard, heavy in sizes.items():
-        start = 0
-        for place in sorted(p for s, p in first if s == shard):
-            yield shard, start, heavy[start:place]
-            start = place + 1
-        yield shard, start, heavy[start:]
-
-
-def plan(
-    sizes: Iterable[tuple[int, np.ndarray]], samples: int, most_bytes: int | None, first: Sequence[tuple[int, int]] = ()
-) -> list[list[Piece]]:
-    """Which samples go into which shard, in the order of the store behind those of `first`, (shard, place).
-
-    >>> plan(iter([(0, np.array([5, 5, 5])), (1, np.array([5]))]), 2, None)
-    [[Piece(shard=0, start=0, stop=2)], [Piece(shard=0, start=2, stop=3), Piece(shard=1, start=0, stop=1)]]
-    """
-    shards: list[list[Piece]] = []
-    count = weight = 0
-    for shard, start, heavy in in_order(dict(sizes), first):
-        ends = np.cumsum(heavy)
-        at = 0
-        while at < len(heavy):
-            before = int(ends[at - 1]) if at else 0
-            take = min(samples - count, len(heavy) - at)
-            if most_bytes is not None:
-                fits = int(np.searchsorted(ends, before + most_bytes - weight, side="right")) - at
-                # One image larger than the cap still gets a shard of its own.
-                take = min(take, max(fits, 0 if count else 1))
-            if take:
-                if not count:
-                    shards.append([])
-                shards[-1].append(Piece(shard, start + at, start + at + take))
-                at, count, weight = at + take, count + take, weight + int(ends[at + take - 1]) - before
-            full = count >= samples or (most_bytes is not None and at < len(heavy))
-            if full:
-                count = weight = 0
-    return shards
-
-
 def write(view: View, options: WriteOptions, cluster: Cluster) -> dict[str, Any]:
     """Write what is in as training shards; what an earlier run of the same selection wrote is left as it is.
 
@@ -112,10 +66,11 @@ def write(view: View, options: WriteOptions, cluster: Cluster) -> dict[str, Any]
     same = options.model_dump(exclude={"to", "columns", "leave_out"})
     selection = identity(pool=view.pool(), images=view.state(view.images), columns=made_of, options=same, version=2)
     out = Folder(options.to or f"{view.store.url}/shards-{selection}")
-    facts = survey(view, columns)
+    facts = survey(view, columns, cluster)
     columns = settled(columns, facts, options.columns is None, remarks)
     say_what_loaders_miss(facts, remarks)
-    shards = plan(facts.sizes.items(), options.samples_per_shard, options.bytes_per_shard, facts.first)
+    most = options.bytes_per_shard
+    shards = plan(sizes(view, facts, most is not None), options.samples_per_shard, most, facts.first_sizes(view))
     if not shards:
         lacking = ", ".join(f"{rows:,} {word}" for word, rows in facts.without.items())
         raise CurateError(f"nothing to write: no row with an image is kept{f' ({lacking})' if lacking else ''}")
@@ -123,7 +78,7 @@ def write(view: View, options: WriteOptions, cluster: Cluster) -> dict[str, Any]
     names = out.names()
     todo = [n for n in range(len(shards)) if not {shard_name(n) + end for end in _ENDS} <= names]
     work = WriteShard(view, out.url, shards, columns, options.samples_per_shard)
-    samples = {n: sum(p.stop - p.start for p in pieces) for n, pieces in enumerate(shards)}
+    samples = dict(enumerate(shards.samples().tolist()))
     cluster.do("write", work, todo, samples)
     say("write", remarks)
     write_card(out, sum(samples.values()), len(samples), columns, facts)
@@ -152,9 +107,16 @@ def _claim(out: Folder, selection: str) -> None:
         )
 
 
-def _facts(out: Folder, name: str) -> dict[str, Any]:
-    data = out.read_bytes(name)
+def _facts(name: str, data: bytes) -> dict[str, Any]:
     return {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}}
+
+
+def _shard_facts(out: Folder, number: int) -> dict[str, Any]:
+    """Of each file of a training shard."""
+    name = f"{shard_name(number)}_stats.json"
+    data = out.read_bytes(name)
+    files: dict[str, Any] = json.loads(data)["files"]
+    return files | _facts(name, data)
 
 
 def _finish(out: Folder, selection: str, made_of: dict[str, str], samples: dict[int, int]) -> dict[str, Any]:
@@ -162,11 +124,10 @@ def _finish(out: Folder, selection: str, made_of: dict[str, str], samples: dict[
     files: dict[str, Any] = {}
     sizes = {f"{shard_name(n)}.tar": count for n, count in samples.items()}
     out.write_bytes("sizes.json", json.dumps(sizes, indent=1).encode())
-    for number in samples:
-        files |= json.loads(out.read_bytes(f"{shard_name(number)}_stats.json"))["files"]
-        files |= _facts(out, f"{shard_name(number)}_stats.json")
+    for facts in in_threads(partial(_shard_facts, out), len(samples)):
+        files |= facts
     for name in ("sizes.json", "selection.json", *([CARD] if is_ours(out) else [])):
-        files |= _facts(out, name)
+        files |= _facts(name, out.read_bytes(name))
     total = sum(samples.values())
     about = {
         "curate": __version__,

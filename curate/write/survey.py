@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.cluster.cluster import Cluster
+from curate.cluster.many_shards import each_run, in_threads, shard_runs
 from curate.messages.remarks import Remarks
 from curate.record import MALFORMED
 from curate.store.view import View
@@ -27,13 +30,15 @@ def writable(view: View, shard: int) -> tuple[np.ndarray, np.ndarray, dict[str, 
     """Rows that are in and have an image, the sizes of these, and how many lack one, by status."""
     assert view.images is not None
     about = view.store.read_part(view.images, shard, ["status", "size"])
-    status = np.asarray(about["status"].to_pylist(), object)
+    status = about["status"].combine_chunks()
+    stored = pc.fill_null(pc.equal(status, "success"), False).to_numpy(zero_copy_only=False)
     kept = view.kept(shard)
     inside = np.ones(len(status), bool) if kept is None else kept
-    rows = np.flatnonzero(inside & (status == "success"))
-    words, counts = np.unique(status[inside & (status != "success")].astype(str), return_counts=True)
+    rows = np.flatnonzero(inside & stored)
+    lacking = pc.value_counts(status.take(pa.array(np.flatnonzero(inside & ~stored))))
+    without = {str(word): count for word, count in zip(*(lacking.field(n).to_pylist() for n in (0, 1)), strict=True)}
     sizes = about["size"].fill_null(0).to_numpy()[rows]
-    return rows, sizes, dict(zip(words.tolist(), counts.tolist(), strict=True))
+    return rows, sizes, dict(sorted(without.items()))
 
 
 def sample_files(view: View, shard: int, rows: np.ndarray) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
@@ -48,44 +53,107 @@ def sample_files(view: View, shard: int, rows: np.ndarray) -> tuple[pa.ChunkedAr
 
 @dataclass
 class Survey:
-    """Facts of the rows that are written.
+    """Facts of the rows of some shards that are written.
 
-    sizes: of each store shard, bytes of the images of its writable rows. without: statuses of kept rows without image.
+    shards: of the store, in order. counts: the writable rows of each. without: statuses of kept rows without image.
     extensions: samples by the extension of their image. members: whether samples have other files.
-    first: rows that have to come first, as (shard, place among its writable rows): together they show each column.
+    shows: a column to the first row that shows a value of it, as (shard, place among its writable rows).
+    first: the rows that have to come first, so that together they show each column; only of all shards.
     """
 
-    sizes: dict[int, np.ndarray] = field(default_factory=dict)
+    shards: list[int] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
     without: Counter[str] = field(default_factory=Counter)
     extensions: Counter[str] = field(default_factory=Counter)
     members: bool = False
-    first: list[tuple[int, int]] = field(default_factory=list)
     unequal: set[str] = field(default_factory=set)
     too_large: set[str] = field(default_factory=set)
+    shows: dict[str, tuple[int, int]] = field(default_factory=dict)
     empty: set[str] = field(default_factory=set)
+    first: list[tuple[int, int]] = field(default_factory=list)
+
+    def add(self, later: Survey) -> None:
+        """The facts of the shards behind these."""
+        self.shards += later.shards
+        self.counts += later.counts
+        self.without.update(later.without)
+        self.extensions.update(later.extensions)
+        self.members |= later.members
+        self.unequal |= later.unequal
+        self.too_large |= later.too_large
+        self.shows = {**later.shows, **self.shows}
+
+    def first_sizes(self, view: View) -> dict[tuple[int, int], int]:
+        """The rows of `first` with the bytes of their images."""
+        return {(shard, place): int(writable(view, shard)[1][place]) for shard, place in self.first}
 
 
-def survey(view: View, columns: Sequence[Column]) -> Survey:
-    """Looks at all shards: at the images table, and at as few of the columns as tell what is asked."""
-    facts = Survey(empty={column.name for column in columns})
-    by_name = {column.name: column for column in columns}
-    natural: list[tuple[int, int]] = []
-    for shard in sorted(view.store.shard_rows()):
-        rows, facts.sizes[shard], without = writable(view, shard)
-        facts.without.update(without)
-        if not len(rows):
-            continue
-        extensions, members = sample_files(view, shard, rows)
-        facts.extensions.update(extensions.to_pylist())
-        facts.members |= members.null_count < len(rows)
-        _compare(view, shard, rows, columns, by_name, facts)
-        unseen = [column for column in columns if column.name in facts.empty]
-        natural += [(shard, i) for i in range(min(len(rows), LEARNT_FROM - len(natural)))]
-        if unseen:
-            _first(view, shard, rows, unseen, facts)
+@dataclass(frozen=True)
+class SurveyJob:
+    """The job: looks at the images table of a run of shards, and at as few of the columns as tell what is asked.
+
+    shown: columns of which an earlier row shows a value: where a later one does is not asked.
+    """
+
+    view: View
+    columns: Sequence[Column]
+    runs: Sequence[range]
+    shown: frozenset[str] = frozenset()
+
+    def look(self, run: int) -> tuple[int, Survey]:
+        """The run, and its facts."""
+        facts = Survey(list(self.runs[run]))
+        by_name = {column.name: column for column in self.columns}
+        for shard in self.runs[run]:
+            rows, _, without = writable(self.view, shard)
+            facts.counts.append(len(rows))
+            facts.without.update(without)
+            if len(rows):
+                extensions, members = sample_files(self.view, shard, rows)
+                facts.extensions.update(extensions.to_pylist())
+                facts.members |= members.null_count < len(rows)
+                _compare(self.view, shard, rows, self.columns, by_name, facts)
+                unseen = [c for c in self.columns if c.name not in self.shown and c.name not in facts.shows]
+                _first(self.view, shard, rows, unseen, facts)
+        return run, facts
+
+
+def survey(view: View, columns: Sequence[Column], cluster: Cluster | None = None) -> Survey:
+    """Looks at all shards; on the cluster when they are many, see curate.cluster.many_shards."""
+    rows = view.store.shard_rows()
+    job = SurveyJob(view, columns, shard_runs(rows))
+    facts = job.look(0)[1] if job.runs else Survey()
+    # The first run shows nearly all columns, and all others need not look for those.
+    job = replace(job, runs=job.runs[1:], shown=frozenset(facts.shows))
+    # In the order of the store, so that what is first is first whoever was done first.
+    for _, more in sorted(each_run("survey", job.look, job.runs, rows, cluster), key=lambda report: report[0]):
+        facts.add(more)
+    facts.empty = {column.name for column in columns} - facts.shows.keys()
+    facts.first = sorted(set(facts.shows.values()))
     # Mostly the rows that are first anyway show all.
-    facts.first = [] if set(facts.first) <= set(natural) else _fewest(view, columns, facts.first)
+    if set(facts.first) <= set(islice(_places(facts), LEARNT_FROM)):
+        facts.first = []
+    else:
+        facts.first = _fewest(view, columns, facts.first)
     return facts
+
+
+def _places(facts: Survey) -> Iterator[tuple[int, int]]:
+    """(shard, place) of every row that is written."""
+    for shard, count in zip(facts.shards, facts.counts, strict=True):
+        yield from ((shard, place) for place in range(count))
+
+
+def sizes(view: View, facts: Survey, in_bytes: bool) -> Iterator[tuple[int, np.ndarray]]:
+    """(shard, bytes of the images of its writable rows), in order; zeros where nobody asks for bytes.
+
+    They are read again rather than kept: eight bytes a row are too many for one process.
+    """
+    if not in_bytes:
+        yield from ((shard, np.zeros(count, np.int64)) for shard, count in zip(facts.shards, facts.counts, strict=True))
+        return
+    for place, heavy in enumerate(in_threads(lambda place: writable(view, facts.shards[place])[1], len(facts.shards))):
+        yield facts.shards[place], heavy
 
 
 def _compare(
@@ -106,14 +174,12 @@ def _compare(
 
 
 def _first(view: View, shard: int, rows: np.ndarray, unseen: list[Column], facts: Survey) -> None:
-    """Adds each row that shows a column that no row before it shows: the same ones however the store is cut."""
-    visible = _visible(view, shard, rows, unseen)
-    open_columns = np.ones(len(unseen), bool)
-    while (places := visible[open_columns].any(axis=0)).any():
-        place = int(places.argmax())
-        facts.first.append((shard, place))
-        open_columns &= ~visible[:, place]
-    facts.empty -= {column.name for column, still in zip(unseen, open_columns, strict=True) if not still}
+    """Notes the first row that shows a column: the same ones however the store is cut."""
+    if not unseen:
+        return
+    for column, visible in zip(unseen, _visible(view, shard, rows, unseen), strict=True):
+        if visible.any():
+            facts.shows[column.name] = (shard, int(visible.argmax()))
 
 
 def _visible(view: View, shard: int, rows: np.ndarray, columns: Sequence[Column]) -> np.ndarray:

@@ -35,7 +35,8 @@ from curate.store.store import Store
 from curate.store.tar import BLOCK, TarFile
 from curate.store.verify import verify
 from curate.store.view import View
-from curate.write.step import WriteOptions, plan, write
+from curate.write.plan import plan
+from curate.write.step import WriteOptions, write
 
 KINDS = ("JPEG", "PNG", "WEBP")
 
