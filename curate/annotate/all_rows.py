@@ -55,7 +55,7 @@ class AllRows:
 
     def sizes(self) -> dict[int, int]:
         """Shard number to row count, in order; for the driver, which has the manifest."""
-        return {shard: old.rows for shard, old in self.old_shards.items()} | self.view.store.shard_rows()
+        return {**{shard: old.rows for shard, old in self.old_shards.items()}, **self.view.store.shard_rows()}
 
     def read(self, shard: int, columns: Sequence[str]) -> pa.Table:
         """As View.read."""

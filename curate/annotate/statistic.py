@@ -82,6 +82,6 @@ def run_statistic(view: View, op: Fitted, folder: str, cluster: Cluster, cut: Cu
         raise
     except Exception as error:
         raise OpFault(f"{op_name(type(op))}: `fit` fails: {one_line(error)}") from error
-    missing = [shard for shard in sorted(sizes) if shard not in store.parts(folder)]
+    missing = sorted(sizes.keys() - store.parts(folder))
     cluster.do(op.table(), replace(job, fitted=fitted).judge, missing, sizes, cpus=op.cpus)
     return op.report(fitted, made_by(view, op))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from curate.cluster.cluster import Cluster
+from curate.cluster.many_shards import each_run, shard_runs
 from curate.messages.remarks import Remarks
 from curate.store.folder import shard_name
 from curate.store.image_columns import IMAGE_FIELDS, MEMBER
@@ -45,14 +48,32 @@ def columns(view: View, folder: str, shard: int, skipped: str) -> tuple[dict[str
     return image_columns, pa.array(members, pa.list_(MEMBER))
 
 
-def looked_at(view: View, folder: str) -> Remarks:
+@dataclass(frozen=True)
+class _Look:
+    """The job: of a run of shards, how many images came, and how many rows that are in lack one and have a url."""
+
+    view: View
+    folder: str
+    runs: list[range]
+
+    def __call__(self, run: int) -> tuple[int, int]:
+        came = fetched = 0
+        for shard in self.runs[run]:
+            status = np.asarray(self.view.store.read_part(self.folder, shard, ["status"])["status"].to_pylist(), object)
+            came += int((status == "success").sum())
+            kept = self.view.kept(shard)
+            lacking = (status != "success") & (True if kept is None else kept)
+            if lacking.any():
+                fetched += int((lacking & self.view.read(shard, ["url"])["url"].is_valid().to_numpy()).sum())
+        return came, fetched
+
+
+def looked_at(view: View, folder: str, cluster: Cluster) -> Remarks:
     """How many images came, and how many rows that are in lack one and have a url."""
+    rows = view.store.shard_rows()
+    runs = shard_runs(rows)
+    counts = list(each_run("download: images that came", _Look(view, folder, runs), runs, rows, cluster))
     remarks = Remarks()
-    for shard in sorted(view.store.shard_rows()):
-        status = np.asarray(view.store.read_part(folder, shard, ["status"])["status"].to_pylist(), object)
-        remarks.add(KEPT, int((status == "success").sum()))
-        kept = view.kept(shard)
-        lacking = (status != "success") & (True if kept is None else kept)
-        if lacking.any():
-            remarks.add(FETCHED, int((lacking & view.read(shard, ["url"])["url"].is_valid().to_numpy()).sum()))
+    remarks.add(KEPT, sum(came for came, _ in counts))
+    remarks.add(FETCHED, sum(fetched for _, fetched in counts))
     return remarks

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from curate.cluster.cluster import Cluster
+from curate.cluster.many_shards import each_run, shard_runs
 from curate.download import came_along
 from curate.download.one_shard import DownloadShard
 from curate.download.options import DownloadOptions, check_packages
@@ -44,7 +45,7 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
     came = manifest.images_of_input or ""
     remarks = Remarks()
     if came:
-        remarks = came_along.looked_at(view, came)
+        remarks = came_along.looked_at(view, came, cluster)
         say("download", remarks)
         folder = folder_of(options, came)
     if came and not (remarks.counts.get(came_along.FETCHED) or store.parts(folder)):
@@ -53,7 +54,7 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
         of_reading = entry.remarks if entry else {}
         store.note_table(came, Table(name="images", op="read", remarks=of_reading | remarks.to_json()))
         return replace(view.with_table(came, COLUMNS), images=came)
-    todo = _todo(view, folder, options, sorted(rows))
+    todo = to_fetch(view, folder, options, cluster)
     if todo:
         check_packages(options)
         store.note_change(folder)
@@ -84,14 +85,27 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
     return replace(after, images=folder)
 
 
-def _todo(view: View, folder: str, options: DownloadOptions, shards: list[int]) -> list[int]:
-    """Shards with something to fetch; looked at here, so that a finished step starts no worker."""
-    parts = view.store.parts(folder)
-    todo = []
-    for shard in shards:
-        if shard in parts:
-            part = view.store.read_part(folder, shard, ["status"])
-            if not missing(part, view.kept(shard), part.num_rows, options.retry).any():
-                continue
-        todo.append(shard)
-    return todo
+@dataclass(frozen=True)
+class _Lacking:
+    """The job: the shards of a run in which something is to be fetched."""
+
+    view: View
+    folder: str
+    options: DownloadOptions
+    runs: list[range]
+
+    def look(self, run: int) -> list[int]:
+        return [shard for shard in self.runs[run] if self._lacks(shard)]
+
+    def _lacks(self, shard: int) -> bool:
+        part = self.view.store.read_part(self.folder, shard, ["status"])
+        return bool(missing(part, self.view.kept(shard), part.num_rows, self.options.retry).any())
+
+
+def to_fetch(view: View, folder: str, options: DownloadOptions, cluster: Cluster) -> list[int]:
+    """Shards with something to fetch; looked at before, so that a finished step starts no download."""
+    rows, parts = view.store.shard_rows(), view.store.parts(folder)
+    stored = {shard: rows[shard] for shard in rows if shard in parts}
+    job = _Lacking(view, folder, options, shard_runs(stored))
+    lacking = each_run("download: what is lacking", job.look, job.runs, stored, cluster)
+    return sorted(rows.keys() - parts | {shard for some in lacking for shard in some})

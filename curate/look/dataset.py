@@ -162,7 +162,7 @@ class Dataset:
             for rule in self.rules().values():
                 used += [name for sql in rule["where"].values() for name in condition(sql).columns]
                 used += [rule["top"]["by"]] if rule["top"] else []
-        schemas = {folder: self.store.scan(folder).collect_schema() for folder in set(self.view.columns.values())}
+        schemas = {folder: self._schema(folder) for folder in set(self.view.columns.values())}
         numeric = [
             name
             for name, folder in self.view.columns.items()
@@ -170,6 +170,15 @@ class Dataset:
         ]
         others = [name for name in numeric if self._tells(name)]
         return list(dict.fromkeys([name for name in used if name in numeric] + others))
+
+    def _schema(self, folder: str) -> pl.Schema:
+        """Of a table, by its first part: others need not even be listed."""
+        shard = next(iter(self.manifest.shard_rows()))
+        try:
+            with self.store.opened(self.store.part(folder, shard)) as part:
+                return pl.DataFrame(pl.from_arrow(part.schema.empty_table())).schema
+        except FileNotFoundError:
+            return self.store.scan(folder).collect_schema()
 
     def _tells(self, column: str) -> bool:
         folder = self.view.columns[column]

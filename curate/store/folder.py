@@ -7,7 +7,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, BinaryIO, cast
@@ -18,6 +19,10 @@ import xxhash
 from curate.errors import CurateError
 from curate.messages.causes import explained
 from curate.store.fetched import WholeFile, fetch_range, is_object_store
+
+#: Small files that are read at the same time, and those whose contents wait for their reader.
+THREADS = 8
+AT_A_TIME = 1000
 
 #: Key of the checksum in a JSON file.
 CHECKSUM = "checksum"
@@ -143,6 +148,12 @@ class Folder:
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise CurateError(f"{self.url}/{name} is damaged: {type(error).__name__}: {error}") from error
         return cast(dict[str, Any], content)
+
+    def read_jsons(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """As `read_json`, of many files in this order, several at a time: each waits for storage."""
+        with ThreadPoolExecutor(THREADS) as pool:
+            for start in range(0, len(names), AT_A_TIME):
+                yield from pool.map(self.read_json, names[start : start + AT_A_TIME])
 
     def remove(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):

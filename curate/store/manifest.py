@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from curate.errors import unknown
 from curate.store.cost import Cost
 from curate.store.folder import identity
+from curate.store.shard_rows import ShardRows, Stretch
 
 FORMAT = 3
 
@@ -143,15 +144,9 @@ class Manifest(_Entry):
         """Rows of all inputs."""
         return sum(group.rows for group in self.inputs)
 
-    def shard_rows(self) -> dict[int, int]:
+    def shard_rows(self) -> ShardRows:
         """Shard number to row count, in order."""
-        rows: dict[int, int] = {}
-        for group in self.inputs:
-            rest = group.rows
-            for shard in group.shard_numbers:
-                rows[shard] = min(group.rows_per_shard, rest)
-                rest -= rows[shard]
-        return rows
+        return ShardRows([Stretch(group.shard_numbers, group.rows, group.rows_per_shard) for group in self.inputs])
 
     @property
     def images_of_input(self) -> str | None:

@@ -30,6 +30,7 @@ from curate.store.cost import Cost
 from curate.store.folder import Folder, shard_name
 from curate.store.manifest import FORMAT, Keep, Manifest, Table
 from curate.store.scan import scan_files
+from curate.store.shard_rows import ShardRows
 from curate.store.verdict import ledger_columns
 
 #: Columns of values that hardly repeat: with a dictionary they take a third longer to write and three times to read.
@@ -149,14 +150,13 @@ class Store(Folder):
 
     # ---- shards ----
 
-    def shard_rows(self) -> dict[int, int]:
+    def shard_rows(self) -> ShardRows:
         """Shard number to row count, in order."""
         return self.manifest().shard_rows()
 
     def parts(self, table: str) -> set[int]:
         """Shards for which `table` has a complete part."""
-        names = (n.removesuffix(".parquet") for n in self.names(table) if n.endswith(".parquet"))
-        return {int(name) for name in names if name.isdecimal()}
+        return {int(n[:-8]) for n in self.names(table) if n.endswith(".parquet") and n[:-8].isdecimal()}
 
     def part(self, table: str, shard: int) -> str:
         return f"{table}/{shard_name(shard)}.parquet"
@@ -257,11 +257,11 @@ class Store(Folder):
 
     def remarks(self, table: str, shards: range | None = None) -> Remarks:
         """The sum over all shards of a table, or over some."""
+        names = sorted(name for name in self.names(table) if name.endswith(".remarks.json"))
+        places = [f"{table}/{name}" for name in names if shards is None or int(name.partition(".")[0]) in shards]
         total = Remarks()
-        for name in sorted(n for n in self.names(table) if n.endswith(".remarks.json")):
-            if shards is not None and int(name.partition(".")[0]) not in shards:
-                continue
-            total.merge(Remarks.from_json(self.read_json(f"{table}/{name}")))
+        for remarks in self.read_jsons(places):
+            total.merge(Remarks.from_json(remarks))
         return total
 
     # ---- for people: tables by name ----

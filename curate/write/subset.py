@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.cluster.many_shards import in_threads
 from curate.errors import CurateError
 from curate.record import UID
 from curate.store.folder import folder_and_name
@@ -72,9 +73,13 @@ def write_subset(rows: list[np.ndarray], to: str) -> int:
 
 
 def _kept(view: View, columns: list[str]) -> Iterator[pl.DataFrame]:
-    for shard in sorted(view.store.shard_rows()):
-        rows, kept = view.frame(shard, columns), view.kept(shard)
-        yield rows if kept is None else rows.filter(pl.Series(kept, dtype=pl.Boolean))
+    shards = list(view.store.shard_rows())
+
+    def one(place: int) -> pl.DataFrame:
+        rows, kept = view.frame(shards[place], columns), view.kept(shards[place])
+        return rows if kept is None else rows.filter(pl.Series(kept, dtype=pl.Boolean))
+
+    yield from in_threads(one, len(shards))
 
 
 def _columns(view: View) -> list[str]:

@@ -19,6 +19,7 @@ from curate.annotate.step import annotate
 from curate.cluster.cluster import Cluster
 from curate.errors import CurateError
 from curate.op import Fitted, Rows, Summed
+from curate.store.store import Store
 
 pytestmark = pytest.mark.slow
 
@@ -47,6 +48,20 @@ def test_any_rows_in_any_cut(
     view = annotate(make_store(rows, per_shard), [Same(), Share()], HERE, Cut(rows_per_partition=per_partition))
     assert column(view, "same_size", "same_first") == same(rows)
     assert column(view, "share") == shares(rows)
+
+
+def test_its_table_is_listed_as_often_whatever_the_number_of_shards(
+    make_store: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed, parts = list[str](), Store.parts
+    monkeypatch.setattr(Store, "parts", lambda store, table: listed.append(table) or parts(store, table))
+    counts = []
+    for per_shard in (100, 1):
+        view = make_store(rows_of(NUMBERS), per_shard)
+        listed.clear()
+        annotate(view, [Share()], HERE)
+        counts.append(len(listed))
+    assert counts[0] == counts[1] > 0
 
 
 def test_values_that_do_not_fit_the_rows_are_refused(make_store: MakeStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ import pytest
 from conftest import HERE, column, picture
 from test_images_that_came import bodies, img2dataset
 
+from curate.cluster import many_shards
+from curate.cluster.cluster import Cluster
 from curate.demo.server import serve
-from curate.download.came_along import FETCHED, KEPT
+from curate.download.came_along import FETCHED, KEPT, looked_at
 from curate.download.options import DownloadOptions
-from curate.download.step import download
+from curate.download.step import download, to_fetch
 from curate.read.step import ReadOptions, read
 from curate.store.store import Store
 from curate.store.verify import verify
@@ -83,6 +86,36 @@ def test_nothing_is_lacking(tmp_path):
     after = download(view, options(), HERE)
     assert after.images == view.images
     assert view.store.manifest().tables[view.images].remarks[KEPT]["rows"] == 2
+
+
+class Travelling(Cluster):
+    """Does each item with a task that has travelled, the last item first."""
+
+    labels: list[str]
+
+    def each(self, label, task, todo, sizes, **use) -> Iterator[tuple[int, Any]]:
+        self.labels.append(label)
+        for item in reversed(todo):
+            yield item, pickle.loads(pickle.dumps(task))(item)
+
+
+def test_workers_look_what_is_lacking_when_shards_are_many(tmp_path, monkeypatch):
+    urls = ["http://127.0.0.1:9/x.jpg" if i % 3 else None for i in range(14)]
+    source(tmp_path, urls, [picture(i) if i < 5 or i > 9 else None for i in range(14)])
+    view = took(tmp_path)
+    came = view.store.manifest().images_of_input
+    expected = looked_at(view, came, HERE), to_fetch(view, came, options(retry=["no_image"]), HERE)
+    assert expected[0].counts == {KEPT: 9, FETCHED: 3}
+    assert expected[1] == [2, 3, 4]
+    cluster = Travelling()
+    cluster.labels = []
+    monkeypatch.setattr(many_shards, "FEW_SHARDS", 3)
+    monkeypatch.setattr(many_shards, "RUN_ROWS", 4)
+    assert looked_at(view, came, cluster) == expected[0]
+    assert to_fetch(view, came, options(retry=["no_image"]), cluster) == expected[1]
+    assert cluster.labels == ["download: images that came", "download: what is lacking"]
+    view.store.remove(view.store.part(came, 6))
+    assert to_fetch(view, came, options(), HERE) == [6], "a part that is not there"
 
 
 def test_failed_rows_of_img2dataset_are_tried_again(tmp_path, site):

@@ -16,6 +16,7 @@ from curate.filter.rule import Filter
 from curate.filter.sql import condition
 from curate.filter.step import select
 from curate.look.dataset import Dataset
+from curate.store.store import Store
 
 TEXTS = ["one", "two words", "three words here", "four words are here", "", "now there are five words"]
 
@@ -82,6 +83,12 @@ def test_only_the_tightest_limit_counts(make_store: MakeStore) -> None:
     view, _ = select(view, Filter(name="a", where=["n >= 1", "n < 8", "n > 3"]))
     select(view, Filter(name="b", where="n BETWEEN 2 AND 6"))
     assert curate.open(view.store.url).thresholds().rows() == [("a", "n", ">", 3.0), ("b", "n", "<=", 6.0)]
+
+
+def test_scores_are_told_without_listing_any_table(store: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = store.scores()
+    monkeypatch.setattr(Store, "names", None)
+    assert store.scores() == expected and expected[0] == "words"
 
 
 def test_scores_are_the_numbers_that_say_something(store: Dataset) -> None:
