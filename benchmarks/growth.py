@@ -7,6 +7,10 @@ Rows are synthetic: captions of real lengths (2 to 20 words) of Zipfian words, a
 around one of 2,000 directions, and 20 % planted duplicates: of the url and caption as they are, of hashes and embedding
 nearly. Each step runs in a process of its own, without Ray; seconds are of the processor, the system tells the peak;
 disk is what the step's work takes at most, beside the tables, in bytes a row.
+
+    python benchmarks/growth.py --layout 100000
+
+is about shards rather than rows: see benchmarks/layout.py.
 """
 
 from __future__ import annotations
@@ -143,11 +147,19 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--words", type=int, default=200_000, help="vocabulary of the captions")
     parser.add_argument("--only", nargs="+", default=[""], help="steps whose names have one of these in them, and read")
+    parser.add_argument("--layout", type=int, nargs="+", help="shards of a store of tiny shards")
     parser.add_argument("--step", help=argparse.SUPPRESS)
     parser.add_argument("--at", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.step:
         step(options.at[0], options.at[1], json.loads(options.step))
+        return
+    if options.layout:
+        from layout import measured
+
+        for shards in options.layout:
+            for line in measured(shards, options.only):
+                print(line, flush=True)
         return
     words = vocabulary(options.words)
     folder = Path(tempfile.mkdtemp(prefix="curate-growth-"))
