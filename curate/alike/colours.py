@@ -48,4 +48,6 @@ def kinds(cells: np.ndarray, bounds: np.ndarray, apart: int) -> np.ndarray:
     """
     from curate.alike import colours_kernels as kernels
 
-    return kernels.kinds(cells, bounds, apart)  # type: ignore[no-any-return]
+    kind = np.arange(len(cells))
+    kernels.kinds(cells, bounds, apart, np.empty(kernels.MOST_KINDS, np.int64), kind)
+    return kind

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import types
 
-from curate.arrays.compiled import compiled, inlined
+from curate.arrays.compiled import compiled, inlined, read, written
 
 #: Bits after the point of the weight of a pixel in a mean, as Pillow has them for levels of 8 bits.
 BITS = 22
@@ -21,7 +22,7 @@ def mean(total: Any, count: Any) -> Any:
     return np.uint8((total * weight + (1 << (BITS - 1))) >> BITS)
 
 
-@compiled
+@compiled(read("uint8", 2), read("int64", 2), read("int64", 2))
 def means(colours: Any, across: Any, down: Any) -> Any:
     """uint8[cells, 3 x cells] of uint8[height, 3 x width]; across, down: int64[cells, 2], as curate.alike.colours cuts
     each side."""
@@ -49,10 +50,9 @@ def means(colours: Any, across: Any, down: Any) -> Any:
     return out
 
 
-@compiled
-def kinds(cells: Any, bounds: Any, apart: Any) -> Any:
-    kind = np.arange(len(cells))
-    firsts = np.empty(MOST_KINDS, np.int64)
+@compiled(read("uint8", 2), read("int64"), types.int64, written("int64"), written("int64"))
+def kinds(cells: Any, bounds: Any, apart: Any, firsts: Any, kind: Any) -> None:
+    """`kind`, each row's own place, becomes the first row of its kind; `firsts` has MOST_KINDS places to work in."""
     for group in range(len(bounds) - 1):
         known = 0
         for i in range(bounds[group], bounds[group + 1]):
@@ -68,4 +68,3 @@ def kinds(cells: Any, bounds: Any, apart: Any) -> Any:
             if kind[i] == i and known < MOST_KINDS:
                 firsts[known] = i
                 known += 1
-    return kind

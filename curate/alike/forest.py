@@ -15,8 +15,10 @@ def spanning_forest(a: np.ndarray, b: np.ndarray, closeness: np.ndarray) -> np.n
 
     ends, count = _numbered(a, b)
     order = np.argsort(-closeness, kind="stable")
+    ordered = np.zeros(len(a), bool)
+    kernels.kruskal(ends[0][order], ends[1][order], np.arange(count), ordered)
     kept = np.zeros(len(a), bool)
-    kept[order] = kernels.kruskal(ends[0][order], ends[1][order], count)
+    kept[order] = ordered
     return kept
 
 
@@ -30,7 +32,9 @@ def stars(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     ends, count = _numbered(a, b)
     nodes = np.unique(np.concatenate([a, b]))
-    smallest = nodes[kernels.roots(ends[0], ends[1], count)]
+    places = np.arange(count)
+    kernels.roots(ends[0], ends[1], places)
+    smallest = nodes[places]
     return nodes[nodes != smallest], smallest[nodes != smallest]
 
 
@@ -48,7 +52,8 @@ def components(
     nodes = np.unique(np.concatenate([a, b]))
     order = np.argsort(-closeness, kind="stable")
     left, right = (np.searchsorted(nodes, part[order]) for part in (a, b))
-    labels, whole = kernels.cut(left, right, closeness[order], len(nodes), cap)
+    labels, whole = np.arange(len(nodes)), np.arange(len(nodes))
+    kernels.cut(left, right, closeness[order], cap, labels, whole, np.ones(len(nodes), np.int64))
     return nodes, nodes[labels], np.bincount(whole, minlength=len(nodes))[whole]
 
 

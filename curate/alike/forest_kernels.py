@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
+from numba import types
 
-from curate.arrays.compiled import compiled, inlined
+from curate.arrays.compiled import compiled, inlined, read, written
 
 #: Closeness of two rows that are the same to the rule that linked them.
 SAME = 1.0
@@ -31,31 +31,30 @@ def union(parent: Any, a: Any, b: Any) -> Any:
     return a != b
 
 
-@compiled
-def kruskal(left: Any, right: Any, count: Any) -> Any:
-    parent = np.arange(count)
-    kept = np.zeros(len(left), np.bool_)
+@compiled(read("int64"), read("int64"), written("int64"), written("boolean"))
+def kruskal(left: Any, right: Any, parent: Any, kept: Any) -> None:
+    """`parent`: each node's own place at first."""
     for i in range(len(left)):
         kept[i] = union(parent, left[i], right[i])
-    return kept
 
 
-@compiled
-def roots(left: Any, right: Any, count: Any) -> Any:
-    """The smallest place that each is linked with, itself where that is the smallest."""
-    parent = np.arange(count)
+@compiled(read("int64"), read("int64"), written("int64"))
+def roots(left: Any, right: Any, parent: Any) -> None:
+    """`parent`, each node's own place at first, becomes the smallest place that each is linked with, or its own."""
     for i in range(len(left)):
         union(parent, left[i], right[i])
-    for node in range(count):
+    for node in range(len(parent)):
         parent[node] = _root(parent, node)
-    return parent
 
 
-@compiled
-def cut(left: Any, right: Any, closeness: Any, count: Any, cap: Any) -> Any:
-    """(root of each node's piece, root of its whole component), from links in falling closeness."""
-    whole, piece = np.arange(count), np.arange(count)
-    size = np.ones(count, np.int64)
+@compiled(
+    read("int64"), read("int64"), read("float64"), types.int64, written("int64"), written("int64"), written("int64")
+)
+def cut(left: Any, right: Any, closeness: Any, cap: Any, piece: Any, whole: Any, size: Any) -> None:
+    """The root of each node's piece, and of its whole component, from links in falling closeness.
+
+    `piece` and `whole` are each node's own place at first, `size` is 1.
+    """
     start = 0
     while start < len(left):
         stop = start
@@ -69,6 +68,5 @@ def cut(left: Any, right: Any, closeness: Any, count: Any, cap: Any) -> Any:
             if closeness[i] >= SAME or size[_root(whole, left[i])] <= cap:
                 union(piece, left[i], right[i])
         start = stop
-    for node in range(count):
+    for node in range(len(whole)):
         whole[node], piece[node] = _root(whole, node), _root(piece, node)
-    return piece, whole

@@ -46,7 +46,13 @@ def near_hashes(hashes: np.ndarray, groups: np.ndarray, radius: int) -> tuple[np
     """
     from curate.alike import hamming_kernels as kernels
 
-    return kernels.forest(hashes, groups, radius)  # type: ignore[no-any-return]
+    largest = int(np.diff(groups).max(initial=0))
+    links = np.empty((3, len(hashes)), np.int64)
+    count = kernels.forest(
+        hashes, groups, radius, np.empty(largest, np.uint64), np.empty((3, largest), np.int64), links
+    )
+    a, b, bits = links[:, :count].copy()
+    return a, b, bits
 
 
 def nearest_hash(hashes: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -57,4 +63,6 @@ def nearest_hash(hashes: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np
     """
     from curate.alike import hamming_kernels as kernels
 
-    return kernels.nearest(hashes, others)  # type: ignore[no-any-return]
+    bits, place = np.full(len(hashes), kernels.FAR, np.int64), np.zeros(len(hashes), np.int64)
+    kernels.nearest(hashes, others, bits, place)
+    return bits, place

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import types
 
-from curate.arrays.compiled import compiled, inlined
+from curate.arrays.compiled import compiled, inlined, read, written
 
 #: More bits than two hashes of 64 bits can differ in.
 FAR = 65
@@ -21,17 +22,21 @@ def count_bits(x: Any) -> Any:
     return np.int64((x * np.uint64(0x0101010101010101)) >> np.uint64(56))
 
 
-@compiled
-def forest(hashes: Any, groups: Any, radius: Any) -> Any:
-    """Prim's way: whatever is closest to the tree comes next, so no list of pairs is held."""
-    a, b = np.empty(len(hashes), np.int64), np.empty(len(hashes), np.int64)
-    bits = np.empty(len(hashes), np.int64)
+@compiled(read("uint64"), read("int64"), types.int64, written("uint64"), written("int64", 2), written("int64", 2))
+def forest(hashes: Any, groups: Any, radius: Any, values: Any, scratch: Any, links: Any) -> Any:
+    """How many links[:, i] are filled: two places in `hashes`, and the bits between them.
+
+    Prim's way: whatever is closest to the tree comes next, so no list of pairs is held. `values` and `scratch` int64[3]
+    have a place for each row of the largest group.
+    """
     edges = 0
+    outside, best, link = scratch[0], scratch[1], scratch[2]
     for group in range(len(groups) - 1):
         start, stop = groups[group], groups[group + 1]
         count, current = stop - start - 1, start
-        outside, values = np.arange(start + 1, stop), hashes[start + 1 : stop].copy()
-        best, link = np.full(count, FAR, np.int64), np.zeros(count, np.int64)
+        for i in range(count):
+            outside[i], values[i] = start + 1 + i, hashes[start + 1 + i]
+            best[i], link[i] = FAR, 0
         while count > 0:
             value = hashes[current]
             closest, place = FAR + 1, 0
@@ -42,21 +47,20 @@ def forest(hashes: Any, groups: Any, radius: Any) -> Any:
                 if best[i] < closest:
                     closest, place = best[i], i
             if closest <= radius:
-                a[edges], b[edges], bits[edges] = link[place], outside[place], closest
+                links[0, edges], links[1, edges], links[2, edges] = link[place], outside[place], closest
                 edges += 1
             current = outside[place]
             count -= 1
             outside[place], values[place] = outside[count], values[count]
             best[place], link[place] = best[count], link[count]
-    return a[:edges].copy(), b[:edges].copy(), bits[:edges].copy()
+    return edges
 
 
-@compiled
-def nearest(hashes: Any, others: Any) -> Any:
-    bits, place = np.full(len(hashes), FAR, np.int64), np.zeros(len(hashes), np.int64)
+@compiled(read("uint64"), read("uint64"), written("int64"), written("int64"))
+def nearest(hashes: Any, others: Any, bits: Any, place: Any) -> None:
+    """`bits`: more than any two hashes can differ in at first."""
     for i in range(len(hashes)):
         for j in range(len(others)):
             distance = count_bits(hashes[i] ^ others[j])
             if distance < bits[i]:
                 bits[i], place[i] = distance, j
-    return bits, place

@@ -50,18 +50,27 @@ def shingles(texts: pl.Series | pa.Array, k: int = 5, *, words: bool = False) ->
     >>> int(shingles(pl.Series(["hello"]))[0][0]) & 0xFFFFFFFF
     499578026
     """
-    from curate.alike import minhash_kernels as kernels
+    from curate.alike import sha1_kernels, shingle_kernels
 
     array = texts.to_arrow() if isinstance(texts, pl.Series) else texts
     if array.null_count:
         array = array.fill_null("")
     data, offsets, _ = string_buffers(string_array(array))
     first, last = int(offsets[0]), int(offsets[-1])
-    padded = np.zeros(last - first + kernels.SPARE_BYTES, np.uint8)
+    padded = np.zeros(last - first + sha1_kernels.SPARE_BYTES, np.uint8)
     padded[: last - first] = data[first:last]
-    cut = kernels.word_shingles if words else kernels.char_shingles
-    ids, bounds = cut(padded, offsets - first, k)
-    return ids, bounds
+    bounds = np.empty(len(array) + 1, np.int64)
+    blanks = np.count_nonzero(padded[: last - first] == ord(" "))
+    most = k * (blanks + len(array)) if words else last - first
+    begins, ends = np.empty(most, np.int64), np.empty(most, np.int64)
+    cut = shingle_kernels.word_shingles if words else shingle_kernels.char_shingles
+    cut(padded, offsets - first, k, begins, ends, bounds)
+    count = int(bounds[-1])
+    ids = np.empty(count, np.uint64)
+    sha1_kernels.sha1_all(padded, begins[:count], ends[:count], ids, *sha1_kernels.scratch())
+    longest = int(np.diff(bounds).max(initial=0))
+    shingle_kernels.sorted_sets(ids, bounds, np.empty(2 * longest + 1, np.int64), np.empty(longest, np.uint64))
+    return ids[: bounds[-1]].copy(), bounds
 
 
 @lru_cache(maxsize=8)
@@ -85,8 +94,11 @@ def signatures(ids: np.ndarray, bounds: np.ndarray, *, num_perm: int = 128, seed
     """
     from curate.alike import minhash_kernels as kernels
 
-    a, c = permutations(num_perm, seed)
-    return kernels.signatures(ids, bounds, a, c)  # type: ignore[no-any-return]
+    more = -num_perm % kernels.PERMUTED
+    a, c = (np.pad(numbers, (0, more)) for numbers in permutations(num_perm, seed))
+    values = np.empty((len(bounds) - 1, len(a)), np.uint32)
+    kernels.signatures(ids, bounds, a, c, values)
+    return np.ascontiguousarray(values[:, :num_perm])
 
 
 def candidate_probability(similarity: float | np.ndarray, bands: int, rows: int) -> np.ndarray:
@@ -130,7 +142,9 @@ def band_keys(values: np.ndarray, bands: int, rows: int) -> np.ndarray:
         raise ValueError(f"{bands} bands of {rows} need {bands * rows} values, got {values.shape[1]}")
     from curate.alike import minhash_kernels as kernels
 
-    return kernels.band_keys(values, bands, rows)  # type: ignore[no-any-return]
+    keys = np.empty((len(values), bands), np.uint64)
+    kernels.band_keys(values, bands, rows, keys)
+    return keys
 
 
 def similar_sets(
@@ -143,4 +157,10 @@ def similar_sets(
     """
     from curate.alike import minhash_kernels as kernels
 
-    return kernels.similar_sets(ids, bounds, members, groups, threshold)  # type: ignore[no-any-return]
+    largest = int(np.diff(groups).max(initial=0))
+    ends, weight = np.empty((2, len(members)), np.int64), np.empty(len(members))
+    count = kernels.similar_sets(
+        ids, bounds, members, groups, threshold, ends, weight, np.empty((2, largest), np.int64), np.empty(largest)
+    )
+    a, b = ends[:, :count].copy()
+    return a, b, weight[:count].copy()

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from curate.arrays.compiled import compiled
+from curate.arrays.compiled import compiled, read
 
 #: Rows that are shrunk together, pixel by pixel: one does not wait for the sums of another.
 ROWS = 8
 
 
-@compiled
+@compiled(read("uint8", 2), read("float64", 2), read("int64", 2), read("float64", 2), read("int64", 2))
 def shrunk(colours: Any, across: Any, across_ends: Any, down: Any, down_ends: Any) -> Any:
     """float64[places, places] of the brightness of uint8[height, 3 x width]: float32, thousandths of R 299 + G 587 +
     B 114. Every sum goes from left to right and from the top down, so that it is rounded in one way only.
@@ -47,7 +47,7 @@ def shrunk(colours: Any, across: Any, across_ends: Any, down: Any, down_ends: An
     return small
 
 
-@compiled
+@compiled(read("float64", 2))
 def steps(small: Any) -> Any:
     """Sum of the differences of all neighbours in both directions, each in whole hundredths of 255, cut off."""
     total = 0.0

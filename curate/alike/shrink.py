@@ -26,7 +26,7 @@ def shrunk(levels: np.ndarray, width: int, height: int) -> np.ndarray:
     from curate.alike import shrink_kernels as kernels
 
     rows, columns = levels.shape
-    across = kernels.across(levels, *lanczos(columns, width))
+    across = kernels.across(np.ascontiguousarray(levels), *lanczos(columns, width))
     return kernels.down(across, *lanczos(rows, height))  # type: ignore[no-any-return]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.arrays.compiled import compiled, inlined
+from curate.arrays.compiled import compiled, inlined, read
 
 #: As curate.alike.shrink has it: a change there is not seen by numba's cache.
 BITS = 22
@@ -21,7 +21,7 @@ def level(total: Any) -> Any:
     return np.uint8(min(max(total >> BITS, 0), 255))
 
 
-@compiled
+@compiled(read("uint8", 2), read("int32", 2), read("int64"), read("int64"))
 def across(levels: Any, weights: Any, first: Any, count: Any) -> Any:
     """uint8[rows, places] of uint8[rows, pixels]."""
     out = np.empty((len(levels), len(weights)), np.uint8)
@@ -35,7 +35,7 @@ def across(levels: Any, weights: Any, first: Any, count: Any) -> Any:
     return out
 
 
-@compiled
+@compiled(read("uint8", 2), read("int32", 2), read("int64"), read("int64"))
 def down(levels: Any, weights: Any, first: Any, count: Any) -> Any:
     """uint8[places, columns] of uint8[pixels, columns]."""
     out = np.empty((len(weights), levels.shape[1]), np.uint8)
@@ -51,7 +51,7 @@ def down(levels: Any, weights: Any, first: Any, count: Any) -> Any:
     return out
 
 
-@compiled
+@compiled(read("float64", 2), read("float64", 2))
 def frequencies(cosines: Any, small: Any) -> Any:
     """float64[kept, kept] of float64[side, side]; cosines: float64[kept, side]. Plain loops: the library behind numpy's
     product takes a thread per core, where this runs in threads already (ten times slower), and rounds another way

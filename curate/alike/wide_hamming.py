@@ -36,13 +36,23 @@ def near_wide(words: np.ndarray, groups: np.ndarray, radius: int) -> tuple[np.nd
     from curate.alike import wide_hamming_kernels as kernels
 
     words = np.ascontiguousarray(words)
-    kind = half_type(radius)
-    halves = words.view(kind)
-    return kernels.near_pairs(words, halves, groups, radius, 8 * kind().itemsize)  # type: ignore[no-any-return]
+    width = 8 * half_type(radius)().itemsize
+    largest, room = int(np.diff(groups).max(initial=0)), 2 * len(words) + 65536
+    halves = 1 << width if width <= 16 else 1
+    links = np.empty((3, room), np.int64)
+    count = kernels.near_pairs(
+        words, groups, radius, width, links, np.empty((largest, 4), np.uint64), np.empty((2, largest), np.int64),
+        np.empty((2, halves + 1), np.int64), np.empty((2, radius + 2), np.int64), np.empty((1, room), np.int64),
+        np.empty(len(words), np.int64), np.empty(room, np.bool_),
+    )  # fmt: skip
+    a, b, bits = links[:, :count].copy()
+    return a, b, bits
 
 
 def nearest_wide(words: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(bits to the nearest of `others`, which one it is) of each hash; the first where several are."""
     from curate.alike import wide_hamming_kernels as kernels
 
-    return kernels.nearest(np.ascontiguousarray(words), np.ascontiguousarray(others))  # type: ignore[no-any-return]
+    bits, place = np.full(len(words), kernels.FAR, np.int64), np.zeros(len(words), np.int64)
+    kernels.nearest(np.ascontiguousarray(words), np.ascontiguousarray(others), bits, place)
+    return bits, place

@@ -1,8 +1,16 @@
-"""How loops are compiled by numba here; a change in a function of this file is not seen by numba's cache of others."""
+"""How loops are compiled by numba: when their module is imported, once a node, for the types that they are written for.
+
+A change in a function of this file is not seen by numba's cache of others. What makes a loop dear to compile: a slice
+that is assigned to another (two seconds), `sort`, `sum` along an axis and other calls of numpy, one kind of argument
+more, a number written into a call of what is inlined. What is cheap: plain loops over arrays.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import inspect
+import os
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import numba
@@ -13,17 +21,59 @@ from numba.extending import intrinsic as numba_intrinsic
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def compiled(function: F) -> F:
-    """numba nopython without the GIL, cached on disk where a cache directory can be written (else compiled again)."""
+def read(number: str, dimensions: int = 1) -> Any:
+    """Type of a C-contiguous array of which a loop changes nothing; one that may be written to fits, too."""
+    return types.Array(getattr(types, number), dimensions, "C", readonly=True)
+
+
+def written(number: str, dimensions: int = 1) -> Any:
+    """Type of a C-contiguous array that a loop writes to."""
+    return types.Array(getattr(types, number), dimensions, "C")
+
+
+def compiled(*arguments: Any) -> Callable[[F], F]:
+    """numba nopython without the GIL, for arguments of these types and what converts to them safely.
+
+    Compiled here and now, or read from the cache on disk. Of the processes of a node that come here together one
+    compiles, and the others read what it made.
+    """
+
+    def compile_once(function: F) -> F:
+        dispatcher = _dispatcher(function)
+        with _one_process_at_a_time(inspect.getfile(function)):
+            dispatcher.compile(arguments)
+        dispatcher.disable_compile()
+        return dispatcher  # type: ignore[no-any-return]
+
+    return compile_once
+
+
+def _dispatcher(function: Callable[..., Any]) -> Any:
     try:
-        return numba.njit(cache=True, nogil=True)(function)  # type: ignore[no-any-return]
+        return numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:  # "no locator available": read-only install and no home directory
-        return numba.njit(nogil=True)(function)  # type: ignore[no-any-return]
+        return numba.njit(nogil=True)(function)
+
+
+@contextlib.contextmanager
+def _one_process_at_a_time(path: str) -> Iterator[None]:
+    """Holds a lock on the source file: it is there on every install, and the lock ends with the process.
+
+    Where a file system has no locks, each process compiles.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            file = os.open(path, os.O_RDONLY)
+            stack.callback(os.close, file)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def inlined(function: F) -> F:
     """Part of a compiled loop: a call that passes array structures costs more than these bodies."""
-    return numba.njit(forceinline=True)(function)  # type: ignore[no-any-return]
+    return numba.njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)  # type: ignore[no-any-return]
 
 
 def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:

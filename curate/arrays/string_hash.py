@@ -23,11 +23,15 @@ def hash_strings(strings: pa.Array | pa.ChunkedArray | Sequence[str]) -> np.ndar
         return np.concatenate(parts) if parts else np.empty(0, np.uint64)
     array = string_array(strings if isinstance(strings, pa.Array) else pa.array(strings, pa.large_string()))
     data, offsets, _ = string_buffers(array)
-    return kernels.xxh64_all(data, offsets)  # type: ignore[no-any-return]
+    hashes = np.empty(len(array), np.uint64)
+    kernels.xxh64_all(data, offsets, hashes)
+    return hashes
 
 
 def hash_pairs(first: np.ndarray, second: np.ndarray, seed: int) -> np.ndarray:
     """uint64[n] of (seed, first, second), two uint64[n]: what the draws are made of; its high 53 bits are uniform."""
     from curate.arrays import string_hash_kernels as kernels
 
-    return kernels.pairs(first, second, np.uint64(seed & 0xFFFFFFFFFFFFFFFF))  # type: ignore[no-any-return]
+    hashes = np.empty(len(first), np.uint64)
+    kernels.pairs(first, second, np.uint64(seed & 0xFFFFFFFFFFFFFFFF), hashes)
+    return hashes

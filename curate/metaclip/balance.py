@@ -43,7 +43,8 @@ def keep_probability(matched: pa.ListArray | pa.ChunkedArray, counts: np.ndarray
     from curate.metaclip import balance_kernels as kernels
 
     ids, bounds, valid = id_lists(matched, len(counts))
-    result = kernels.probabilities(ids, bounds, valid, entry_probability(counts, t))
+    result = np.zeros(len(valid))
+    kernels.probabilities(ids, bounds, valid, entry_probability(counts, t), result)
     return pa.array(result, pa.float64(), mask=~valid)
 
 
@@ -98,7 +99,9 @@ def expected_rows(
     sums: np.ndarray = np.zeros(len(limits))
     for batch in matched:
         ids, bounds, valid = id_lists(batch, len(counts))
-        sums += kernels.expected(ids, bounds, valid, counts.astype(np.float64), limits)
+        more = np.zeros(len(limits))
+        kernels.expected(ids, bounds, valid, counts.astype(np.float64), limits, np.empty(len(limits)), more)
+        sums += more
     return sums
 
 
@@ -114,10 +117,9 @@ def expected_matches(matched: pa.ListArray | pa.ChunkedArray, counts: np.ndarray
     from curate.metaclip import balance_kernels as kernels
 
     ids, bounds, valid = id_lists(matched, len(counts))
-    sums = np.zeros(len(counts), np.float64)
-    kernels.add_probabilities(
-        ids, bounds, kernels.probabilities(ids, bounds, valid, entry_probability(counts, t)), sums
-    )
+    sums, kept = np.zeros(len(counts)), np.zeros(len(valid))
+    kernels.probabilities(ids, bounds, valid, entry_probability(counts, t), kept)
+    kernels.add_probabilities(ids, bounds, kept, sums)
     return sums
 
 

@@ -38,5 +38,6 @@ def draw(
         sizes = f"{len(uids):,} uids, {uids.null_count:,} null, for {len(valid):,} rows"
         raise CurateError(f"{sizes}: every row needs a uid")
     start = np.uint64(seed & 0xFFFFFFFFFFFFFFFF)
-    kept = kernels.draw(ids, bounds, valid, hash_strings(uids), entry_probability(counts, t), entry_hashes, start)
+    kept = np.zeros(len(valid), np.bool_)
+    kernels.draw(ids, bounds, valid, hash_strings(uids), entry_probability(counts, t), entry_hashes, start, kept)
     return pa.array(kept, pa.bool_(), mask=~valid)

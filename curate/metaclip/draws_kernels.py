@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import types
 
-from curate.arrays.compiled import compiled
+from curate.arrays.compiled import compiled, read, written
 from curate.arrays.string_hash_kernels import GOLDEN, finish
 
 
-@compiled
-def draw(ids: Any, bounds: Any, valid: Any, uids: Any, probability: Any, entries: Any, seed: Any) -> Any:
-    kept = np.zeros(len(valid), np.bool_)
+@compiled(
+    read("uint32"), read("int64"), read("boolean"), read("uint64"), read("float64"), read("uint64"), types.uint64,
+    written("boolean"),
+)  # fmt: skip
+def draw(ids: Any, bounds: Any, valid: Any, uids: Any, probability: Any, entries: Any, seed: Any, kept: Any) -> None:
     start = finish(seed + GOLDEN)
     for row in range(len(valid)):
         if not valid[row]:
@@ -22,4 +25,3 @@ def draw(ids: Any, bounds: Any, valid: Any, uids: Any, probability: Any, entries
             if np.float64(bits >> np.uint64(11)) * 2.0**-53 < probability[ids[k]]:
                 kept[row] = True
                 break
-    return kept

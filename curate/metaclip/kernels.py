@@ -29,7 +29,7 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
 
-from curate.arrays.compiled import compiled, inlined, intrinsic, load64
+from curate.arrays.compiled import compiled, inlined, intrinsic, load64, read, written
 
 
 @intrinsic
@@ -99,6 +99,12 @@ def _mix(low: Any, high: Any, length: Any) -> Any:
 
 
 @inlined
+def _top_bits(slots: Any) -> Any:
+    """By how much a hash is shifted to be one of `slots`, a power of two."""
+    return np.uint64(64) - np.uint64(_trailing_zeros(np.uint64(slots)))
+
+
+@inlined
 def _edge_key(node: Any, token: Any) -> Any:
     return ((np.uint64(node) << _32) | np.uint64(token)) + _1
 
@@ -143,7 +149,7 @@ def _token_key(data: Any, start: Any, length: Any) -> Any:
     return h, _0, h * _D
 
 
-@compiled
+@inlined
 def _same_bytes(a: Any, at: Any, b: Any, bt: Any, length: Any) -> Any:
     """Equality of two runs longer than 16 bytes."""
     for k in range(0, length - 8, 8):
@@ -170,7 +176,7 @@ def _find(tokens: Any, pool: Any, slot: Any, low: Any, high: Any, data: Any, sta
         slot = (slot + 1) & wrap
 
 
-@compiled
+@compiled(read("uint8"), read("int64"), read("boolean"))
 def token_hashes(pool: Any, offsets: Any, legal: Any) -> Any:
     """Hash of every token of every legal entry, to size the tables (a rare collision only sizes them one short)."""
     n = len(offsets) - 1
@@ -194,11 +200,10 @@ def token_hashes(pool: Any, offsets: Any, legal: Any) -> Any:
     return hashes
 
 
-@compiled
+@compiled(read("uint8"), read("int64"), read("boolean"), written("uint64", 2), written("uint64", 2), written("uint64"))
 def build(pool: Any, offsets: Any, legal: Any, tokens: Any, edges: Any, filters: Any) -> Any:
     """Fill the two tables; returns (longest path in tokens, first id, second id of a duplicate or -1, -1)."""
-    token_shift = np.uint64(64) - np.uint64(np.round(np.log2(tokens.shape[0])))
-    edge_shift = np.uint64(64) - np.uint64(np.round(np.log2(edges.shape[0])))
+    token_shift, edge_shift = _top_bits(tokens.shape[0]), _top_bits(edges.shape[0])
     edge_wrap = edges.shape[0] - 1
     deepest = 1
     for i in range(len(offsets) - 1):
@@ -246,15 +251,20 @@ def build(pool: Any, offsets: Any, legal: Any, tokens: Any, edges: Any, filters:
     return deepest, -1, -1
 
 
-@compiled
-def legal_entries(pool: Any, offsets: Any) -> Any:
-    """bool[n]: can the key " entry " occur in some spaced text at all?
+@inlined
+def _is_mark(byte: Any) -> Any:
+    """, . ; : ? ! and the back-tick"""
+    return byte == 44 or byte == 46 or byte == 59 or byte == 58 or byte == 63 or byte == 33 or byte == 96
+
+
+@compiled(read("uint8"), read("int64"), written("boolean"))
+def legal_entries(pool: Any, offsets: Any, legal: Any) -> None:
+    """`legal`, true for all, becomes bool[n]: can the key " entry " occur in some spaced text at all?
 
     Not with a tab, LF or CR; not with one of the seven marks glued to a neighbour; not with two marks one blank apart
     (spacing leaves two blanks there). Everything else is reached by writing the entry without the blanks that spacing
     adds around its marks.
     """
-    legal = np.ones(len(offsets) - 1, np.bool_)
     for i in range(len(legal)):
         start, stop = offsets[i], offsets[i + 1]
         for k in range(start, stop):
@@ -265,13 +275,6 @@ def legal_entries(pool: Any, offsets: Any) -> Any:
                 glued = (k + 1 < stop and pool[k + 1] != 32) or (k > start and pool[k - 1] != 32)
                 if glued or (k + 2 < stop and _is_mark(pool[k + 2])):
                     legal[i] = False
-    return legal
-
-
-@inlined
-def _is_mark(byte: Any) -> Any:
-    """, . ; : ? ! and the back-tick"""
-    return byte == 44 or byte == 46 or byte == 59 or byte == 58 or byte == 63 or byte == 33 or byte == 96
 
 
 @inlined
@@ -318,7 +321,7 @@ def _split(text: Any, marks: Any, at: Any, stop: Any, tokens: Any, shift: Any, k
         if end == stop:
             return n
         if marks[end] == PUNCTUATION:
-            n = _note(text, end, 1, tokens, shift, keys, spans, n)
+            n = _note(text, end, np.int64(1), tokens, shift, keys, spans, n)
         at = end + 1
 
 
@@ -346,7 +349,16 @@ def _sorted_set(values: Any, start: Any, stop: Any, ranked: Any) -> Any:
             values[kept] = ranked[1, i]
             kept += ranked[1, i] != NO_ID
         return kept
-    values[start:stop].sort()
+    # By insertion at falling distances (Shell's sort): numpy's own takes a second to compile.
+    gap = size
+    while gap > 1:
+        gap = max(1, (gap * 4 - 1) // 9)
+        for i in range(start + gap, stop):
+            moved, at = values[i], i
+            while at >= start + gap and values[at - gap] > moved:
+                values[at] = values[at - gap]
+                at -= gap
+            values[at] = moved
     kept = start + 1
     for i in range(start + 1, stop):
         if values[i] != values[kept - 1]:
@@ -420,10 +432,18 @@ def _walk(edges: Any, token_slots: Any, spans: Any, i: Any, shift: Any, values: 
 
 @inlined
 def _collect(
-    edges: Any, token_slots: Any, keys: Any, spans: Any, n: Any, shift: Any, values: Any, ends: Any, row: Any
+    edges: Any,
+    token_slots: Any,
+    keys: Any,
+    spans: Any,
+    n: Any,
+    shift: Any,
+    values: Any,
+    ends: Any,
+    row: Any,
+    ranked: Any,
 ) -> None:
     """Write the sorted sets of a block's rows, the first of them being `row`."""
-    ranked = np.empty((2, FEW), np.uint32)
     start = ends[row]
     count = start
     for i in range(n):
@@ -439,29 +459,37 @@ def _collect(
                 count = _walk(edges, token_slots, spans, i, shift, values, count)
 
 
-@compiled
-def match(
-    data: Any, offsets: Any, valid: Any, skip: Any, tokens: Any, edges: Any, filters: Any, pool: Any, deepest: Any
-) -> Any:
-    """(int64 offsets[n+1], uint32 values): the sorted set of entry ids of each row; a null row has none.
+def scratch(longest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What `match` works in, for texts of `longest` bytes: numpy makes arrays for nothing, a loop compiles that."""
+    room = BLOCK_BYTES + longest
+    return (
+        np.zeros(room + 32, np.uint8),
+        np.zeros(room + 32, np.uint8),
+        np.empty((2 * room + 4096, 2), np.uint64),
+        np.empty((2 * room + 4096, 3), np.int64),
+        np.empty((2, FEW), np.uint32),
+    )
 
-    `valid` is Arrow's bitmap, row 0 at bit `skip`; empty when there are no nulls.
+
+@compiled(
+    read("uint8"), read("int64"), read("uint8"), types.int64,
+    read("uint64", 2), read("uint64", 2), read("uint64"), read("uint8"), types.int64,
+    written("uint8"), written("uint8"), written("uint64", 2), written("int64", 2), written("uint32", 2),
+    written("int64"), written("uint32"),
+)  # fmt: skip
+def match(
+    data: Any, offsets: Any, valid: Any, skip: Any, tokens: Any, edges: Any, filters: Any, pool: Any, deepest: Any,
+    text: Any, marks: Any, keys: Any, spans: Any, ranked: Any, ends: Any, values: Any,
+) -> Any:  # fmt: skip
+    """uint32 values: the sorted set of entry ids of each row, values[ends[row] : ends[row + 1]]; a null row has none.
+
+    `valid` is Arrow's bitmap, row 0 at bit `skip`; empty when there are no nulls. `text` to `ranked` are of `scratch`.
+    int64 `ends`[n+1] is filled; `values` is what is filled first, and what is returned while it has room.
     """
     n_rows = len(offsets) - 1
-    token_shift = np.uint64(64) - np.uint64(np.round(np.log2(tokens.shape[0])))
-    edge_shift = np.uint64(64) - np.uint64(np.round(np.log2(edges.shape[0])))
-    longest = np.int64(0)
-    for row in range(n_rows):
-        longest = max(longest, offsets[row + 1] - offsets[row])
-    room = BLOCK_BYTES + longest
-    text = np.zeros(room + 32, np.uint8)
-    marks = np.zeros(room + 32, np.uint8)
-    keys = np.empty((2 * room + 4096, 2), np.uint64)
-    spans = np.empty((2 * room + 4096, 3), np.int64)
-    ends = np.empty(n_rows + 1, np.int64)
+    token_shift, edge_shift = _top_bits(tokens.shape[0]), _top_bits(edges.shape[0])
     ends[0] = 0
-    values = np.empty(max(1024, 4 * n_rows), np.uint32)
-    row = 0
+    row = np.int64(0)
     while row < n_rows:
         stop_row = row + 1
         while stop_row < n_rows and stop_row - row < 1024 and offsets[stop_row + 1] - offsets[row] <= BLOCK_BYTES:
@@ -469,7 +497,7 @@ def match(
         low = offsets[row]
         _copy(text, data, low, offsets[stop_row] - low)
         _classify(text, offsets[stop_row] - low, marks)
-        n = 0
+        n = np.int64(0)
         for r in range(row, stop_row):
             if len(valid) == 0 or (valid[(skip + r) >> 3] >> ((skip + r) & 7)) & 1:
                 n = _split(text, marks, offsets[r] - low, offsets[r + 1] - low, tokens, token_shift, keys, spans, n)
@@ -480,8 +508,9 @@ def match(
         need = ends[row] + single + longer * deepest + 1
         if need > len(values):
             larger = np.empty(max(2 * len(values), need), np.uint32)
-            larger[: ends[row]] = values[: ends[row]]
+            for k in range(ends[row]):
+                larger[k] = values[k]
             values = larger
-        _collect(edges, tokens.shape[0], keys, spans, n, edge_shift, values, ends, row)
+        _collect(edges, tokens.shape[0], keys, spans, n, edge_shift, values, ends, row, ranked)
         row = stop_row
-    return ends, values[: ends[n_rows]].copy()
+    return values

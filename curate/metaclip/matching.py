@@ -37,7 +37,7 @@ class Matcher:
         from curate.metaclip import kernels
 
         data, offsets = _entry_bytes(entries)
-        legal = kernels.legal_entries(data, offsets)
+        legal = _legal(data, offsets)
         hashes = kernels.token_hashes(data, offsets, legal)
         distinct = len(np.unique(hashes))
         paths = len(hashes) - int(legal.sum())
@@ -78,14 +78,17 @@ class Matcher:
             return pa.concat_arrays(parts) if parts else pa.array([], pa.list_(pa.uint32()))
         texts = string_array(texts)
         data, offsets, valid = string_buffers(texts)
-        ends, values = kernels.match(
-            data, offsets, valid, texts.offset, self._tokens, self._edges, self._filters, self._pool, self._deepest
-        )
-        if len(values) > MOST_VALUES:
-            raise OverflowError(f"{len(values):,} matches in one call, at most {MOST_VALUES:,}: pass smaller batches")
+        ends, values = np.empty(len(texts) + 1, np.int64), np.empty(max(1024, 4 * len(texts)), np.uint32)
+        values = kernels.match(
+            data, offsets, valid, texts.offset, self._tokens, self._edges, self._filters, self._pool, self._deepest,
+            *kernels.scratch(int(np.diff(offsets).max(initial=0))), ends, values,
+        )  # fmt: skip
+        count = int(ends[-1])
+        if count > MOST_VALUES:
+            raise OverflowError(f"{count:,} matches in one call, at most {MOST_VALUES:,}: pass smaller batches")
         bounds = pa.array(ends.astype(np.int32))
         mask = texts.is_null() if texts.null_count else None
-        return pa.ListArray.from_arrays(bounds, pa.array(values), mask=mask)
+        return pa.ListArray.from_arrays(bounds, pa.array(values[:count].copy()), mask=mask)
 
     def _freeze(self) -> None:
         """Read-only always: arrays from Ray's store are, and one numba type means one compilation."""
@@ -102,10 +105,16 @@ def unmatchable_ids(entries: Sequence[str]) -> np.ndarray:
     >>> unmatchable_ids(["Louis", "St. Louis", "U.S.", ".", ", ."]).tolist()
     [1, 2, 4]
     """
+    return np.flatnonzero(~_legal(*_entry_bytes(entries))).astype(np.uint32)
+
+
+def _legal(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """bool[n]: the entries that some text can match."""
     from curate.metaclip import kernels
 
-    legal = kernels.legal_entries(*_entry_bytes(entries))
-    return np.flatnonzero(~legal).astype(np.uint32)
+    legal = np.ones(len(offsets) - 1, np.bool_)
+    kernels.legal_entries(data, offsets, legal)
+    return legal
 
 
 def _entry_bytes(entries: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import types
 
-from curate.arrays.compiled import compiled, inlined
+from curate.arrays.compiled import compiled, inlined, read, written
 
 #: What a character does: part of a word, between words, a word of its own, or the end of a run of neighbours.
 LETTER, BLANK, ALONE, BREAK = 0, 1, 2, 3
@@ -27,7 +28,10 @@ def _mixed(key: Any) -> Any:
     return key ^ (key >> _33)
 
 
-@compiled
+@compiled(
+    read("uint8"), types.int64, types.boolean, read("uint8"), types.int64,
+    written("int64"), written("int32"), written("uint64"), written("uint8"),
+)  # fmt: skip
 def scan(
     data: Any, at: Any, broken: Any, kinds: Any, longest: Any, starts: Any, sizes: Any, hashes: Any, breaks: Any
 ) -> Any:
@@ -91,7 +95,10 @@ def scan(
     return filled, end, broken
 
 
-@compiled
+@compiled(
+    read("uint8"), read("int64"), read("int32"), read("uint64"), types.int64, types.int64,
+    written("int32"), written("uint64"), written("int64"), written("int64"), written("uint8"), types.int64,
+)  # fmt: skip
 def count(
     data: Any, starts: Any, sizes: Any, hashes: Any, first: Any, stop: Any,
     slots: Any, keys: Any, counts: Any, ends: Any, letters: Any, words: Any,
@@ -129,7 +136,10 @@ def count(
     return stop, words
 
 
-@compiled
+@compiled(
+    read("uint64"), read("uint8"), types.int64, types.int64, read("uint64"), read("int64"), types.uint64,
+    written("uint64"), types.int64,
+)  # fmt: skip
 def pairs(
     hashes: Any, breaks: Any, stop: Any, last: Any, known: Any, buckets: Any, shift: Any, out: Any, filled: Any
 ) -> Any:

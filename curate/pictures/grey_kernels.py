@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from curate.arrays.compiled import compiled
+from curate.arrays.compiled import compiled, read
 
 #: Tables that a histogram is counted in, so that equal neighbours do not wait for each other.
 TABLES = 4
 
 
-@compiled
+@compiled(read("uint8"))
 def luma(colours: Any) -> Any:
     """uint8[n] of uint8[3 n]: ITU-R 601, rounded, in the whole numbers of 16 bits that Pillow's mode L takes."""
     levels = np.empty(len(colours) // 3, np.uint8)
@@ -23,7 +23,7 @@ def luma(colours: Any) -> Any:
     return levels
 
 
-@compiled
+@compiled(read("uint8"))
 def histogram(levels: Any) -> Any:
     """int64[256] of uint8[n]."""
     counts = np.zeros((TABLES, 256), np.int64)
@@ -33,4 +33,7 @@ def histogram(levels: Any) -> Any:
             counts[table, levels[i + table]] += 1
     for i in range(even, len(levels)):
         counts[0, levels[i]] += 1
-    return counts.sum(axis=0)
+    for k in range(256):
+        for table in range(1, TABLES):
+            counts[0, k] += counts[table, k]
+    return counts[0]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from curate.alike import minhash
 from curate.alike.minhash import candidate_probability, optimal_bands, plain, shingles, signatures, similar_sets
-from curate.alike.minhash_kernels import sha1_first8
+from curate.alike.sha1_kernels import sha1_first8
 
 pytestmark = pytest.mark.slow
 
@@ -224,3 +224,26 @@ def test_the_forest_has_the_components_of_all_pairs_at_every_threshold(sets, thr
         ]
         mine = [(i, j) for i, j, s in zip(a, b, closeness, strict=True) if s >= level]
         assert labels(len(sets), mine) == labels(len(sets), pairs)
+
+
+def test_values_next_to_a_multiple_of_the_modulus_are_exact():
+    from curate.alike import minhash_kernels as kernels
+
+    mersenne = (1 << 61) - 1
+    factors = [mersenne - 1, 1, mersenne - 1, 3 * mersenne - 1, 2**64 - 1, 2**64 - 1, 5, 0]
+    terms = [0, 0, 1, 0, 0, 1, 7, mersenne]
+    ids = np.array([1, 1 << 32 | 2], np.uint64)
+    values = np.empty((1, 8), np.uint32)
+    a, c = (np.array(numbers, np.uint64) for numbers in (factors, terms))
+    kernels.signatures(ids, np.array([0, 2]), a, c, values)
+    exact = [
+        min(((f * x + t) % 2**64 % mersenne) & 0xFFFFFFFF for x in (1, 2)) for f, t in zip(factors, terms, strict=True)
+    ]
+    assert values[0].tolist() == exact
+
+
+def test_sha1_of_messages_of_all_lengths_together():
+    texts = ["x" * n for n in [*range(1, 70), 1, 200, 55, 56, 3]]
+    ids, bounds = shingles(pl.Series(texts), 1000)
+    assert bounds.tolist() == list(range(len(texts) + 1))
+    assert ids.tolist() == [int.from_bytes(hashlib.sha1(t.encode()).digest()[:8], "little") for t in texts]
