@@ -36,6 +36,7 @@ ROWS_PER_SHARD = 10_000
 STEPS = {
     "read": {},
     "score.words": {"ops": ["score.words"]},
+    "score.text_rules": {"ops": ["score.text_rules"]},
     "dedupe.exact url_text": {"ops": [{"dedupe.exact": {"by": "url_text"}}]},
     "filter": {"filter": "dup_url_text_of IS NULL AND words > 2"},
     "score.entries": {"ops": [{"score.entries": {"metadata": "ENTRIES"}}]},

@@ -40,13 +40,15 @@ def checked(result: Mapping[str, Any], op: Op, rows: int) -> dict[str, pa.Array]
     return columns
 
 
-def status_words(result: Mapping[str, Any], op: Op, rows: int) -> list[str]:
-    """What an op says of each row, `ok` where it says nothing.
+def status_words(result: Mapping[str, Any], op: Op, rows: int) -> list[str] | str:
+    """What an op says of each row, `ok` where it says nothing; one word for all when it says nothing of any.
 
     Raises:
         OpFault: when it has not one word per row.
     """
-    words = _one_per_row(result.get("status", ["ok"] * rows), f"{op_name(type(op))}: `status`", rows)
+    if "status" not in result:
+        return "ok"
+    words = _one_per_row(result["status"], f"{op_name(type(op))}: `status`", rows)
     return pa.array(words, pa.string()).fill_null("ok").to_pylist()  # type: ignore[no-any-return]
 
 

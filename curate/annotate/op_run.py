@@ -61,13 +61,8 @@ class OpRun:
         began = time.perf_counter()
         values = self._in_batches(valid, columns, chunk, status)
         self.seconds += time.perf_counter() - began
-        # A row that the op did not see takes the null behind the values.
-        place = np.full(len(todo), len(valid), np.int64)
-        place[valid] = np.arange(len(valid))
-        new = {}
-        for name, kind in self.op.makes().items():
-            new[name] = pa.concat_arrays([*values[name], pa.nulls(1, kind)]).take(pa.array(place))
-        new[self._status] = pa.array(status, pa.string())
+        new = {name: _spread(values[name], kind, valid, len(todo)) for name, kind in self.op.makes().items()}
+        new[self._status] = _words(status)
         self._rows.append(chunk.rows)
         for name, array in new.items():
             self._values[name].append(array)
@@ -80,6 +75,8 @@ class OpRun:
         # Where each row of the shard finds its value: among the new ones, or in what lies behind them: part or blank.
         place = np.full(size, new) if self.part is None else new + np.arange(size)
         done = self.todo[rows]
+        if size and done.sum() == size:  # all rows are new, in their order: nothing is moved
+            return pa.table({name: pa.concat_arrays(self._values[name]) for name in self._types})
         place[rows[done]] = np.flatnonzero(done)
         columns = {}
         for name, kind in self._types.items():
@@ -96,11 +93,12 @@ class OpRun:
 
     def _ready(self, todo: np.ndarray, chunk: Chunk, columns: Mapping[str, pa.Array], deadly: str) -> np.ndarray:
         """A status per row of a chunk: `ok` for those that the op can do."""
-        status = np.where(todo, deadly or "ok", SKIPPED).astype(object)
+        status = np.full(len(todo), deadly or "ok", object)
+        status[~todo] = SKIPPED
         for name in self.op.reads():
             if name == "image":
                 status = np.where(status == "ok", np.asarray(chunk.status, object), status)
-            elif not self.op.reads_null:
+            elif not self.op.reads_null and columns[name].null_count:
                 null = columns[name].is_null().to_numpy(zero_copy_only=False)
                 status[(status == "ok") & null] = f"no_{name}"
         return status
@@ -126,7 +124,7 @@ class OpRun:
 
     def _halved(
         self, rows: np.ndarray, columns: Mapping[str, pa.Array], chunk: Chunk, faults: list[Exception]
-    ) -> Iterator[tuple[np.ndarray, dict[str, pa.Array], list[str]]]:
+    ) -> Iterator[tuple[np.ndarray, dict[str, pa.Array], list[str] | str]]:
         try:
             yield (rows, *self._batch(rows, columns, chunk))
             return
@@ -149,9 +147,9 @@ class OpRun:
 
     def _batch(
         self, rows: np.ndarray, columns: Mapping[str, pa.Array], chunk: Chunk
-    ) -> tuple[dict[str, pa.Array], list[str]]:
+    ) -> tuple[dict[str, pa.Array], list[str] | str]:
         """The op's columns and its status words for some rows, checked to be one value per row."""
-        taken = {name: columns[name].take(pa.array(rows)) for name in self.op.reads() if name != "image"}
+        taken = {name: _of_rows(columns[name], rows) for name in self.op.reads() if name != "image"}
         images = None
         if "image" in self.op.reads():
             images = [chunk.images[self.folder][row] for row in rows]
@@ -169,3 +167,24 @@ class OpRun:
         finally:
             self.model_seconds += time.perf_counter() - began
         return checked(result, self.op, len(rows)), status_words(result, self.op, len(rows))
+
+
+def _spread(values: list[pa.Array], kind: pa.DataType, valid: np.ndarray, rows: int) -> pa.Array:
+    """Values of some rows among all, null where there is none. Mostly they are of all: nothing is moved then."""
+    if values and len(valid) == rows:
+        return pa.concat_arrays(values)
+    # A row that the op did not see takes the null behind the values.
+    place = np.full(rows, len(valid), np.int64)
+    place[valid] = np.arange(len(valid))
+    return pa.concat_arrays([*values, pa.nulls(1, kind)]).take(pa.array(place))
+
+
+def _words(status: np.ndarray) -> pa.Array:
+    if len(status) and (status == "ok").all():
+        return pa.repeat(pa.scalar("ok", pa.string()), len(status))
+    return pa.array(status, pa.string())
+
+
+def _of_rows(values: pa.Array, rows: np.ndarray) -> pa.Array:
+    """rows: in order, each once; all of them are taken as they are."""
+    return values if len(rows) == len(values) else values.take(pa.array(rows))
