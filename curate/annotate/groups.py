@@ -1,6 +1,6 @@
 """Ops that judge together all rows that share a key.
 
-Rows travel as files below `<table>/.work`, see curate.store.spill:
+Rows travel as files below `<table>/.work`, see curate.store.spill and curate.annotate.transfer:
 
     plan.json             how many rows a partition may have, see curate.annotate.partitions
     groups/<run>.spill    keys and carried columns of a run of shards, cut by partition of the key space
@@ -26,12 +26,12 @@ from curate.annotate.all_rows import AllRows
 from curate.annotate.exchange import Exchange
 from curate.annotate.partitions import USUAL, Cut, forget, planned, rows_of_runs, rows_that_fit
 from curate.annotate.pool import as_rows, part_of, rows_inside
+from curate.annotate.transfer import Transfer
 from curate.arrays.arrow_columns import is_bytes
 from curate.cluster.cluster import Cluster
 from curate.cluster.task import Task
 from curate.library.op_fault import OpFault
 from curate.op import Grouped, Linked, Rows, op_name
-from curate.store.spill import read_spilled, spill, spilled
 from curate.store.store import Store
 from curate.store.view import View
 
@@ -42,12 +42,14 @@ class Judging:
 
     rows: those that are judged; verdicts are written for those of the store that is worked on. folder: of the table.
     groups: brings the rows of a group to one partition: key, shard, row and carried columns.
+    verdicts: brings what is judged of a partition back to the runs.
     """
 
     rows: AllRows
     op: Grouped | Linked
     folder: str
     groups: Exchange
+    verdicts: Transfer
 
     def setup(self) -> None:
         self.op.setup()
@@ -62,11 +64,11 @@ class Judging:
             verdict = verdict.filter(pl.col("shard") >= 0)
         lasts = [run[-1] for run in self.groups.runs]
         run = np.searchsorted(lasts, verdict["shard"].to_numpy())
-        spill(self.store, self._verdicts, partition, verdict, run, len(lasts))
+        self.verdicts.send(partition, verdict, run)
 
     def collect(self, run: int) -> None:
         """The verdicts of a run from every partition, as parts of the table."""
-        verdicts = read_spilled(self.store, self._verdicts, self.groups.partitions, run)
+        verdicts = self.verdicts.receive(run)
         by_shard = verdicts.sort("shard", "row").partition_by("shard", as_dict=True, include_key=False)
         for shard in self._judged(run):
             verdict = by_shard.get((shard,), verdicts.clear().drop("shard"))
@@ -74,10 +76,6 @@ class Judging:
             values = {name: verdict[name].to_arrow() for name in self.op.makes()}
             part = part_of(self.op, rows, rows_inside(self.rows.view, shard), values)
             self.store.write_part(self.folder, shard, part)
-
-    def unjudged(self) -> list[int]:
-        judged = spilled(self.store, self._verdicts)
-        return [partition for partition in range(self.groups.partitions) if partition not in judged]
 
     def uncollected(self) -> list[int]:
         collected = self.store.parts(self.folder)
@@ -90,10 +88,6 @@ class Judging:
     @property
     def store(self) -> Store:
         return self.rows.view.store
-
-    @property
-    def _verdicts(self) -> str:
-        return f"{self.folder}/.work/verdicts"
 
 
 @dataclass(frozen=True)
@@ -158,7 +152,7 @@ def run_grouped(
         rows = AllRows.of(view, op, old)
         fit = planned(store, folder, {"groups": rows_that_fit(rows, op.carries(), op.copies, cluster, op.cpus, cut)})
         groups = Exchange.of(store, f"{folder}/.work/groups", rows.sizes(), fit["groups"], cut)
-        job = Groups(rows, op, folder, groups)
+        job = Groups(rows, op, folder, groups, groups.back(f"{folder}/.work/verdicts", cut))
         fill(job, job.keys, cluster, ("keys", "groups", "verdicts"))
     forget(store, folder)
 
@@ -168,13 +162,16 @@ def fill(job: Judging, send: Task[None], cluster: Cluster, phases: tuple[str, st
 
     send: sends the rows of a run. phases: what the three are called, for the progress that is shown.
     """
-    sending, judging, collecting = (f"{job.op.table()}: {phase}" for phase in phases)
+    label, (sending, judging, collecting) = job.op.table(), phases
     sizes, use = rows_of_runs(job.groups.runs, job.rows.sizes()), workers_for(job.op, cluster)
-    if unjudged := job.unjudged():
-        cluster.do(sending, send, job.groups.unsent(), sizes, **use)
-        cluster.do(judging, job.judge, unjudged, job.groups.waiting(judging), **use)
+    if unjudged := job.verdicts.unsent():
+        cluster.do(f"{label}: {sending}", send, job.groups.unsent(), sizes, **use)
+        waiting = job.groups.waiting(cluster, label, judging, use)
+        cluster.do(f"{label}: {judging}", job.judge, unjudged, waiting, **use)
     job.groups.forget()
-    cluster.do(collecting, job.collect, job.uncollected(), sizes, **use)
+    if uncollected := job.uncollected():
+        job.verdicts.finish(cluster, label, use)
+        cluster.do(f"{label}: {collecting}", job.collect, uncollected, sizes, **use)
 
 
 def workers_for(op: Grouped | Linked, cluster: Cluster) -> dict[str, Any]:

@@ -163,7 +163,7 @@ def _planned(rows: AllRows, op: Linked, folder: str, cluster: Cluster, cut: Cut)
     keys = {shard: number * op.bands() for shard, number in sizes.items()}
     keyed = Exchange.of(store, f"{folder}/.work/keys", keys, fit["pairs"], cut)
     to_groups = Exchange.of(store, f"{folder}/.work/groups", sizes, fit["groups"], cut)
-    return Links(rows, op, folder, to_groups, keyed), fit["links"]
+    return Links(rows, op, folder, to_groups, to_groups.back(f"{folder}/.work/verdicts", cut), keyed), fit["links"]
 
 
 def _compare(job: Links, cluster: Cluster) -> None:
@@ -173,7 +173,8 @@ def _compare(job: Links, cluster: Cluster) -> None:
     if todo := [partition for partition in range(job.keyed.partitions) if partition not in compared]:
         sizes = rows_of_runs(job.keyed.runs, job.rows.sizes())
         cluster.do(f"{label}: keys", job.keys, job.keyed.unsent(), sizes, **use)
-        cluster.do(f"{label}: pairs", job.pairs, todo, job.keyed.waiting(f"{label}: pairs"), **use)
+        waiting = job.keyed.waiting(cluster, label, "pairs", use)
+        cluster.do(f"{label}: pairs", job.pairs, todo, waiting, **use)
     job.keyed.forget()
 
 
@@ -190,5 +191,4 @@ def _label(job: Links, cluster: Cluster, fit: int, cut: Cut) -> None:
     else:
         rows = sum(job.rows.sizes().values())
         cluster.do(f"{label}: groups", merging.label, merging.unlabelled(range(1)), {0: rows}, **use)
-    reports = (job.store.read_json(f"{job.work}/reports/{name}") for name in job.store.names(f"{job.work}/reports"))
-    job.store.write_json(f"{job.work}/report.json", summed(reports))
+    job.store.write_json(f"{job.work}/report.json", summed(merging.reports()))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -82,6 +84,12 @@ class Merging:
     def unlabelled(self, numbers: range) -> list[int]:
         reported = self.store.names(f"{self.work}/reports")
         return [number for number in numbers if f"{number:05d}.json" not in reported]
+
+    def reports(self) -> Iterator[dict[str, Any]]:
+        """Those that are whole: what a killed worker leaves of one has another name."""
+        for name in sorted(self.store.names(f"{self.work}/reports")):
+            if name.endswith(".json"):
+                yield self.store.read_json(f"{self.work}/reports/{name}")
 
     def links(self, batch: int) -> pl.DataFrame:
         """The spanning forest of the files of a batch. They are put together as they are read: of links that say the

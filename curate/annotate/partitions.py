@@ -36,6 +36,7 @@ class Cut:
     rows_per_partition: where nobody set a limit of memory.
     shards_per_run: shards of one task. files_per_merge: files of links that one task puts together.
     links: that one worker puts together, where its memory does not say fewer.
+    ranges: of spilled rows that are read in one step; where they would be more, rows go in two.
     imports: bytes that a worker takes before it has any rows: Python, Arrow, polars, kernels and their compiler.
     """
 
@@ -43,6 +44,7 @@ class Cut:
     shards_per_run: int = 64
     files_per_merge: int = 64
     links: int = 1 << 40
+    ranges: int = 10_000_000
     imports: int = 400_000_000
 
 

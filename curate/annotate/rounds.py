@@ -142,7 +142,8 @@ class Rounds(Merging):
     # ---- for the driver ----
 
     def rows(self, folder: str, parts: int) -> np.ndarray:
-        return spilled_rows(self.store, f"{self.work}/{folder}", parts)
+        """Rows in each part of a folder that all partitions wrote."""
+        return spilled_rows(self.store, f"{self.work}/{folder}", range(self.partitions), parts)
 
     def all_stars(self) -> bool:
         """Whether the last step found nothing to do."""

@@ -10,6 +10,7 @@ instead of 10^8.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -81,18 +82,18 @@ def spilled(store: Store, folder: str) -> set[int]:
     return {int(name.removesuffix(".spill")) for name in store.names(folder) if name.endswith(".spill")}
 
 
-def spilled_rows(store: Store, folder: str, readers: int) -> np.ndarray:
-    """int64[readers]: rows for each reader in the files that are there."""
+def spilled_rows(store: Store, folder: str, writers: Iterable[int], readers: int) -> np.ndarray:
+    """int64[readers]: rows that these writers left for each reader."""
 
     def of(writer: int) -> np.ndarray:
         return _entries(store, folder, writer, 0, readers)[:, 2].astype(np.int64)
 
     with ThreadPoolExecutor(THREADS) as threads:
-        return sum(threads.map(of, sorted(spilled(store, folder))), np.zeros(readers, np.int64))
+        return sum(threads.map(of, writers), np.zeros(readers, np.int64))
 
 
-def read_spilled(store: Store, folder: str, writers: int, reader: int) -> pl.DataFrame:
-    """What all writers left for one reader, in the order of the writers.
+def read_spilled(store: Store, folder: str, writers: int | range, reader: int) -> pl.DataFrame:
+    """What so many writers, or these, left for one reader, in the order of the writers.
 
     Raises:
         CurateError: when a part is not as it was written.
@@ -106,4 +107,4 @@ def read_spilled(store: Store, folder: str, writers: int, reader: int) -> pl.Dat
         return pl.read_ipc_stream(io.BytesIO(data))
 
     with ThreadPoolExecutor(THREADS) as threads:
-        return pl.concat(threads.map(of, range(writers)))
+        return pl.concat(threads.map(of, range(writers) if isinstance(writers, int) else writers))

@@ -89,9 +89,11 @@ def test_stopped_while_its_work_was_removed(make_store: MakeStore, left: list[st
 CUT_SMALL = Cut(5, shards_per_run=1, files_per_merge=3)
 #: No worker holds more than three links; a group of four rows is cut.
 BY_ROUNDS = Cut(5, shards_per_run=2, links=3)
+#: Rows go in two steps.
+TWO_STEPS = Cut(5, shards_per_run=1, ranges=2)
 
 
-@pytest.mark.parametrize(("cut", "files"), [(CUT_SMALL, 20), (BY_ROUNDS, 40)])
+@pytest.mark.parametrize(("cut", "files"), [(CUT_SMALL, 20), (BY_ROUNDS, 40), (TWO_STEPS, 25)])
 def test_stopped_anywhere_it_goes_on(make_store: MakeStore, cut: Cut, files: int) -> None:
     op, rows = Close(cap=3), rows_of(NUMBERS)
     expected = linked(make_store(rows, 4), op)
@@ -99,6 +101,7 @@ def test_stopped_anywhere_it_goes_on(make_store: MakeStore, cut: Cut, files: int
         assert linked(make_store(rows, 4), op, cut) == expected
     step = [name for name in names if name.startswith("close-")]
     assert len(step) > files and any("/met/" in name for name in step) == (cut == BY_ROUNDS)
+    assert any("/keys-fine/" in name for name in step) == (cut == TWO_STEPS)
     for written in range(len(step)):
         view = make_store(rows, 4)
         with stopped_at_write(written):

@@ -114,8 +114,8 @@ def counted_cuts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.mark.parametrize("name", OPS)
 def test_the_same_bytes_under_any_limit(full: View, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     op, cuts, found = load({name: OPTIONS.get(name, {})}), counted_cuts(monkeypatch), []
-    for parts in (1, 3, 40):
-        found.append(files_of(annotate(full, [op], Cluster(workers=0, memory=limit_for(full, op, parts)), CUT), op))
+    for parts, cut in ((1, CUT), (3, CUT), (40, replace(CUT, ranges=5))):
+        found.append(files_of(annotate(full, [op], Cluster(workers=0, memory=limit_for(full, op, parts)), cut), op))
         assert cuts[-1] == parts
         fresh(full, op)
     assert len(found[0]) == 35 and found[0] == found[1] == found[2]
@@ -169,6 +169,18 @@ def test_killed_workers_change_nothing_in_rounds(full: View, ray_cluster: Cluste
     phases = {mark.name.split()[-2] for mark in (tmp_path / "marks").iterdir()}
     rounds = {"begin", "small", "large", "label_stars", "apart", "meet", "cut"}
     assert phases == rounds | {"keys", "pairs", "spread", "judge", "collect"}
+
+
+@pytest.mark.parametrize("name", OPS if SEED else ["dedupe.exact"])
+def test_killed_workers_change_nothing_in_two_steps(
+    full: View, ray_cluster: Cluster, tmp_path: Path, name: str
+) -> None:
+    op, cut = op_of(name), replace(CUT, rows_per_partition=20, ranges=5)
+    expected = files_of(annotate(full, [op], HERE, CUT), op)
+    fresh(full, op)
+    assert files_of(annotate(full, [op], killing(tmp_path), cut), op) == expected
+    steps = [mark.name for mark in (tmp_path / "marks").iterdir() if " second step " in mark.name]
+    assert steps
 
 
 def test_killed_workers_do_not_change_a_statistic(
@@ -250,7 +262,7 @@ def test_what_was_spilled_comes_back_in_order(tmp_path: Path) -> None:
         )
         spill(store, "s", writer, frame, np.array([2, 0, 2, 0][: len(values)], np.int64), 4)
     assert spilled(store, "s") == {0, 1, 2}
-    assert spilled_rows(store, "s", 4).tolist() == [4, 0, 4, 0]
+    assert spilled_rows(store, "s", range(3), 4).tolist() == [4, 0, 4, 0]
     found = [read_spilled(store, "s", 3, reader) for reader in range(4)]
     assert [part["v"].to_list() for part in found] == [[None, "c", "e", ""], [], ["é", "b", "d", "f"], []]
     assert all(dict(part.schema) == {"v": pl.String, "n": pl.Int32} for part in found)
