@@ -1,6 +1,7 @@
 """How busy score.clip keeps a GPU, without one: a stand-in device sleeps as long as an H100 would take.
 
     python benchmarks/standin.py [--rows-per-shard 10000] [--shards 2] [--size-px 512] [--cores-for-it 14]
+    python benchmarks/standin.py --frame
 
 All of the pass is the product's own: tars are read, images decoded and resized, captions tokenized, batches put
 together, vectors and cosines made, parts written. Only the two towers of ViT-B/32 are sleeps, outside of Python's lock:
@@ -10,6 +11,9 @@ left out.
 `--rate` pairs a second (10,000) want `--cores-for-it` cores that decode; this machine has fewer, and the device is as
 many times slower. Pictures are few, drawn, and repeated. Printed: rows a second over the device's own ceiling, and
 where it waited: for the first batch of a shard (the part before is written then), or between batches.
+
+With --frame there is no device and next to no picture: how long the pass itself takes for an image of 8 x 8 pixels of
+which nothing is prepared, reading and writing included, decoding taken off.
 
 Cores that are busy with other work make the pictures the limit: they are measured alone in the same process, and the
 second ratio is over the lower of the two limits.
@@ -28,7 +32,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import torch
+from PIL import Image
 from run import hardware
 from score import op_of, pictures, quiet, tiny
 
@@ -38,6 +44,8 @@ from curate.demo import scenes
 from curate.models.encoder import Encoder
 from curate.models.pixels import Pixels
 from curate.models.text_tower import TextTower
+from curate.op import Rows, Score
+from curate.pictures.decoded import Decoded, decode
 from curate.read.step import ReadOptions, read
 from curate.store.store import Store
 from curate.store.tar import TarFile
@@ -81,16 +89,56 @@ class Texts:
         return self.device.works(len(tokens), TEXT * tokens.shape[1] / CONTEXT, 0)
 
 
+class Nothing(Score):
+    """Looks at no pixel."""
+
+    def reads(self) -> tuple[str, ...]:
+        return ("image",)
+
+    def makes(self) -> dict[str, pa.DataType]:
+        return {"nothing": pa.uint8()}
+
+    def prepare_image(self, decoded: Decoded) -> int:
+        return 0
+
+    def batch(self, rows: Rows) -> dict[str, Any]:
+        return {"nothing": rows.images}
+
+
+def frame(options: argparse.Namespace) -> None:
+    """Print the processor's time that a pass takes for an image, without decoding."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "JPEG")
+    rows = options.shards * options.rows_per_shard
+    with tempfile.TemporaryDirectory() as name:
+        write_tars(Path(name), [(buffer.getvalue(), b"a")], options)
+        for _ in range(2):  # the first warms up
+            view = store(Path(name), options.rows_per_shard)
+            began = time.process_time()
+            with quiet():
+                annotate(view, [Nothing()], HERE)
+            whole = time.process_time() - began
+    began = time.process_time()
+    for _ in range(rows):
+        decode(buffer.getvalue())
+    alone = time.process_time() - began
+    each = (whole - alone) / rows * 1e6
+    print(f"{each:.1f} microseconds of the processor an image beside decoding ({alone / rows * 1e6:.1f})")
+
+
 def main() -> None:
     options = parse()
     print(hardware("torch", "open_clip_torch"))
+    if options.frame:
+        frame(options)
+        return
     scale = options.cores / options.cores_for_it
     device = Device(options.rate * scale * (IMAGE + TEXT * USUAL / CONTEXT))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         options.model = tiny(folder)
         encoder = stand_in(options, device)
-        tars(folder, options)
+        write_tars(folder, drawn_pairs(options), options)
         rows = options.shards * options.rows_per_shard
         began = time.perf_counter()
         with quiet():
@@ -135,6 +183,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--cores-for-it", type=float, default=14, help="cores that feed so many")
     parser.add_argument("--cores", type=int, default=os.cpu_count())
     parser.add_argument("--batch", type=int, default=1024)
+    parser.add_argument("--frame", action="store_true", help="what a pass itself takes for an image")
     parser.set_defaults(device="cpu", precision="fp32", resize="torch", compile=False, model="")
     return parser.parse_args()
 
@@ -149,7 +198,8 @@ def stand_in(options: argparse.Namespace, device: Device) -> Encoder:
     return encoder
 
 
-def tars(folder: Path, options: argparse.Namespace) -> None:
+def drawn_pairs(options: argparse.Namespace) -> list[tuple[bytes, bytes]]:
+    """JPEG and caption of drawn pictures."""
     rng, pairs = random.Random(1), []
     for _ in range(DISTINCT):
         size_px = (rng.randint(options.size_px, options.size_px * 3 // 2), options.size_px)
@@ -157,10 +207,14 @@ def tars(folder: Path, options: argparse.Namespace) -> None:
         buffer = io.BytesIO()
         image.save(buffer, "JPEG", quality=90)
         pairs.append((buffer.getvalue(), text.encode()))
+    return pairs
+
+
+def write_tars(folder: Path, pairs: list[tuple[bytes, bytes]], options: argparse.Namespace) -> None:
     for shard in range(options.shards):
         with (folder / f"{shard:05d}.tar").open("wb") as file, contextlib.closing(TarFile(file)) as tar:
             for number in range(options.rows_per_shard):
-                image_file, text_file = pairs[number % DISTINCT]
+                image_file, text_file = pairs[number % len(pairs)]
                 tar.add(f"{number:06d}.jpg", image_file)
                 tar.add(f"{number:06d}.txt", text_file)
 

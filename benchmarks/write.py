@@ -6,8 +6,9 @@ First the archive alone, from samples in memory (image, caption, json): the limi
 file one after the other, our tar writer, and `webdataset.TarWriter` with a fixed mtime and as it comes. Then the whole
 step from stored images to a finished shard: the limit, which is copying and hashing the same bytes; our WriteShard,
 which also reads the columns, makes the json, writes the parquet and hashes every byte; and webdataset reading a tar and
-writing it again, which does none of that. They run in turn in one process and all end on the disk (fsync). The order of
-merit is processor time, so that other work on the machine counts less; wall time is beside it.
+writing it again, which does none of that. They run in turn in one process and all end on the disk (fsync). Last the
+store verified, beside sha256 of the same archive alone. The order of merit is processor time, so that other work on the
+machine counts less; wall time is beside it.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from curate.read.options import ReadOptions
 from curate.read.step import read
 from curate.store.store import Store
 from curate.store.tar import TarFile
+from curate.store.verify import verify
 from curate.store.view import View
 from curate.write.one_shard import WriteShard
 from curate.write.plan import Piece
@@ -73,6 +75,7 @@ def one_size(folder: Path, kilobytes: int, options: argparse.Namespace) -> None:
     report("the archive alone", folder, archive, rows, payload, options.rounds)
     view = stored(folder, samples)
     report("the whole step", folder, whole(view, folder / "input.tar", rows), rows, payload, options.rounds)
+    report("verified", folder, verified(view, folder / "input.tar"), rows, payload, options.rounds)
 
 
 def make_samples(rows: int, size: int) -> list[Sample]:
@@ -175,6 +178,23 @@ def whole(view: View, source: Path, rows: int) -> list[Runner]:
         ("curate WriteShard", ours),
         ("webdataset, mtime=0", theirs),
     ]
+
+
+def verified(view: View, source: Path) -> list[Runner]:
+    """They write nothing: their target stays empty."""
+
+    def alone(target: Path) -> None:
+        target.touch()
+        digest = hashlib.sha256()
+        with source.open("rb") as taken:
+            while block := taken.read(1 << 20):
+                digest.update(block)
+
+    def ours(target: Path) -> None:
+        target.touch()
+        verify(view.store.url)
+
+    return [("limit: sha256 alone", alone), ("curate verify", ours)]
 
 
 def report(title: str, folder: Path, runners: list[Runner], rows: int, payload: int, rounds: int) -> None:
