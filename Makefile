@@ -26,8 +26,8 @@ test: $(VENV)/.installed  ## the tests
 lint: $(VENV)/.installed  ## ruff and mypy
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-bench: $(VENV)/.installed  ## every benchmark, one after the other (about half an hour)
-	for b in benchmarks/*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
+bench: $(VENV)/.installed  ## every benchmark, one after the other, as one table (about an hour)
+	$(BIN)/python benchmarks/table.py
 
 wheel:  ## the wheel, installed in an environment of its own and tried there
 	rm -rf build dist

@@ -6,6 +6,7 @@ The store has records and three tables (words, language, a CLIP score) in shards
 another threshold, so that no keep table is there already. Polars alone evaluates the same SQL on one parquet with the
 same columns, writes the verdicts, and counts: once without uids, as curate does, and once with them. Its process starts
 Python and imports polars too. Seconds of the processor stand beside those of the clock: they hold on a busy machine.
+Last the bytes of two tables, and what of them is no value: footers and checksums.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from curate.store.manifest import Input, Keep, Manifest, Table
 from curate.store.store import Store
@@ -155,8 +157,20 @@ def measure(folder: Path, rows: int, rounds: int) -> None:
     whole = middle["filter"]
     for name in ("alone", "uids"):
         print(f"curate / {lines[name]}: {whole.wall / middle[name].wall:.2f}, {whole.cpu / middle[name].cpu:.2f}")
-    sizes = [sum(f.stat().st_size for f in path.iterdir()) for path in (folder / "store").glob("keep_*")]
-    print(f"a keep table: {statistics.median(sizes) / rows:.2f} bytes a row")
+    for what, pattern in (("a keep table", "keep_*"), ("the table of words", "words-*")):
+        whole_bytes, values = weighed(next((folder / "store").glob(pattern)))
+        print(
+            f"{what}: {whole_bytes / rows:.2f} bytes a row, {(whole_bytes - values) / rows:.2f} of them beside values"
+        )
+
+
+def weighed(table: Path) -> tuple[int, int]:
+    """(bytes of a table's files, bytes of the values in them as they are packed)."""
+    files = list(table.glob("*.parquet"))
+    values = 0
+    for group in (pq.read_metadata(file).row_group(0) for file in files):
+        values += sum(group.column(number).total_compressed_size for number in range(group.num_columns))
+    return sum(file.stat().st_size for file in files), values
 
 
 def median(values: list[Spent]) -> Spent:
