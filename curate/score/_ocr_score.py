@@ -10,7 +10,7 @@ from pydantic import Field, PrivateAttr
 
 from curate.op import Score
 from curate.text_in_images.masking import text_area
-from curate.text_in_images.ocr_engine import Boxes, OcrEngine, Spotted, check_ocr, flat_polygons, ocr_weights
+from curate.text_in_images.ocr_engine import Boxes, Device, OcrEngine, Spotted, check_ocr, flat_polygons, ocr_weights
 
 
 class OcrScore(Score):
@@ -24,6 +24,8 @@ class OcrScore(Score):
     min_word_score: float = Field(0.5, ge=0, le=1)
     max_height_frac: float = Field(0.4, gt=0, le=1)
     boxes: Boxes = "read"
+    #: Not `auto`: an onnxruntime for CPUs, which most have, would hold a GPU and leave it idle.
+    device: Device = "cpu"
     batch_size: int = 64
 
     _engine: Any = PrivateAttr(None)
@@ -33,6 +35,9 @@ class OcrScore(Score):
 
     def packages(self) -> tuple[str, ...]:
         return (*super().packages(), "rapidocr", "onnxruntime")
+
+    def gpus(self) -> float:
+        return 1 if self.device == "cuda" else 0
 
     def weights(self) -> str:
         return ocr_weights(self.detector, self.recognizer)
@@ -50,6 +55,7 @@ class OcrScore(Score):
             min_word_score=self.min_word_score,
             max_height_frac=self.max_height_frac,
             boxes=self.boxes,
+            device=self.device,
         )
 
 

@@ -25,7 +25,6 @@ class Ocr(OcrScore):
     small, reads Latin letters, Greek, Chinese and Japanese.
 
     Licence of the default models: Apache-2.0 (PaddleOCR), as rapidocr's. The parrot-caption paper used DeepSolo.
-    Runs on CPU cores: a worker's own, or those that feed a GPU while its models work.
     """
 
     version: ClassVar[int] = 2

@@ -35,13 +35,16 @@ class TextBoxes(OcrScore):
     max_height_frac: with `boxes: found`, a box higher than this share of the image's shorter side counts only if it is
         read, or three times as long as high; a box of more than a quarter of the image only if it is read.
 
+    device: `cpu`, the default: cores of a worker's own, or those that feed a GPU while its models work. `cuda`: both
+        models run on the GPU, images of one shape in one batch; it asks for onnxruntime-gpu in the place of
+        onnxruntime. The batches are tested on a CPU, the GPU is not yet.
+
     Looked at on 96 real figures, screenshots, clip-arts and icons reduced to 256 pixels, 43 of them with text: 40 of
     the 43 have a box (27 without enlarging), and so has 1 of the 46 without text (the detector alone marks 41); 7 hold
     single letters, or lettering too small to say. 0.34 CPU seconds an image, 0.16 with `found`.
 
     score.ocr makes the same columns and the words too, in the same time. Licence of the default models: Apache-2.0
-    (PaddleOCR), as rapidocr's. T-MARS used FAST, the parrot-caption paper DeepSolo. Runs on CPU cores: a worker's own,
-    or those that feed a GPU while its models work.
+    (PaddleOCR), as rapidocr's. T-MARS used FAST, the parrot-caption paper DeepSolo.
     """
 
     version: ClassVar[int] = 2

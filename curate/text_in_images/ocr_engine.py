@@ -1,4 +1,4 @@
-"""OcrEngine: RapidOCR's text detector and recogniser on CPU threads, for the ops that look for text in images."""
+"""OcrEngine: RapidOCR's text detector and recogniser, for the ops that look for text in images."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from PIL import Image
 
 from curate.errors import CurateError
 from curate.store.file_hash import file_sha256
+from curate.text_in_images.shared_session import SharedSession
 
 #: Which boxes count: those in which the recogniser reads something, or all that the detector finds.
 Boxes = Literal["read", "found"]
+
+#: Where the models run.
+Device = Literal["cpu", "cuda"]
 
 #: Small images are enlarged so many times at most: no letter of 3 pixels gets readable.
 MOST_TIMES = 4
@@ -26,6 +30,15 @@ MOST_TIMES = 4
 LARGE, SURE, SURE_OF_TWO = 0.05, 0.8, 0.97
 #: No box of more than this share of the image counts unless it is read.
 MOST_UNREAD = 0.25
+
+
+#: What runs a model on a GPU in onnxruntime.
+CUDA = "CUDAExecutionProvider"
+#: Kernels by a rule: trying them all takes seconds for each shape, and there are some hundred.
+_CUDA_OPTIONS = {
+    "EngineConfig.onnxruntime.use_cuda": True,
+    "EngineConfig.onnxruntime.cuda_ep_cfg.cudnn_conv_algo_search": "HEURISTIC",
+}
 
 
 class Line(NamedTuple):
@@ -60,9 +73,12 @@ class OcrEngine:
         for doubtful ones: PP-OCRv6 marks many a photograph as one line of text, so a box higher than `max_height_frac`
         of the image's shorter side, and less than three times as long as high, must be read, and so must one of more
         than a quarter of the image.
+    device: `cpu`, where each thread has models of its own; or `cuda`, where all threads share them, and images of one
+        shape that wait at a time are one batch.
 
     Raises:
-        CurateError: when rapidocr or onnxruntime is not installed, or a model's file is not there.
+        CurateError: when rapidocr or onnxruntime is not installed, a model's file is not there, or `cuda` was asked for
+            and onnxruntime cannot use it.
     """
 
     def __init__(
@@ -76,6 +92,7 @@ class OcrEngine:
         min_word_score: float = 0.5,
         max_height_frac: float = 0.4,
         boxes: Boxes = "read",
+        device: Device = "cpu",
     ):
         check_ocr(detector, recognizer)
         importlib.import_module("cv2").setNumThreads(1)  # as for onnxruntime below: images are spread over threads
@@ -95,14 +112,36 @@ class OcrEngine:
         self._enlarge_side_px = enlarge_side_px
         self._min_word_score, self._max_height_frac, self._boxes = min_word_score, max_height_frac, boxes
         self._own = threading.local()
+        self._shared = self._on_cuda() if device == "cuda" else None
         self._rapidocr  # noqa: B018 - a model that cannot be loaded is found here, not at the first image
 
     @property
     def _rapidocr(self) -> Any:
         """This thread's: a RapidOCR keeps what it was last asked, so two threads cannot share one."""
         if not hasattr(self._own, "engine"):
-            self._own.engine = importlib.import_module("rapidocr").RapidOCR(params=dict(self._options))
+            engine = self._loaded()
+            if self._shared:
+                engine._load_det_model().session, engine._load_rec_model().session = self._shared
+            self._own.engine = engine
         return self._own.engine
+
+    def _loaded(self, **options: Any) -> Any:
+        return importlib.import_module("rapidocr").RapidOCR(params=self._options | options)
+
+    def _on_cuda(self) -> tuple[SharedSession, SharedSession]:
+        """Detector and recogniser on the GPU; an error rather than a slow run on the CPU that nobody sees."""
+        onnxruntime = importlib.import_module("onnxruntime")
+        install = "pip uninstall onnxruntime, then pip install onnxruntime-gpu"
+        if CUDA not in onnxruntime.get_available_providers():
+            raise CurateError(f"device: cuda was asked for, and this onnxruntime is for CPUs only: {install}")
+        engine = self._loaded(**_CUDA_OPTIONS)
+        sessions = engine._load_det_model().session, engine._load_rec_model().session
+        if any(CUDA not in session.session.get_providers() for session in sessions):
+            raise CurateError(
+                "device: cuda was asked for, and onnxruntime cannot use the GPU here: it needs the CUDA and cuDNN of "
+                f"its release {onnxruntime.__version__} (onnxruntime.ai, CUDA Execution Provider)"
+            )
+        return SharedSession(sessions[0]), SharedSession(sessions[1])
 
     def spot(self, image: Image.Image, words: bool = True) -> Spotted:
         """The boxes that count, and what is read in them.
