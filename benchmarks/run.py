@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ import polars as pl
 import pyarrow as pa
 
 from curate.annotate import step as scoring
-from curate.annotate.one_shard import OneShard
+from curate.annotate.one_shard import OneShard, ShardReport
 from curate.catalog import load
 from curate.cluster.cluster import Cluster
 from curate.demo.pool import build
@@ -182,9 +183,11 @@ class TimedPass(OneShard):
         self.log.mkdir(exist_ok=True)
         self._note("made", made, 0.0)
 
-    def __call__(self, shard: int) -> dict[str, Any]:
+    def __call__(self, shard: int) -> ShardReport:
         began, cpu = time.time(), time.process_time()
         report = super().__call__(shard)
+        if isinstance(report, Future):
+            report = report.result()
         self._note(f"shard-{shard}", began, time.process_time() - cpu)
         return report
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from curate.annotate.room import CHUNKS, Room, Share
 from curate.arrays.rows import captions_of
 from curate.cluster.suspects import Suspects
 from curate.op import Score
@@ -53,11 +54,11 @@ _File = tuple[bytes | None, str]
 
 
 class Ahead:
-    """Chunks in their order, each made while the one before it is worked on.
+    """Chunks in their order, made while those before them are worked on, as far as there is room.
 
     todo: by key, the rows of the shard that an op has to do. texts: captions of the shard; None prepares none.
     suspects: looking for the row that kills the worker, each chunk is noted, and made only when it is its turn: the
-    last one tried is the one.
+    last one tried is the one. room: shared with the shards before and behind this one.
 
     An image is decoded and prepared by one thread for all ops, and only what they prepared is kept: at its full size no
     longer than that, unless an op needs it so.
@@ -72,43 +73,73 @@ class Ahead:
         texts: pa.Array | None = None,
         threads: int = 2,
         suspects: Suspects | None = None,
+        room: Room | None = None,
     ):
         self.todo, self.reader, self.texts = todo, reader, texts
-        self.threads, self.suspects = max(1, threads), suspects
+        self.threads, self.suspects, self.room = max(1, threads), suspects, room or Room()
         #: Seconds of processor time that preparing took, by key; and that reading and decoding the images did.
         self.preparing_seconds = dict.fromkeys(ops, 0.0)
         self.reading_seconds = 0.0
         self._lock = threading.Lock()
         self._seeing = {key: op for key, op in ops.items() if reader and "image" in op.reads()}
         self._reading = {key: op for key, op in ops.items() if texts is not None and "text" in op.prepares()}
+        # One thread reads, in the order of the rows, so that a slow store is waited for beside the ops, too.
+        self._pool, self._order = ThreadPoolExecutor(self.threads), ThreadPoolExecutor(1)
+        self._started: deque[Future[_Started]] | None = None
 
-    def __call__(self, chunks: Sequence[np.ndarray]) -> Iterator[Chunk]:
+    def begin(self, chunks: Sequence[np.ndarray], then: Callable[[], None] | None = None) -> None:
+        """Start with the first chunks, before they are asked for. then: called when the last one is under way."""
+        self._share = Share(self.room, CHUNKS * max((len(rows) for rows in chunks), default=0))
+        self._started = deque()
         if self.reader and self._seeing:
             asked = self._asked()
             self.reader.coming(row for rows in chunks for row in rows.tolist() if asked[row])
-        # One thread reads, in the order of the rows, so that a slow store is waited for beside the ops, too.
-        with ThreadPoolExecutor(self.threads) as pool, ThreadPoolExecutor(1) as reading:
-            started: deque[Future[_Started]] = deque()
-            try:
-                for number, rows in enumerate(chunks):
-                    if self.suspects:
-                        self.suspects.trying(rows)
-                    for coming in chunks[number + len(started) : number + (1 if self.suspects else 2)]:
-                        started.append(reading.submit(self._start, pool, coming))
-                    yield self._finished(rows, started.popleft().result())
-            finally:
-                # Whoever asked may have stopped early: what is under way ends, the rest is not begun.
-                reading.shutdown(wait=True, cancel_futures=True)
-                pool.shutdown(wait=True, cancel_futures=True)
-                if self.reader:
-                    self.reader.close()
+        if self.suspects:
+            return
+        self._started.extend(self._order.submit(self._start, rows) for rows in chunks)
+        if then:
+            self._order.submit(then)
 
-    def _start(self, pool: ThreadPoolExecutor, rows: np.ndarray) -> _Started:
+    def __call__(self, chunks: Sequence[np.ndarray]) -> Iterator[Chunk]:
+        """chunks: the same as `begin` got, if it was called."""
+        if self._started is None:
+            self.begin(chunks)
+        assert self._started is not None
+        try:
+            for rows in chunks:
+                if self.suspects:
+                    self.suspects.trying(rows)
+                    self._started.append(self._order.submit(self._start, rows))
+                yield self._finished(rows, self._started.popleft().result())
+                self._share.give(len(rows))
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Whoever asked may have stopped early: what is under way ends, the rest is not begun."""
+        if self._started is not None:
+            self._share.stop()
+        self._order.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        if self.reader:
+            self.reader.close()
+
+    def _start(self, rows: np.ndarray) -> _Started:
+        if not self._seeing:
+            self._share.take(len(rows))
+            return [], self._texts(rows)
         # Captions first: they are one task, the images of a chunk many.
-        texts = {key: pool.submit(self._read, key, op, rows) for key, op in self._reading.items()}
+        texts = self._texts(rows)
         size = max(1, min(GROUP, len(rows) // (TASKS_A_THREAD * self.threads)))
-        groups = [rows[start : start + size] for start in range(0, len(rows), size)] if self._seeing else []
-        return [pool.submit(self._see, group, self._files(group)) for group in groups], texts
+        images = []
+        for start in range(0, len(rows), size):
+            group = rows[start : start + size]
+            self._share.take(len(group))
+            images.append(self._pool.submit(self._see, group, self._files(group)))
+        return images, texts
+
+    def _texts(self, rows: np.ndarray) -> dict[str, Future[Any]]:
+        return {key: self._pool.submit(self._read, key, op, rows) for key, op in self._reading.items()}
 
     def _files(self, rows: np.ndarray) -> list[_File]:
         assert self.reader is not None

@@ -6,8 +6,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from curate.annotate.op_run import OpRun
@@ -54,23 +53,21 @@ class Meter:
             self.devices[folder] = device
             self.gpus = max(self.gpus, op.gpus())
 
-    @contextmanager
-    def shard(self) -> Iterator[Spent]:
-        """Measures the work of the block: what it yields is filled in at the end."""
+    def begin(self) -> None:
+        """The worker begins with a shard."""
         with _LOCK:
             if not self.at_work:
                 self.since = Spent.now()
             self.at_work += 1
-        spent = Spent()
-        try:
-            yield spent
-        finally:
-            with _LOCK:
-                now = Spent.now()
-                part = now.since(self.since)
-                spent.wall, spent.cpu = part.wall, part.cpu
-                self.since = now
-                self.at_work -= 1
+
+    def end(self) -> Spent:
+        """It has ended one, in whatever thread: what that took."""
+        with _LOCK:
+            now = Spent.now()
+            part = now.since(self.since)
+            self.since = now
+            self.at_work -= 1
+        return part
 
     def costs(
         self, spent: Spent, runs: Sequence[OpRun], own: Mapping[str, float], sizes: Mapping[str, int]

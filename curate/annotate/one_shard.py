@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
-import pyarrow as pa
 
-from curate.annotate.ahead import Ahead
 from curate.annotate.answer import remarks_of
 from curate.annotate.meter import Meter, worker_name
+from curate.annotate.next_shard import NextShard
 from curate.annotate.op_run import OpRun
+from curate.annotate.open_shard import OpenShard
 from curate.annotate.packages import check_packages
+from curate.annotate.room import Room
 from curate.annotate.unfinished import Planned, rows_to_do
-from curate.arrays.arrow_columns import flat
 from curate.cluster.nodes import feeding_threads
-from curate.cluster.suspects import DEADLY, Suspects
-from curate.op import Score
+from curate.cluster.suspects import Suspects
 from curate.store.cost import Cost
-from curate.store.images import ImageReader
 from curate.store.view import View
 
 
@@ -27,19 +27,26 @@ from curate.store.view import View
 class ShardReport:
     """What a worker tells of a shard. rows: that any op had to do. seconds, costs: by folder.
 
-    seconds: of the op's `batch`, and processor time of preparing; see `Table.seconds`.
+    seconds: of the op's `batch`, and processor time of preparing; see `Table.seconds`. began, ended: by the clock of
+    the worker's machine, seconds since 1970.
     """
 
     worker: str = field(default_factory=worker_name)
     rows: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     costs: dict[str, Cost] = field(default_factory=dict)
+    began: float = 0.0
+    ended: float = 0.0
 
 
 class OneShard:
     """The job of a pass: fills the rows of a shard that are missing in the tables of several ops.
 
     Rows that have a value keep it: a later run with more rows computes only those.
+
+    Where an op asks for a GPU, that is not to wait at the end of a shard: the parts are written in a thread while the
+    next shard is worked on, and the first rows of that one are prepared while the last ones of this are. Two shards
+    have rows in memory then, together no more than one has alone; and the values of one more wait to be written.
     """
 
     def __init__(self, view: View, plan: Sequence[Planned], session: str = ""):
@@ -47,6 +54,9 @@ class OneShard:
         # A worker has one core, which two threads keep busy while one of them reads; or a GPU to feed.
         self.threads = 2
         self.meter = Meter()
+        self._room: Room | None = None
+        self._next: NextShard | None = None
+        self._writing: ThreadPoolExecutor | None = None
 
     def setup(self) -> None:
         check_packages(planned.op for planned in self.plan)  # here too: a node may lack what the driver has
@@ -54,14 +64,28 @@ class OneShard:
             self.meter.set_up(planned.folder, planned.op)
         if any(planned.op.gpus() for planned in self.plan):
             self.threads = feeding_threads()
+            self._room, self._next = Room(), NextShard(self._opened)
+            self._writing = ThreadPoolExecutor(1)
 
-    def __call__(self, shard: int) -> ShardReport:
+    def __call__(self, shard: int) -> ShardReport | Future[ShardReport]:
         return self._fill(shard, None)
+
+    def coming(self, shard: int) -> None:
+        """The shard that follows the one at work, or the one that is about to be."""
+        if self._next:
+            self._next.coming(shard)
+
+    def leave(self) -> None:
+        """No shard follows any more: nothing is prepared, and what was is forgotten."""
+        if self._next and self._writing:
+            self._next.close()
+            self._writing.shutdown()
 
     def careful(self, shard: int) -> ShardReport:
         """After this shard failed once: slower, and it finds the rows that kill the worker."""
         suspects = self._suspects(shard)
         report = self._fill(shard, suspects)
+        assert isinstance(report, ShardReport)
         suspects.clear()
         return report
 
@@ -72,20 +96,40 @@ class OneShard:
     def _suspects(self, shard: int) -> Suspects:
         return Suspects(self.view.store, self.plan[0].folder, shard, self.session)
 
-    def _fill(self, shard: int, suspects: Suspects | None) -> ShardReport:
+    def _fill(self, shard: int, suspects: Suspects | None) -> ShardReport | Future[ShardReport]:
+        began = time.time()
+        self.meter.begin()
+        try:
+            opened = (self._next.taken(shard) if self._next else None) or self._opened(shard, suspects)
+            opened.run()
+        except BaseException:
+            self.meter.end()
+            raise
+        if self._writing and not suspects:
+            return self._writing.submit(self._written, shard, opened, began)
+        return self._written(shard, opened, began)
+
+    def _written(self, shard: int, opened: OpenShard, began: float) -> ShardReport:
         sizes: dict[str, int] = {}
-        with self.meter.shard() as spent:
-            runs = [run for run in self._runs(shard) if run.has_work]
-            if not runs:
-                return ShardReport()
-            ahead = self.run(shard, runs, suspects)
-            for run in runs:
+        try:
+            for run in opened.runs:
                 part = run.finished()
                 self.view.store.write_remarks(run.folder, shard, remarks_of(part, run.op, shard))
                 sizes[run.folder] = self.view.store.write_part(run.folder, shard, part)
-        rows = int(np.logical_or.reduce([run.todo for run in runs]).sum())
-        seconds = {run.folder: run.seconds + ahead.preparing_seconds[run.folder] for run in runs}
-        return ShardReport(rows=rows, seconds=seconds, costs=self.meter.costs(spent, runs, seconds, sizes))
+        finally:
+            spent = self.meter.end()
+        if not opened.runs:
+            return ShardReport()
+        seconds = opened.seconds()
+        costs = self.meter.costs(spent, opened.runs, seconds, sizes)
+        return ShardReport(rows=opened.rows(), seconds=seconds, costs=costs, began=began, ended=time.time())
+
+    def _opened(self, shard: int, suspects: Suspects | None = None) -> OpenShard:
+        runs = [run for run in self._runs(shard) if run.has_work]
+        opened = OpenShard(self.view, shard, runs, threads=self.threads, suspects=suspects, room=self._room)
+        # A shard that may kill this process is alone in it.
+        opened.begin(self._next.may_begin if self._next and not suspects else None)
+        return opened
 
     def _runs(self, shard: int) -> list[OpRun]:
         runs: list[OpRun] = []
@@ -96,43 +140,3 @@ class OneShard:
             if todo.any():
                 coming |= dict.fromkeys(planned.op.makes(), todo)
         return runs
-
-    def run(self, shard: int, runs: Sequence[OpRun], suspects: Suspects | None = None) -> Ahead:
-        """Do what ops have to do in a shard; returns what made its chunks, which knows how long that took."""
-        fresh = {name for run in runs for name in run.op.makes()}
-        stored = sorted({name for run in runs for name in run.op.reads()} - fresh - {"image"})
-        table = self.view.read(shard, stored).combine_chunks() if stored else None
-        chunks = _chunks(runs)
-        if suspects:
-            chunks = suspects.split(chunks)
-        images = self.view.images if any("image" in run.op.reads() for run in runs) else None
-        ahead = Ahead(
-            {run.folder: run.op for run in runs},
-            {run.folder: run.todo for run in runs},
-            reader=ImageReader(self.view.store, images, shard) if images else None,
-            texts=flat(table["text"]) if table is not None and "text" in stored else None,
-            threads=self.threads,
-            suspects=suspects,
-        )
-        for chunk in ahead(chunks):
-            taken = table.take(pa.array(chunk.rows)) if table is not None else None
-            columns = {name: flat(taken[name]) for name in stored} if taken is not None else {}
-            deadly = DEADLY if suspects is not None and chunk.rows[0] in suspects.deadly else ""
-            for run in runs:
-                columns |= run.do(chunk, columns, deadly)
-        return ahead
-
-
-def _chunks(runs: Sequence[OpRun]) -> list[np.ndarray]:
-    """Rows of the shard that any op has to do, cut into chunks."""
-    rows = np.flatnonzero(np.logical_or.reduce([run.todo for run in runs]))
-    size = _rows_at_a_time([run.op for run in runs])
-    return [rows[start : start + size] for start in range(0, len(rows), size)]
-
-
-def _rows_at_a_time(ops: Sequence[Score]) -> int:
-    """Rows of a chunk. Where an op keeps images at their full size, no more than it asks for: two chunks of them are
-    in memory."""
-    seeing = [op for op in ops if "image" in op.reads()]
-    keeping = [op.rows_at_a_time() for op in seeing if "image" not in op.prepares()]
-    return max(keeping or [op.rows_at_a_time() for op in seeing or ops])

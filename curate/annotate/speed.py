@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Sequence
 from functools import reduce
@@ -23,17 +22,14 @@ class Speed:
         self.seconds: Counter[str] = Counter()
         self.costs: dict[str, Cost] = {}
         self._workers: set[str] = set()
-        self._began = self._ended = time.monotonic()
-        self._first = True
+        self._began = self._ended = 0.0
 
     def add(self, report: ShardReport) -> None:
         """Count a shard, as soon as it is finished."""
         if not report.costs:
             return
-        self._ended = time.monotonic()
-        began = self._ended - sum(cost.worker_seconds for cost in report.costs.values())
-        self._began = began if self._first else min(began, self._began)
-        self._first = False
+        self._began = min(report.began, self._began or report.began)
+        self._ended = max(report.ended, self._ended)
         self._workers.add(report.worker)
         self.rows += report.rows
         self.seconds.update(report.seconds)
@@ -43,8 +39,8 @@ class Speed:
     def line(self) -> str:
         """`clip: 1,640 rows, 14 rows/s on 2 workers; the op alone 19 rows/s (0.74)`; empty where no row was computed.
 
-        The first rate is rows by the wall clock of the driver, from the begin of the first shard to the end of the last
-        one: to start workers and to load models is not in it. The share in brackets is the seconds of all workers
+        The first rate is rows by the wall clocks of the workers, from the begin of the first shard to the end of the
+        last one: to start workers and to load models is not in it. The share in brackets is the seconds of all workers
         inside `batch` by their seconds at shards, and the second rate is the first one by that share: what it would be
         if workers did nothing else.
         """

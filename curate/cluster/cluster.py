@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import errno
 import logging
 import os
 import socket
@@ -16,7 +15,8 @@ from typing import Any, TypeVar
 from curate.cluster.crew import Crew, Needs
 from curate.cluster.memory import machine_memory, memory_size
 from curate.cluster.nodes import ray_runs
-from curate.cluster.task import ItemFault, Task, attempted, job_of, set_up
+from curate.cluster.task import Task, job_of
+from curate.cluster.this_process import for_some_seconds, in_this_process
 from curate.cluster.workers import Workers
 from curate.errors import CurateError
 from curate.messages.packages import lacking
@@ -25,13 +25,9 @@ from curate.messages.progress import StepProgress, console
 T = TypeVar("T")
 
 #: A step of at most so many rows, or of files of so many bytes whose rows nobody knows yet, begins in this process,
-#: where Ray would have to be started for it; after so many seconds, about what a start takes, workers do the rest.
+#: where Ray would have to be started for it; workers do what it has not done after a few seconds.
 SMALL_ROWS = 50_000
 SMALL_BYTES = 10_000_000
-SMALL_SECONDS = 4.0
-
-#: No shard can be written before a person has done something.
-DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @dataclass
@@ -135,11 +131,11 @@ class Cluster:
         workers: int | None,
     ) -> Iterator[tuple[int, T]]:
         if self.workers == 0:
-            yield from _in_this_process(task, todo, failed)
+            yield from in_this_process(task, todo, failed)
             return
         done: set[int] = set()
         if begins_here:
-            for item, report in _for_some_seconds(task, todo):
+            for item, report in for_some_seconds(task, todo):
                 done.add(item)
                 yield item, report
         if rest := [item for item in todo if item not in done]:
@@ -247,46 +243,3 @@ def _check_answers(address: str) -> None:
     host, _, port = address.rpartition("://")[2].partition(":")
     if port.isdigit():
         socket.create_connection((host, int(port)), timeout=10).close()
-
-
-def _for_some_seconds(task: Task[T], todo: Sequence[int]) -> Iterator[tuple[int, T]]:
-    """Do the first items here. It ends after SMALL_SECONDS, and at an item that fails: workers do the rest."""
-    # The job that workers get is as it was: what `setup` loads does not travel.
-    here = copy.deepcopy(task)
-    set_up(here)
-    end = time.monotonic() + SMALL_SECONDS
-    for item in todo:
-        try:
-            report = _done_here(here, item)
-        except ItemFault:  # workers try it again, and say what is wrong
-            return
-        yield item, report
-        if time.monotonic() > end:
-            return
-
-
-def _in_this_process(task: Task[T], todo: Sequence[int], failed: dict[int, str]) -> Iterator[tuple[int, T]]:
-    set_up(task)
-    for item in todo:
-        try:
-            report = _done_here(task, item)
-        except ItemFault as fault:  # said with the others at the end
-            failed[item] = str(fault)
-            continue
-        yield item, report
-
-
-def _done_here(task: Task[T], item: int) -> T:
-    """Do an item in this process.
-
-    Raises:
-        ItemFault: when it fails.
-        CurateError: when it fails as every other item would: the disk is full, or cannot be written.
-    """
-    try:
-        return attempted(task, item, attempt=0, acquitted=False)
-    except ItemFault as fault:
-        cause = fault.__cause__
-        if isinstance(cause, OSError) and cause.errno in DISK_FAULTS:
-            raise CurateError(str(fault)) from cause
-        raise

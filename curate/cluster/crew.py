@@ -17,8 +17,14 @@ class Needs:
     gpus: float = 0
     memory: int = 0
 
+    @property
+    def calls(self) -> int:
+        """Items that a worker may be at, at once: a GPU is not to wait at the end of one."""
+        return 2 if self.gpus else 1
+
     def options(self) -> dict[str, Any]:
-        return {"num_cpus": self.cpus, "num_gpus": self.gpus, "memory": self.memory}
+        use = {"num_cpus": self.cpus, "num_gpus": self.gpus, "memory": self.memory}
+        return use | {"max_concurrency": self.calls}
 
 
 class Crew:

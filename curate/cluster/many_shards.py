@@ -6,12 +6,11 @@ What it reads of a row is a few bytes, so it is done before workers could be sta
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from curate.cluster.cluster import Cluster
-from curate.cluster.task import Task
 
 #: Of at most so many shards, with so many rows in all, threads of this process do it: in about the seconds that Ray
 #: takes to start.
@@ -54,7 +53,7 @@ def shard_runs(rows: Mapping[int, int], most: int = 0) -> list[range]:
 
 
 def each_run(
-    label: str, task: Task[T], runs: Sequence[range], rows: Mapping[int, int], cluster: Cluster | None
+    label: str, task: Callable[[int], T], runs: Sequence[range], rows: Mapping[int, int], cluster: Cluster | None
 ) -> Iterator[T]:
     """Do a task for each run of shards, by the run's number; yields its reports, in an order that says nothing.
 
@@ -71,7 +70,7 @@ def each_run(
         yield report
 
 
-def in_threads(task: Task[T], runs: int) -> Iterator[T]:
+def in_threads(task: Callable[[int], T], runs: int) -> Iterator[T]:
     """Do a task for the numbers below `runs`; yields its reports in this order, never more than a few ahead of the
     reader."""
     with ThreadPoolExecutor(THREADS) as pool:

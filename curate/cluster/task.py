@@ -2,17 +2,22 @@
 
 A task is a callable of one item (a shard, a partition, a file): a method of a job, or an object with `__call__`, which
 is its own job then. A job is built on the driver with plain fields and is pickled to every worker, so it holds nothing
-heavy. Three methods of a job are optional:
+heavy. Five methods of a job are optional:
 
     setup()         called in each worker before its first item: loads models, opens connections
     careful(item)   called instead of the task from the second attempt on: looks for the row that kills its worker
     acquit(item)    called before an attempt when the last one ended with its node: no row is to blame for that
+    coming(item)    called where this item follows the one at work, in any thread: it may be prepared from now on
+    leave()         called when no item follows any more
+
+A task may leave the end of an item to a thread: it returns a Future of its report then, and the next item begins.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from concurrent.futures import Future
+from typing import Any, TypeVar, Union
 
 from curate.errors import CurateError
 from curate.library.user_code import no_exit, one_line, user_line
@@ -21,7 +26,7 @@ from curate.messages.causes import explained
 T = TypeVar("T")
 
 #: Returns a small report, never rows.
-Task = Callable[[int], T]
+Task = Callable[[int], Union[T, "Future[T]"]]
 
 
 class ItemFault(Exception):
@@ -56,7 +61,35 @@ def cannot_start(error: BaseException) -> CurateError:
     return CurateError(f"a worker cannot start: {why}{hint}")
 
 
-def attempted(task: Task[T], item: int, attempt: int, acquitted: bool) -> T:
+def announce(task: Task[Any], item: int) -> None:
+    """Say to the job of a task that this item follows the one at work."""
+    coming = getattr(job_of(task), "coming", None)
+    if coming:
+        coming(item)
+
+
+def leave(task: Task[Any]) -> None:
+    """Say to the job of a task that no item follows."""
+    leaving = getattr(job_of(task), "leave", None)
+    if leaving:
+        leaving()
+
+
+def answered(report: T | Future[T]) -> T:
+    """The report of an item, once what it left to a thread is done.
+
+    Raises:
+        ItemFault: when that fails.
+    """
+    try:
+        return report.result() if isinstance(report, Future) else report
+    except CurateError:
+        raise
+    except Exception as error:
+        raise ItemFault(reason(error)) from error
+
+
+def attempted(task: Task[T], item: int, attempt: int, acquitted: bool) -> T | Future[T]:
     """Do an item. attempt: how often it has failed; acquitted: its last attempt ended with its node.
 
     Raises:

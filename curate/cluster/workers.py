@@ -6,7 +6,7 @@ operators, and a shard that kills its worker must be counted here (Ray Data retr
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -65,6 +65,10 @@ class Workers(Generic[T]):
         # Items whose node was lost, how often, and those among them whose next attempt is still to come.
         self.lost: dict[int, int] = {}
         self.acquitted: set[int] = set()
+        # Items that were under way together when their worker died: one of them is to blame, and nobody knows which.
+        self.alone: set[int] = set()
+        # How many items each worker got.
+        self.numbers: Counter[Any] = Counter()
         self.hired: list[Any] = []
         self.new: list[Any] = []
         # What each worker has to do, in the order in which it does it: an item, or None while it starts. A worker that
@@ -108,17 +112,19 @@ class Workers(Generic[T]):
         self.ordered[worker.take.remote(self.task)] = (None, worker)
 
     def _feed(self, worker: Any) -> None:
-        """Two items per worker: the next one waits there while the driver looks at the last. An item that was blamed
-        before runs alone: whether it kills its worker is then beyond doubt."""
+        """Two items per worker: the next one waits there while the driver looks at the last, or is begun. An item that
+        is under suspicion runs alone: whether it kills its worker is then beyond doubt."""
         while self.todo:
             ordered = [item for item, other in self.ordered.values() if other is worker]
-            suspects = [item for item in (*ordered, self.todo[0]) if item in self.attempts]
+            suspects = [item for item in (*ordered, self.todo[0]) if item in self.attempts or item in self.alone]
             if len(ordered) >= (1 if suspects else 2):
                 return
             item = self.todo.popleft()
             acquitted = item in self.acquitted
             self.acquitted.discard(item)
-            self.ordered[worker.do.remote(item, self.attempts.get(item, 0), acquitted)] = (item, worker)
+            attempt = max(self.attempts.get(item, 0), int(item in self.alone))
+            self.ordered[worker.do.remote(item, attempt, acquitted, self.numbers[worker])] = (item, worker)
+            self.numbers[worker] += 1
 
     def _answers(self, worker: Any) -> Iterator[tuple[int, T]]:
         """What a worker has done, in its order: when it dies, the first item without an answer is to blame for it, and
@@ -138,8 +144,11 @@ class Workers(Generic[T]):
                     raise error.cause from None
                 self._blame(item, error.cause)
             except RayError as error:
+                behind = [self.ordered[later][0] for later in answers[number + 1 :]]
                 if item is not None and _node_was_lost(error) and self.lost.get(item, 0) < LOST_NODES:
                     self._acquit(item)
+                elif item is not None and behind and self.needs.calls > 1:
+                    self._part([item, *behind], error)
                 elif item is not None or any(new is worker for new in self.new):
                     self._blame(item, error)
                 # Else it died while it was idle, and another one comes.
@@ -164,6 +173,13 @@ class Workers(Generic[T]):
         self.acquitted.add(item)
         self.todo.append(item)
         console.print(f"[yellow]shard {item}: its node was lost; it goes to another worker")
+
+    def _part(self, items: Sequence[int | None], cause: BaseException) -> None:
+        """Their worker died while it was at all of these: the first goes back here, the others as they do always."""
+        self.alone.update(item for item in items if item is not None)
+        self.todo.append(next(item for item in items if item is not None))
+        names = " and ".join(map(str, items))
+        console.print(f"[yellow]shards {names} were under way together: {escape(reason(cause))}; each goes on alone")
 
     def _blame(self, item: int | None, cause: BaseException) -> None:
         if item is None:

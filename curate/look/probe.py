@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from curate.annotate.meter import gpu_of
-from curate.annotate.one_shard import OneShard
 from curate.annotate.op_run import OpRun
-from curate.annotate.unfinished import Planned
+from curate.annotate.open_shard import OpenShard
 from curate.cluster.nodes import feeding_threads
 from curate.errors import CurateError
 from curate.op import Op, Score
@@ -102,16 +101,16 @@ class _Tried:
 def _try(view: View, tried: Sequence[_Tried], rows: int) -> tuple[float, int]:
     """Run the ops over the first rows of the store, by the pass that `curate score` makes of them; returns the seconds
     of reading and decoding, and how many rows there were."""
-    shard_pass = OneShard(view, [Planned(t.op, t.op.table()) for t in tried])
     reading, done = 0.0, 0
     for shard, size in view.store.shard_rows().items():
         todo = np.arange(size) < rows - done
-        runs = [OpRun(planned.op, planned.folder, todo) for planned in shard_pass.plan]
-        ahead = shard_pass.run(shard, runs)
-        reading += ahead.reading_seconds
+        runs = [OpRun(t.op, t.op.table(), todo) for t in tried]
+        opened = OpenShard(view, shard, runs)
+        opened.run()
+        reading += opened.ahead.reading_seconds
         for t, run in zip(tried, runs, strict=True):
             t.seconds += run.seconds
-            t.preparing += ahead.preparing_seconds[run.folder]
+            t.preparing += opened.ahead.preparing_seconds[run.folder]
         done += int(todo.sum())
         if done >= rows:
             break

@@ -7,7 +7,6 @@ import io
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -160,8 +159,9 @@ def test_a_task_takes_32_images_or_as_many_as_keep_all_threads_busy(make_store, 
     reader = ImageReader(view.store, view.images, 0)
     todo = np.arange(rows) % 7 != 1
     ahead = Ahead({"r": op}, {"r": todo}, reader=reader, threads=threads)
-    with ThreadPoolExecutor(1) as pool:
-        assert len(ahead._start(pool, np.arange(rows))[0]) == tasks
+    ahead.begin([np.arange(rows)])
+    assert ahead._started is not None
+    assert len(ahead._started[0].result()[0]) == tasks
     [chunk] = ahead([np.arange(rows)])
     assert chunk.status == ["ok" if is_todo else "skipped" for is_todo in todo]
     values = [f"{value.error}" if isinstance(value, Fault) else value for value in chunk.images["r"]]

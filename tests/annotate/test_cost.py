@@ -18,9 +18,10 @@ from stopping import stopped_at_part
 
 from curate.annotate import meter as meters
 from curate.annotate.meter import Meter
-from curate.annotate.one_shard import ShardReport
+from curate.annotate.one_shard import OneShard, ShardReport
 from curate.annotate.speed import Speed
 from curate.annotate.step import annotate
+from curate.annotate.unfinished import Planned
 from curate.errors import CurateError
 from curate.filter.rule import Filter
 from curate.filter.step import select
@@ -195,16 +196,17 @@ def test_a_second_at_two_shards_counts_once():
     walls = []
 
     def long() -> None:
-        with meter.shard() as spent:
-            inside.set()
-            go_on.wait()
-        walls.append(spent.wall)
+        meter.begin()
+        inside.set()
+        go_on.wait()
+        walls.append(meter.end().wall)
 
     thread = threading.Thread(target=long)
     thread.start()
     inside.wait()
-    with meter.shard() as short:
-        time.sleep(0.2)
+    meter.begin()
+    time.sleep(0.2)
+    short = meter.end()
     time.sleep(0.2)
     go_on.set()
     thread.join()
@@ -212,15 +214,31 @@ def test_a_second_at_two_shards_counts_once():
     assert 0.4 <= short.wall + walls[0] <= time.perf_counter() - began
 
 
-def test_idle_time_and_a_failed_shard_are_not_counted():
+def test_idle_time_is_not_counted():
     meter = Meter()
-    with pytest.raises(ValueError, match="damaged"), meter.shard():
-        time.sleep(0.2)
-        raise ValueError("damaged")
+    meter.begin()
+    assert meter.end().wall < 0.2
     time.sleep(0.2)
-    with meter.shard() as spent:
-        pass
-    assert spent.wall < 0.2
+    meter.begin()
+    assert meter.end().wall < 0.2
+
+
+def test_a_failed_shard_takes_its_seconds_with_it(make_store):
+    class FailsOnce(Sleepy):
+        def batch(self, rows: Rows) -> Mapping[str, Any]:
+            result = super().batch(rows)
+            if rows["text"][0].as_py() == "caption number 0":
+                raise CurateError("no value")
+            return result
+
+    view = make_store(20)
+    shards = OneShard(view, [Planned(FailsOnce(sleep=0.3), "sleepy-1")])
+    shards.setup()
+    with pytest.raises(CurateError, match="no value"):
+        shards(0)
+    report = shards(1)
+    assert isinstance(report, ShardReport)
+    assert 0.3 <= report.costs["sleepy-1"].worker_seconds < 0.6
 
 
 def test_a_meter_travels():
@@ -230,17 +248,16 @@ def test_a_meter_travels():
 # ---- what is said ----
 
 
-def report(worker: str, rows: int, worker_seconds: float, model_seconds: float) -> ShardReport:
-    cost = Cost(rows=rows, worker_seconds=worker_seconds, model_seconds=model_seconds)
-    return ShardReport(worker, rows, {"clip-1": model_seconds}, {"clip-1": cost})
+def report(worker: str, rows: int, began: float, ended: float, model_seconds: float) -> ShardReport:
+    cost = Cost(rows=rows, worker_seconds=ended - began, model_seconds=model_seconds)
+    return ShardReport(worker, rows, {"clip-1": model_seconds}, {"clip-1": cost}, began, ended)
 
 
-def test_the_line_of_literal_reports(monkeypatch):
+def test_the_line_of_literal_reports():
     """Two workers at 820 rows each from second 100.5 to 217.5: 1,640 rows in 117 seconds."""
     speed = Speed(["clip"])
-    for now, one in [(200.5, report("a", 820, 100, 80)), (217.5, report("b", 820, 116, 79.84))]:
-        monkeypatch.setattr("curate.annotate.speed.time.monotonic", lambda now=now: now)
-        speed.add(one)
+    speed.add(report("b", 820, 101.5, 217.5, 79.84))
+    speed.add(report("a", 820, 100.5, 200.5, 80))
     assert speed.line() == "clip: 1,640 rows, 14 rows/s on 2 workers; the op alone 19 rows/s (0.74)"
     assert speed.costs["clip-1"].worker_seconds == 216
 

@@ -299,11 +299,11 @@ class Careful(Where):
 
 SMALL = """
 import os
-from curate.cluster import cluster
+from curate.cluster import cluster, this_process
 from curate.cluster.nodes import ray_runs
 from test_cluster import Careful, Where
 
-cluster.SMALL_SECONDS, here, sizes = 0.2, os.getpid(), dict.fromkeys(range(4), 10)
+this_process.SMALL_SECONDS, here, sizes = 0.2, os.getpid(), dict.fromkeys(range(4), 10)
 with_ray = cluster.Cluster()
 
 
