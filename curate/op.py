@@ -156,6 +156,11 @@ class Score(Op):
         """One value per row for every column of `makes`: Arrow arrays, numpy arrays or lists; null where there is
         none. The extra key `status` may say why, a word per row (default `ok`)."""
 
+    def begin(self, rows: Rows) -> Callable[[], Mapping[str, Any]] | None:
+        """Begin `batch` on a device that works on its own; returns what waits for the result. The next batch is begun
+        before that is called, so that the device is never without work. None, the default: `batch` is called."""
+        return None
+
     def summary(self, table: pl.LazyFrame) -> dict[str, Any]:
         """What of the finished table goes into the manifest and is shown; most have nothing to say."""
         return {}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,9 @@ from curate.op import Rows, Score, op_name
 #: So many rows in a row that all fail are no bad rows: something is wrong with the worker (a lost GPU, a full disk).
 ALL_FAILED = 8
 
+#: Waits for what `Score.batch` returns.
+Waiting = Callable[[], Mapping[str, Any]]
+
 #: Characters of an error that a status keeps.
 ERROR_CHARACTERS = 300
 
@@ -28,7 +32,7 @@ ERROR_CHARACTERS = 300
 class OpRun:
     """
     todo: rows of the shard that it has to do, a bool per row. part: what an earlier run left, which stays as it is
-    elsewhere. seconds: wall clock of computing. model_seconds: of those, the ones inside the op's `batch`.
+    elsewhere. seconds: wall clock of computing. model_seconds: of those, the ones inside the op's `batch` or `begin`.
     """
 
     def __init__(self, op: Score, folder: str, todo: np.ndarray, part: pa.Table | None = None):
@@ -41,11 +45,38 @@ class OpRun:
         self._types = {**op.makes(), self._status: pa.string()}
         self._rows: list[np.ndarray] = []
         self._values: dict[str, list[pa.Array]] = {name: [] for name in self._types}
+        #: By the first of their rows in the shard: batches that are begun, each with its number of rows.
+        self._begun: dict[int, tuple[int, Waiting]] = {}
 
     @property
     def has_work(self) -> bool:
         """A shard without a part gets one, even if no row of it is in."""
         return self.part is None or bool(self.todo.any())
+
+    def begin(self, chunk: Chunk, columns: Mapping[str, pa.Array]) -> bool:
+        """Begin the op's batch of a chunk, for an op that can (`Score.begin`); whether it was begun.
+
+        columns: as `do`'s, which comes later. A fault is no one's here: `do` runs into it again, and finds the row.
+        """
+        status = self._ready(self.todo[chunk.rows], chunk, columns, "")
+        valid = np.flatnonzero(status == "ok")
+        if not 0 < len(valid) <= self.rows_at_a_time:
+            return False
+        began = time.perf_counter()
+        try:
+            with no_exit():
+                waiting = self.op.begin(self._rows_of(valid, columns, chunk))
+        except CurateError:
+            raise
+        except Exception:  # noqa: BLE001 - see above
+            waiting = None
+        passed = time.perf_counter() - began
+        if waiting is None:
+            return False
+        self.seconds += passed
+        self.model_seconds += passed
+        self._begun[int(chunk.rows[valid[0]])] = len(valid), waiting
+        return True
 
     def do(self, chunk: Chunk, columns: Mapping[str, pa.Array], deadly: str = "") -> dict[str, pa.Array]:
         """Run the op on the rows of a chunk that are to do and have all that it reads.
@@ -149,6 +180,16 @@ class OpRun:
         self, rows: np.ndarray, columns: Mapping[str, pa.Array], chunk: Chunk
     ) -> tuple[dict[str, pa.Array], list[str] | str]:
         """The op's columns and its status words for some rows, checked to be one value per row."""
+        count, waiting = self._begun.pop(int(chunk.rows[rows[0]]), (0, None))
+        if waiting is not None and count == len(rows):
+            result = self._timed(waiting)
+        else:
+            asked = self._rows_of(rows, columns, chunk)
+            result = self._timed(lambda: self.op.batch(asked))
+        return checked(result, self.op, len(rows)), status_words(result, self.op, len(rows))
+
+    def _rows_of(self, rows: np.ndarray, columns: Mapping[str, pa.Array], chunk: Chunk) -> Rows:
+        """What the op gets of some rows."""
         taken = {name: _of_rows(columns[name], rows) for name in self.op.reads() if name != "image"}
         images = None
         if "image" in self.op.reads():
@@ -160,13 +201,15 @@ class OpRun:
         if "text" in self.op.prepares():
             ready = chunk.texts.get(self.folder)
             texts = [ready[row] for row in rows] if ready else self.op.prepare_texts(captions_of(taken["text"]))
+        return Rows(taken, images, len(rows), texts)
+
+    def _timed(self, batch: Waiting) -> Mapping[str, Any]:
         began = time.perf_counter()
         try:
             with no_exit():
-                result = self.op.batch(Rows(taken, images, len(rows), texts))
+                return batch()
         finally:
             self.model_seconds += time.perf_counter() - began
-        return checked(result, self.op, len(rows)), status_words(result, self.op, len(rows))
 
 
 def _spread(values: list[pa.Array], kind: pa.DataType, valid: np.ndarray, rows: int) -> pa.Array:

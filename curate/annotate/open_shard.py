@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pyarrow as pa
 
-from curate.annotate.ahead import Ahead
+from curate.annotate.ahead import Ahead, Chunk
 from curate.annotate.op_run import OpRun
 from curate.annotate.room import Room
 from curate.arrays.arrow_columns import flat
@@ -15,6 +15,9 @@ from curate.cluster.suspects import DEADLY, Suspects
 from curate.op import Score
 from curate.store.images import ImageReader
 from curate.store.view import View
+
+#: A chunk, and the columns that ops read of it.
+_AtWork = tuple[Chunk, dict[str, pa.Array]]
 
 
 class OpenShard:
@@ -56,19 +59,42 @@ class OpenShard:
         self.ahead.begin(self._chunks, then)
 
     def run(self) -> None:
-        """Let each op do what it has to, chunk after chunk."""
+        """Let each op do what it has to, chunk after chunk; where one can, it begins with the next chunk before it
+        waits for what it began with."""
+        begun: _AtWork | None = None
         try:
             for chunk in self.ahead(self._chunks):
-                taken = self._table.take(pa.array(chunk.rows)) if self._table is not None else None
-                columns = {name: flat(taken[name]) for name in self._stored} if taken is not None else {}
-                deadly = DEADLY if self.suspects is not None and chunk.rows[0] in self.suspects.deadly else ""
-                for run in self.runs:
-                    columns |= run.do(chunk, columns, deadly)
+                at_work = chunk, self._columns(chunk)
+                # Looking for a row that kills, only one chunk is at work.
+                begins = not self.suspects and self._begins(*at_work)
+                if begun is not None:
+                    self._do(*begun)
+                begun = at_work if begins else None
+                if not begins:
+                    self._do(*at_work)
                 # Its images go before the ones behind it come.
-                del chunk
+                del chunk, at_work
+            if begun is not None:
+                self._do(*begun)
         finally:
             # Now, since the error of a shard may keep its chunks alive: the next one waits for their room.
             self.close()
+
+    def _columns(self, chunk: Chunk) -> dict[str, pa.Array]:
+        if self._table is None:
+            return {}
+        taken = self._table.take(pa.array(chunk.rows))
+        return {name: flat(taken[name]) for name in self._stored}
+
+    def _begins(self, chunk: Chunk, columns: dict[str, pa.Array]) -> bool:
+        """Whether any op has begun with a chunk: one that reads nothing that the ops of this pass make."""
+        able = [run for run in self.runs if {*run.op.reads()} <= {*self._stored, "image"}]
+        return sum(run.begin(chunk, columns) for run in able) > 0
+
+    def _do(self, chunk: Chunk, columns: dict[str, pa.Array]) -> None:
+        deadly = DEADLY if self.suspects is not None and chunk.rows[0] in self.suspects.deadly else ""
+        for run in self.runs:
+            columns |= run.do(chunk, columns, deadly)
 
     def close(self) -> None:
         """What is under way ends, the rest is not begun."""

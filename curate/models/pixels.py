@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curate.models.fast_resize import fast_resize
+from curate.models.feed import Feed, Lane
 from curate.pictures.decoded import Decoded
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 #: time per image at 8 that it takes at 64).
 CPU_PIECE = 8
 
-#: Images that a GPU encodes at a time while the next are prepared.
+#: Images that a GPU encodes at a time while the next ones are on their way to it.
 CUDA_PIECE = 128
 
 #: Pieces that are prepared beyond the one in the model.
@@ -34,13 +35,16 @@ class Pixels:
     float32 operations as open_clip's preprocess; a preprocess of another kind is left whole.
 
     fast: resize by torch, not by Pillow, where the preprocess is one of the usual two kinds.
+    lane: the way to the device, where copies run beside the work.
     """
 
-    def __init__(self, preprocess: Any, device: str, fast: bool = False):
+    def __init__(self, preprocess: Any, device: str, fast: bool = False, lane: Lane | None = None):
         self.device, self._preprocess = device, preprocess
         self._split = split(preprocess)
+        self._levels: tuple[Any, Any] | None = None
         self._fast = fast_resize(self._split[0].steps) if fast and self._split else None
         self.piece = CPU_PIECE if device == "cpu" else CUDA_PIECE
+        self._feed = Feed(lane) if lane else None
         self._threads = ThreadPoolExecutor(2 if device == "cpu" else min(16, os.cpu_count() or 2))
 
     def one(self, decoded: Decoded) -> Any:
@@ -65,12 +69,13 @@ class Pixels:
     def batch(self, prepared: Sequence[Any]) -> Any:
         import torch
 
-        batch = torch.stack(list(prepared))
-        if self.device != "cpu":
-            # Pinned, the copy runs while the model is at work on the piece before.
-            batch = batch.pin_memory() if self.device.startswith("cuda") else batch
-            batch = batch.to(self.device, non_blocking=True)
-        return batch if self._split is None else normalised(batch, *self._split[1:])
+        batch = self._feed(prepared, self.piece) if self._feed else torch.stack(list(prepared)).to(self.device)
+        if self._split is None:
+            return batch
+        if self._levels is None:
+            # Once: to bring them to a device waits for all that is queued there.
+            self._levels = levels(*self._split[1:], batch.device)
+        return normalised(batch, *self._levels)
 
 
 def pieces_of(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
@@ -102,9 +107,14 @@ def split(preprocess: Any) -> tuple[ToBytes, Any, Any] | None:
     return ToBytes(steps[:-2]), steps[-1].mean, steps[-1].std
 
 
-def normalised(batch: Any, mean: Sequence[float], std: Sequence[float]) -> Any:
-    """What ToTensor and Normalize make of bytes (n x height x width x 3), on the device where they lie."""
+def levels(mean: Sequence[float], std: Sequence[float], device: Any) -> tuple[Any, Any]:
+    """What `normalised` subtracts, and what it divides by."""
     import torch
 
-    shift, scale = (torch.tensor(v, dtype=torch.float32, device=batch.device).view(1, 3, 1, 1) for v in (mean, std))
+    shift, scale = (torch.tensor(v, dtype=torch.float32, device=device).view(1, 3, 1, 1) for v in (mean, std))
+    return shift, scale
+
+
+def normalised(batch: Any, shift: Any, scale: Any) -> Any:
+    """What ToTensor and Normalize make of bytes (n x height x width x 3), on the device where they lie."""
     return batch.permute(0, 3, 1, 2).float().div_(255).sub_(shift).div_(scale)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from curate.models.device import chosen
+from curate.models.feed import lane_to
 from curate.models.heads import UNUSED, checked
 from curate.models.open_clip_import import open_clip
 from curate.models.pixels import Pixels, pieces_of
@@ -40,7 +41,7 @@ class WatermarkNet:
         preprocess = open_clip().image_transform(
             SIZE_PX, is_train=False, mean=IMAGENET[0], std=IMAGENET[1], resize_mode="squash", interpolation="bilinear"
         )
-        self.pixels = Pixels(preprocess, self.device, fast=self.device != "cpu")
+        self.pixels = Pixels(preprocess, self.device, fast=self.device != "cpu", lane=lane_to(self.device))
 
     def __call__(self, prepared: Sequence[Any]) -> np.ndarray:
         """float32, n, of what `pixels.one` made of images."""

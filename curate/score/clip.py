@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -73,14 +73,30 @@ class Clip(EncoderScore):
         return self._encoder.tokens.ready(texts)  # type: ignore[no-any-return]
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
+        return self._begun(rows)()
+
+    def begin(self, rows: Rows) -> Callable[[], Mapping[str, Any]] | None:
+        return self._begun(rows) if self._encoder.queues else None
+
+    def _begun(self, rows: Rows) -> Callable[[], Mapping[str, Any]]:
         captions = rows["text"].to_pylist()
         spoken = np.array([bool(c and c.strip()) for c in captions])
-        images = self._encoder.ready_images(rows.images)
-        texts, cut = np.zeros_like(images), np.full(len(captions), None, object)
+        # Both are begun before one is waited for: the device goes from one to the other.
+        images = self._encoder.begin_images(rows.images)
+        texts = None
         if spoken.any():
             places = np.flatnonzero(spoken).tolist()
             whole = [captions[i] for i in places] if self.windows == "average" else None
-            texts[spoken], cut[spoken] = self._encoder.captions([rows.texts[i] for i in places], whole)
+            texts = self._encoder.begin_captions([rows.texts[i] for i in places], whole)
+        return lambda: self._values(captions, spoken, images(), texts)
+
+    def _values(
+        self, captions: Sequence[str | None], spoken: np.ndarray, images: np.ndarray, encoded: Any
+    ) -> Mapping[str, Any]:
+        """encoded: waits for the vectors of the captions that say something, and for which of them were cut."""
+        texts, cut = np.zeros_like(images), np.full(len(captions), None, object)
+        if encoded is not None:
+            texts[spoken], cut[spoken] = encoded()
         seen, read = (np.isfinite(vectors).all(axis=1) for vectors in (images, texts))
         with np.errstate(invalid="ignore"):
             cosine = np.einsum("nd,nd->n", images, texts, dtype=np.float32)

@@ -17,7 +17,7 @@ from curate.models.at_hand import check_model
 from curate.models.encoder import Encoder
 from curate.models.names import EMBEDDED
 from curate.models.open_clip_import import open_clip
-from curate.models.pixels import AHEAD, CPU_PIECE, Pixels, normalised, split
+from curate.models.pixels import AHEAD, CPU_PIECE, Pixels, levels, normalised, split
 from curate.models.tokens import Tokens
 from curate.pictures.decoded import Decoded
 
@@ -43,7 +43,7 @@ def test_bytes_normalised_on_the_device_are_what_preprocess_gives(small):
     assert cut is not None, "open_clip's preprocess ends in ToTensor and Normalize"
     to_bytes, mean, std = cut
     pictures = drawn(5)
-    made = normalised(torch.stack([to_bytes(p) for p in pictures]), mean, std)
+    made = normalised(torch.stack([to_bytes(p) for p in pictures]), *levels(mean, std, "cpu"))
     assert torch.equal(made, torch.stack([small.preprocess(p) for p in pictures]))
 
 

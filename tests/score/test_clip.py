@@ -210,12 +210,12 @@ def test_a_vector_that_is_not_finite_is_null_and_costs_no_other_row():
     encode = op._encoder.ready_images
 
     class Broken:
-        tokens, pixels, captions = op._encoder.tokens, op._encoder.pixels, op._encoder.captions
+        tokens, pixels, begin_captions = op._encoder.tokens, op._encoder.pixels, op._encoder.begin_captions
 
-        def ready_images(self, made: Sequence[Any]) -> np.ndarray:
+        def begin_images(self, made: Sequence[Any]) -> Any:
             vectors = encode(made)
             vectors[1] = np.nan
-            return vectors
+            return lambda: vectors
 
     object.__setattr__(op, "_encoder", Broken())
     made = op.apply({"text": pa.array(["a", "b", "c"])}, [Image.open(io.BytesIO(picture(n))) for n in range(3)])
