@@ -176,6 +176,13 @@ class Score(Op):
         return self.batch(Rows(arrays, seen, texts=texts))
 
 
+class Summed(Protocol):
+    """One pass over all rows of the pool: `part` is called with the rows of each shard that have every column that the
+    op reads, on the workers, and what it returns is added up with `+`, in any order."""
+
+    def __call__(self, part: Callable[[Rows], T]) -> T: ...
+
+
 class Grouped(Op):
     """An op that judges together all rows that share a key."""
 
@@ -183,9 +190,23 @@ class Grouped(Op):
     #: judged at a time. Measured by benchmarks/memory.py, with a margin.
     copies: ClassVar[float] = 8
 
+    def bands(self) -> int:
+        """Number of keys that a row has; with several, a row is judged in several groups, and `merge` joins that."""
+        return 1
+
     @abstractmethod
-    def keys(self, rows: Rows) -> pa.Array:
-        """16 bytes per row, equal for rows of one group; null for a row in no group."""
+    def keys(self, rows: Rows) -> pa.Array | Sequence[pa.Array]:
+        """16 bytes per row, equal for rows of one group; null for a row in no group. As many such arrays as there are
+        `bands`."""
+
+    def merge(self, verdicts: pl.DataFrame) -> pl.DataFrame:
+        """One row for each `shard` and `row` of what `judge` said in the several groups of a row."""
+        return verdicts
+
+    def report(self, summed: Summed) -> dict[str, Any]:
+        """What goes into the manifest once all groups are judged; `summed` is a pass over all rows, those of old stores
+        too, whose `rows` also have `shard`, `row` and, with `against`, `old_store`."""
+        return {}
 
     def carries(self) -> tuple[str, ...]:
         """Columns that `judge` needs beside the key."""
@@ -242,13 +263,6 @@ class Linked(Op):
         """As Grouped.judge; a row without a link is a group of one."""
 
 
-class Summed(Protocol):
-    """One pass over all rows of the pool: `part` is called with the rows of each shard that have every column that the
-    op reads, on the workers, and what it returns is added up with `+`, in any order."""
-
-    def __call__(self, part: Callable[[Rows], T]) -> T: ...
-
-
 class Fitted(Op):
     """An op that learns something from all rows before it judges a single one."""
 
@@ -263,6 +277,10 @@ class Fitted(Op):
     @abstractmethod
     def batch(self, rows: Rows, fitted: Any) -> Mapping[str, Any]:
         """As Score.batch, given what `fit` returned, for all rows of a shard at once."""
+
+    def learned(self, fitted: Any) -> pa.Table | None:
+        """What of it is kept beside the table, in the file `learned.parquet`, for ops that go on with it."""
+        return None
 
     def report(self, fitted: Any, made_by: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         """What of it goes into the manifest; under `remarks` a `Remarks.to_json()`, said at the end.

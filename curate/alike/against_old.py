@@ -131,6 +131,12 @@ class OldStore:
             old, new = _difference(theirs, ours)
             what = f"column '{column}' of {self.name} was made by {old}, here it is {new}"
             return f"{what}: their values mean other things{self._makes_it(ours)}"
+        return self.unready(column)
+
+    def unready(self, column: str) -> str:
+        """Why a column that is there has not all its values; empty when it has."""
+        folder = self.view.columns[column]
+        theirs = self.manifest.spec_of(folder)
         if _is_of_an_op(theirs) and not self._is_final(folder):
             return f"column '{column}' of {self.name} lacks values of rows that are in{self._makes_it(theirs)}"
         if lacking := len(set(self.manifest.shard_rows()) - self.view.store.parts(folder)):
@@ -139,6 +145,12 @@ class OldStore:
                 "them still runs or was stopped; wait for its end, or run it again"
             )
         return ""
+
+    def learned(self, folder: str) -> str:
+        """What tells from others the values that an op learned for a table and keeps beside it (Fitted.learned): the
+        weights that it was given, or what it says of its own; empty where it keeps none."""
+        entry = self.manifest.op_table(folder)
+        return str(entry.weights or entry.report.get("centroids") or "") if entry else ""
 
     def _is_final(self, folder: str) -> bool:
         """Whether a table has all its values for the rows that are in."""

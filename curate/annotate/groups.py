@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,8 @@ import pyarrow as pa
 from curate.alike.against_old import OldStore
 from curate.annotate.all_rows import AllRows
 from curate.annotate.exchange import Exchange
-from curate.annotate.partitions import USUAL, Cut, forget, planned, rows_of_runs, rows_that_fit
+from curate.annotate.partitions import USUAL, Cut, forget, planned, rows_of_runs, rows_that_fit, runs_of
+from curate.annotate.passed import Passed, summed
 from curate.annotate.pool import as_rows, part_of, rows_inside
 from curate.annotate.transfer import Transfer
 from curate.arrays.arrow_columns import is_bytes
@@ -69,6 +71,8 @@ class Judging:
     def collect(self, run: int) -> None:
         """The verdicts of a run from every partition, as parts of the table."""
         verdicts = self.verdicts.receive(run)
+        if isinstance(self.op, Grouped) and self.op.bands() > 1:
+            verdicts = self.op.merge(verdicts)
         by_shard = verdicts.sort("shard", "row").partition_by("shard", as_dict=True, include_key=False)
         for shard in self._judged(run):
             verdict = by_shard.get((shard,), verdicts.clear().drop("shard"))
@@ -107,18 +111,25 @@ class Groups(Judging):
     def _keys(self, shard: int) -> pl.DataFrame:
         # Only null in what makes the key takes a row out of its group; a carried null is the op's to rank.
         rows, table = self.rows.pool_rows(shard, (*self.op.reads(), *self.op.carries()))
-        keys = {"key": _keys(self.op, as_rows(table))}
-        frame = pl.DataFrame(pa.table(keys | self.rows.placed(shard, rows, table.select(self.op.carries()))))
-        return frame.filter(pl.col("key").is_not_null())
+        placed = self.rows.placed(shard, rows, table.select(self.op.carries()))
+        frames = [pl.DataFrame(pa.table({"key": keys} | placed)) for keys in _keys(self.op, as_rows(table))]
+        return pl.concat(frame.filter(pl.col("key").is_not_null()) for frame in frames)
 
 
-def _keys(op: Grouped, rows: Rows) -> pa.Array:
-    """The op's key of each row.
+def _keys(op: Grouped, rows: Rows) -> list[pa.Array]:
+    """The op's keys of each row, band after band.
 
     Raises:
         OpFault: when they are not bytes, one per row.
     """
     keys = op.keys(rows)
+    bands = [keys] if op.bands() == 1 else list(keys)
+    if len(bands) != op.bands():
+        raise OpFault(f"{op_name(type(op))}: `keys` gave {len(bands)} arrays of keys, `bands` says {op.bands()}")
+    return [_checked_keys(op, band, rows) for band in bands]
+
+
+def _checked_keys(op: Grouped, keys: Any, rows: Rows) -> pa.Array:
     if isinstance(keys, pa.NullArray):
         keys = keys.cast(pa.binary())
     if not isinstance(keys, pa.Array) or len(keys) != len(rows) or not is_bytes(keys.type):
@@ -145,16 +156,20 @@ def _verdict(op: Grouped | Linked, frame: pl.DataFrame) -> pl.DataFrame:
 
 def run_grouped(
     view: View, op: Grouped, folder: str, cluster: Cluster, cut: Cut = USUAL, old: Sequence[OldStore] = ()
-) -> None:
-    """Fill the table of a Grouped op; each phase goes on where it was stopped. old: the stores of its `against`."""
-    store = view.store
+) -> dict[str, Any]:
+    """Fill the table of a Grouped op; each phase goes on where it was stopped. Returns what goes into the manifest.
+
+    old: the stores of its `against`.
+    """
+    store, rows = view.store, AllRows.of(view, op, old)
+    sizes = {shard: number * op.bands() for shard, number in rows.sizes().items()}
     if set(store.shard_rows()) - store.parts(folder):
-        rows = AllRows.of(view, op, old)
         fit = planned(store, folder, {"groups": rows_that_fit(rows, op.carries(), op.copies, cluster, op.cpus, cut)})
-        groups = Exchange.of(store, f"{folder}/.work/groups", rows.sizes(), fit["groups"], cut)
+        groups = Exchange.of(store, f"{folder}/.work/groups", sizes, fit["groups"], cut)
         job = Groups(rows, op, folder, groups, groups.back(f"{folder}/.work/verdicts", cut))
         fill(job, job.keys, cluster, ("keys", "groups", "verdicts"))
     forget(store, folder)
+    return op.report(partial(summed, Passed(rows, op, runs_of(sorted(rows.sizes()), cut)), cluster))
 
 
 def fill(job: Judging, send: Task[None], cluster: Cluster, phases: tuple[str, str, str]) -> None:

@@ -16,6 +16,7 @@ from curate.errors import CurateError
 from curate.library.op_fault import OpFault
 from curate.library.user_code import one_line
 from curate.op import Fitted, Rows, op_name
+from curate.store.store import LEARNED
 from curate.store.view import View
 
 T = TypeVar("T")
@@ -82,6 +83,8 @@ def run_statistic(view: View, op: Fitted, folder: str, cluster: Cluster, cut: Cu
         raise
     except Exception as error:
         raise OpFault(f"{op_name(type(op))}: `fit` fails: {one_line(error)}") from error
+    if (learned := op.learned(fitted)) is not None:
+        store.write_file(f"{folder}/{LEARNED}", learned)
     missing = sorted(sizes.keys() - store.parts(folder))
     cluster.do(op.table(), replace(job, fitted=fitted).judge, missing, sizes, cpus=op.cpus)
     return op.report(fitted, made_by(view, op))

@@ -150,7 +150,7 @@ def _whole(view: View, op: Op, cluster: Cluster, cut: Cut) -> View:
     report: dict[str, Any] = {}
     began = time.monotonic()
     if isinstance(op, Grouped):
-        run_grouped(view, op, folder, cluster, cut, old)
+        report = run_grouped(view, op, folder, cluster, cut, old)
     elif isinstance(op, Linked):
         report = run_linked(view, op, folder, cluster, cut, old)
     elif isinstance(op, Fitted):

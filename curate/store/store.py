@@ -2,6 +2,7 @@
 
     <root>/records/00042.parquet            uid, url, text, the input's other columns
     <root>/<name>-<identity>/00042.parquet  the columns of one op, same rows in the same order
+    <root>/<name>-<identity>/learned.parquet    what an op learned from all rows, where others go on with it
     <root>/images-<identity>/00042.tar      the downloaded images of a shard, beside their status rows
     <root>/inputs/00000.parquet             the files that were read, one list for each input
     <root>/manifest.json                    what made each table, see curate.store.manifest
@@ -32,6 +33,9 @@ from curate.store.manifest import FORMAT, Keep, Manifest, Table
 from curate.store.scan import scan_files
 from curate.store.shard_rows import ShardRows
 from curate.store.verdict import ledger_columns
+
+#: The file of a table with what its op learned from all rows.
+LEARNED = "learned.parquet"
 
 #: Columns of values that hardly repeat: with a dictionary they take a third longer to write and three times to read.
 _DISTINCT = {"uid", "url", "text", "sha256", "key"}
