@@ -16,6 +16,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -24,6 +25,7 @@ import pyarrow as pa
 from near_images import grouped
 from PIL import Image
 
+from curate.alike.wide_hamming import agreeing, keys_for, sampled_keys
 from curate.dedupe.perceptual import Perceptual
 from curate.op import Rows
 from curate.score.pdq import brightness, hash_and_quality
@@ -35,12 +37,17 @@ def main() -> None:
     parser.add_argument("--radius", type=int, default=31)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--recall", type=float, help="how many pairs keys of --key-bits find, by their distance")
+    parser.add_argument("--key-bits", type=int, default=24)
     parser.add_argument("--images", type=Path)
     options = parser.parse_args()
     if options.images:
         beside_the_authors(options.images)
         return
     ours(make_hashes(1000, 0), options.radius)
+    if options.recall:
+        sampled(options.rows, options.radius, options.recall, options.key_bits)
+        return
     for name, run in (("faiss", by_faiss), ("numpy", by_numpy)):
         hashes = make_hashes(options.rows if name == "faiss" else min(options.rows, 30_000), options.seed)
         ways: dict[Callable[..., np.ndarray], list[float]] = {run: [], ours: []}
@@ -66,8 +73,30 @@ def make_hashes(rows: int, seed: int) -> np.ndarray:
     return np.packbits(bits, axis=1)
 
 
-def ours(hashes: np.ndarray, radius: int) -> np.ndarray:
-    op = Perceptual(by="pdq", radius=radius, colours=None)
+def sampled(rows: int, radius: int, recall: float, bits: int) -> None:
+    """Planted pairs: how many share a key, and how many are reckoned; time of the groups, beside the exact way."""
+    rng, keys = np.random.default_rng(1), keys_for(recall, radius, bits)
+    print(f"{keys} keys of {bits} bits")
+    for distance in range(1, radius + 1, 6):
+        flips = np.zeros((rows, 256), np.uint8)
+        for row in flips:
+            row[rng.choice(256, distance, replace=False)] = 1
+        words = rng.integers(0, 2**64, (rows, 4), np.uint64, endpoint=False)
+        others = words ^ np.packbits(flips, axis=1).view(np.uint64)
+        found = (sampled_keys(words, keys, bits) == sampled_keys(others, keys, bits)).any(axis=1).mean()
+        print(
+            f"  {distance:2} bits apart: {found:.4f} found, {1 - (1 - agreeing(distance, bits)) ** keys:.4f} reckoned"
+        )
+    hashes = make_hashes(rows, 0)
+    for options in ({}, {"recall": recall, "key_bits": bits}):
+        start = time.process_time()
+        groups = ours(hashes, radius, **options)
+        near = int((groups != np.arange(rows)).sum())
+        print(f"  {options or 'exact'}: {near:,} of {rows:,} rows near another, {time.process_time() - start:.1f} s")
+
+
+def ours(hashes: np.ndarray, radius: int, **options: Any) -> np.ndarray:
+    op = Perceptual(by="pdq", radius=radius, colours=None, **options)
     column = pa.Array.from_buffers(pa.binary(32), len(hashes), [None, pa.py_buffer(hashes.tobytes())])
     frame = pl.DataFrame({"node": np.arange(len(hashes)), "pdq": pl.Series(column)})
     found = []

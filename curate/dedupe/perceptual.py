@@ -17,7 +17,7 @@ from curate.alike.hamming import BITS, covering_masks, masks_needed, near_hashes
 from curate.alike.hash_columns import hash_words, narrow_hashes
 from curate.alike.keeper import in_order, keep_columns, keepers, known_keep
 from curate.alike.wide_hamming import BITS as WIDE
-from curate.alike.wide_hamming import FARTHEST, half_type, near_wide
+from curate.alike.wide_hamming import FARTHEST, half_type, keys_for, near_wide, sampled_keys
 from curate.library.names import in_sql
 from curate.op import Linked, Links, Rows
 
@@ -47,6 +47,11 @@ class Perceptual(AgainstOld, Linked):
         names the store of an old row that `<table>_of` names.
     pieces: how 64 bits are split to find pairs: `pieces` over `radius` keys per row, of 64 * (1 - radius / pieces) bits
         each. More pieces suit more rows; the result is the same. By default radius + 2. 256 bits make 32 keys of 8.
+    recall: of hashes of 256 bits only: how likely a pair that is just at the radius is found; closer ones are more so.
+        null finds all, and compares each row with a share of all others: past some 10^8 rows give 0.95, which is 77
+        keys at radius 31. What is missed is not said anywhere.
+    key_bits: bits of each of those keys; rows in 2^key_bits times keys are compared by chance, and each bit more takes
+        more keys.
 
     Looked at on 3,500 real clip-arts, figures, icons and screenshots, groups of different pixels: pdq made 16 (7 one
     picture, 9 variants of one, none wrong), phash 16 (6, 10, none), dhash 32 (7, 22, 3: road signs of one frame); with
@@ -68,6 +73,8 @@ class Perceptual(AgainstOld, Linked):
     keep: str = "smallest_uid"
     cap: int = Field(10_000, ge=2)
     pieces: int | None = Field(None, ge=1, le=BITS)
+    recall: float | None = Field(None, gt=0, lt=1)
+    key_bits: int = Field(24, ge=8, le=64)
 
     _known = field_validator("keep")(known_keep)
 
@@ -84,7 +91,14 @@ class Perceptual(AgainstOld, Linked):
         if self.bits == WIDE:
             if self.pieces is not None:
                 raise ValueError("pieces go with hashes of 64 bits")
+            if self.bands() > MOST_KEYS:
+                raise ValueError(
+                    f"recall {self.recall} at radius {self.radius} takes {self.bands():,} keys of {self.key_bits} bits "
+                    f"per row, at most {MOST_KEYS}: give a smaller recall or fewer key_bits"
+                )
             return self
+        if self.recall is not None:
+            raise ValueError("recall goes with hashes of 256 bits: with 64, none is missed")
         if self.radius > FARTHEST_NARROW:
             raise ValueError(f"radius must be {FARTHEST_NARROW} or less for hashes of {BITS} bits, got {self.radius}")
         if self._split() <= self.radius:
@@ -97,6 +111,12 @@ class Perceptual(AgainstOld, Linked):
 
     def _split(self) -> int:
         return self.radius + 2 if self.pieces is None else self.pieces
+
+    def spec(self) -> dict[str, Any]:
+        spec = super().spec()
+        if self.recall is None:  # tables that were made before there was a choice stay what they are
+            spec["options"] = {name: v for name, v in spec["options"].items() if name not in ("recall", "key_bits")}
+        return spec
 
     def table(self) -> str:
         return self.name or f"near_{self.by}"
@@ -120,6 +140,8 @@ class Perceptual(AgainstOld, Linked):
         return (self.by,)
 
     def bands(self) -> int:
+        if self.recall is not None:
+            return keys_for(self.recall, self.radius, self.key_bits)
         if self.bits == WIDE:
             return WIDE // int(8 * half_type(self.radius)().itemsize)
         return masks_needed(self.radius, self._split())
@@ -129,6 +151,9 @@ class Perceptual(AgainstOld, Linked):
         null = column.is_null().to_numpy(zero_copy_only=False)
         if self.colours:
             null |= rows[self.colours].is_null().to_numpy(zero_copy_only=False)
+        if self.recall is not None:
+            sampled = sampled_keys(hash_words(column, self.by), self.bands(), self.key_bits)
+            return [pa.array(np.ascontiguousarray(key), mask=null) for key in sampled.T]
         if self.bits == WIDE:
             halves = hash_words(column, self.by).view(half_type(self.radius))
             return [pa.array(half.astype(np.uint64), mask=null) for half in halves.T]
@@ -141,7 +166,7 @@ class Perceptual(AgainstOld, Linked):
     def _near(self, hashes: pl.Series, bounds: np.ndarray) -> Links:
         column = hashes.to_arrow()
         if self.bits == WIDE:
-            a, b, bits = near_wide(hash_words(column, self.by), bounds, self.radius)
+            a, b, bits = near_wide(hash_words(column, self.by), bounds, self.radius, all_pairs=self.recall is not None)
         else:
             a, b, bits = near_hashes(narrow_hashes(column, self.by), bounds, self.radius)
         return a, b, 1 - bits / self.bits

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.alike.wide_hamming import half_type, near_wide, nearest_wide
+from curate.alike.wide_hamming import agreeing, half_type, keys_for, near_wide, nearest_wide, sampled_keys
 
 pytestmark = pytest.mark.slow
 
@@ -63,6 +63,35 @@ def test_a_forest_is_kept_where_all_are_near_all():
     a, b, bits = near_wide(words, np.array([0, len(words)]), 31)
     assert len(a) == len(words) - 1 and set(groups_of(zip(a.tolist(), b.tolist(), strict=True), len(words))) == {0}
     assert bits.max() == 1
+
+
+@pytest.mark.parametrize("bits", [8, 16, 24])
+def test_sampled_keys_find_as_many_pairs_as_is_reckoned(bits):
+    rng = np.random.default_rng(bits)
+    for distance in (4, 16, 31):
+        keys = keys_for(0.9, distance, bits)
+        flips = np.zeros((4000, 256), np.uint8)
+        flips[np.arange(4000)[:, None], np.argsort(rng.random((4000, 256)))[:, :distance]] = 1
+        words = rng.integers(0, 2**64, (4000, 4), np.uint64, endpoint=False)
+        other = words ^ np.packbits(flips, axis=1).view(np.uint64)
+        equal = sampled_keys(words, keys, bits) == sampled_keys(other, keys, bits)
+        # Of 4,000 pairs five standard deviations.
+        assert abs(equal.mean() - agreeing(distance, bits)) < 0.02
+        assert abs(equal.any(axis=1).mean() - (1 - (1 - agreeing(distance, bits)) ** keys)) < 0.025
+        assert equal.any(axis=1).mean() > 0.9 - 0.025
+
+
+def test_all_pairs_are_compared_whatever_half_they_share():
+    """40 hashes that share one half of a piece only, and differ in two bits of the other half of it."""
+    rng = np.random.default_rng(0)
+    words = np.repeat(rng.integers(0, 2**64, (1, 4), np.uint64, endpoint=False), 2, axis=0)
+    words[1, 0] ^= np.uint64(0b11 << 8)
+    far = rng.integers(0, 2**64, (40, 4), np.uint64, endpoint=False)
+    far[:, 0] = far[:, 0] >> np.uint64(8) << np.uint64(8) | words[0, 0] & np.uint64(255)
+    both = np.concatenate([words, far])
+    bounds = np.array([0, len(both)])
+    assert [part.tolist() for part in near_wide(both, bounds, 31, all_pairs=True)] == [[0], [1], [2]]
+    assert [len(part) for part in near_wide(both, bounds, 31)] == [0, 0, 0]
 
 
 @settings(max_examples=50, deadline=None)

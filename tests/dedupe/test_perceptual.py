@@ -184,3 +184,31 @@ def test_every_pair_of_256_bits_is_found(tmp_path_factory, seed, radius, rows_pe
     op = Perceptual(by="pdq", radius=radius)
     found = verdicts(tmp_path_factory.mktemp("w"), op, [v.to_bytes(32, "big") for v in values], rows_per_shard)
     assert found == expected(values, radius)
+
+
+def test_with_a_recall_most_near_pairs_are_found_and_nothing_else(tmp_path):
+    rng = np.random.default_rng(4)
+    hashes = [rng.bytes(32) for _ in range(300)]
+    for number in range(300):
+        flipped = np.unpackbits(np.frombuffer(hashes[number], np.uint8))
+        flipped[rng.choice(256, 31 if number < 200 else 32, replace=False)] ^= 1
+        hashes.append(np.packbits(flipped).tobytes())
+    exact = verdicts(tmp_path / "exact", Perceptual(by="pdq"), hashes)
+    assert [of for of, _ in exact[300:]] == [*range(200), *[None] * 100]
+    most = verdicts(tmp_path / "most", Perceptual(by="pdq", recall=0.9, key_bits=16), hashes)
+    found = [of for of, _ in most[300:]]
+    assert all(of in (None, number) for number, of in enumerate(found)) and found[200:] == [None] * 100
+    assert 160 < sum(of is not None for of in found) <= 200
+
+
+def test_tables_of_exact_recall_are_what_they_were():
+    assert not {"recall", "key_bits"} & set(Perceptual(by="pdq").spec()["options"])
+    assert Perceptual(by="pdq", recall=0.9).spec()["options"]["recall"] == 0.9
+
+
+def test_what_recall_goes_with():
+    assert Perceptual(by="pdq", recall=0.95).bands() == 77
+    with pytest.raises(ValueError, match="recall goes with hashes of 256 bits"):
+        Perceptual(recall=0.9)
+    with pytest.raises(ValueError, match="takes 1,289 keys of 40 bits per row, at most 400"):
+        Perceptual(by="pdq", recall=0.99, key_bits=40)
