@@ -220,3 +220,20 @@ def test_commands_that_compute_nothing_load_nothing_heavy(make_store):
     assert not loaded("list") & heavy
     assert not loaded("filter", view.store.url, "--where", "text != 'x'") & heavy
     assert view.store["keep_custom"].collect()["kept"].to_list() == [True] * 5
+
+
+@pytest.mark.slow
+def test_a_run_with_nothing_to_do_loads_nothing_heavy(tmp_path):
+    (tmp_path / "pairs.csv").write_text("url,text\nhttp://a/1.jpg,a red dog\nhttp://a/2.jpg,cat\n")
+    steps = [
+        f"read: {{input: {tmp_path}/pairs.csv}}",
+        "score: [score.words]",
+        "dedupe: [exact: {by: url_text}]",
+        "filter: {name: long, keep: [{if: words > 1, else: short}]}",
+    ]
+    file = tmp_path / "steps.yaml"
+    file.write_text("steps:\n" + "".join(f"  - {step}\n" for step in steps))
+    command = ("run", str(file), "--set", f"root={tmp_path}/store", "--workers", "0")
+    heavy = {"aiohttp", "cv2", "datasketch", "faiss", "llvmlite", "numba", "pandas", "ray", "scipy", "torch", "wordfreq"}
+    assert loaded(*command) & heavy  # what works loads what it works with
+    assert not loaded(*command) & heavy
