@@ -234,6 +234,18 @@ def test_a_run_with_nothing_to_do_loads_nothing_heavy(tmp_path):
     file = tmp_path / "steps.yaml"
     file.write_text("steps:\n" + "".join(f"  - {step}\n" for step in steps))
     command = ("run", str(file), "--set", f"root={tmp_path}/store", "--workers", "0")
-    heavy = {"aiohttp", "cv2", "datasketch", "faiss", "llvmlite", "numba", "pandas", "ray", "scipy", "torch", "wordfreq"}
+    heavy = {
+        "aiohttp",
+        "cv2",
+        "datasketch",
+        "faiss",
+        "llvmlite",
+        "numba",
+        "pandas",
+        "ray",
+        "scipy",
+        "torch",
+        "wordfreq",
+    }
     assert loaded(*command) & heavy  # what works loads what it works with
     assert not loaded(*command) & heavy

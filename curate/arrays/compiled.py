@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
+import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -49,10 +51,28 @@ def compiled(*arguments: Any) -> Callable[[F], F]:
 
 
 def _dispatcher(function: Callable[..., Any]) -> Any:
+    """numba caches beside the source; of a read-only install in the user's cache folder ($XDG_CACHE_HOME)."""
     try:
         return numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # "no locator available": read-only install and no home directory
+    except RuntimeError:  # no folder can be written to: read-only install and no home directory
+        with contextlib.suppress(OSError, RuntimeError):
+            numba.config.CACHE_DIR = _own_folder()
+            return numba.njit(cache=True, nogil=True)(function)
         return numba.njit(nogil=True)(function)
+
+
+def _own_folder() -> str:
+    """A folder for temporary files that is this user's alone: what is read from a cache is run.
+
+    Raises:
+        OSError: when somebody else made it, or may write to it.
+    """
+    folder = os.path.join(tempfile.gettempdir(), f"curate-kernels-{os.getuid()}")
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    about = os.lstat(folder)
+    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid() or about.st_mode & 0o077:
+        raise PermissionError(f"{folder} is not a folder of this user alone")
+    return folder
 
 
 @contextlib.contextmanager

@@ -44,6 +44,37 @@ def test_of_processes_that_start_together_one_compiles(tmp_path: Path) -> None:
     assert said == [["8"], ["8"], ["compiled", "8"]]
 
 
+def test_a_folder_of_somebody_else_is_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from curate.arrays import compiled
+
+    monkeypatch.setattr(compiled.tempfile, "gettempdir", lambda: str(tmp_path))
+    folder = Path(compiled._own_folder())
+    assert folder.parent == tmp_path and folder.stat().st_mode & 0o777 == 0o700
+    assert compiled._own_folder() == str(folder)
+    folder.chmod(0o777)
+    with pytest.raises(PermissionError, match="not a folder of this user alone"):
+        compiled._own_folder()
+
+
+def test_an_install_without_a_place_for_a_cache_has_it_among_temporary_files(tmp_path: Path) -> None:
+    install = tmp_path / "install"
+    install.mkdir()
+    (install / "loops.py").write_text(LOOP)
+    # Only numba's folder is one that can be made: the others are as on a read-only install without a home.
+    code = (
+        "import numpy, tempfile, numba.core.caching as caching\n"
+        f"tempfile.tempdir = {str(tmp_path)!r}\n"
+        "caching.CacheImpl._locator_classes = [caching.UserProvidedCacheLocator]\n"
+        "import loops; print(loops.plus(numpy.array([1, 2], numpy.uint8), 5))"
+    )
+    said = []
+    for _ in range(2):
+        environment = {"PYTHONPATH": f"{install}:{Path(__file__).parents[2]}"}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, text=True, capture_output=True, check=True)
+        said.append(done.stdout.split())
+    assert said == [["compiled", "8"], ["8"]]
+
+
 def test_a_loop_takes_what_converts_safely_and_refuses_the_rest(tmp_path: Path) -> None:
     from numba import types
 
