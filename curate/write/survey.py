@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -15,6 +16,7 @@ from curate.cluster.cluster import Cluster
 from curate.cluster.many_shards import each_run, in_threads, shard_runs
 from curate.messages.remarks import Remarks
 from curate.record import MALFORMED
+from curate.store.part_file import Part
 from curate.store.view import View
 from curate.write.shard_columns import EQUAL, RENAMED, Column, read, shown
 
@@ -28,8 +30,18 @@ LARGEST_INT64 = 2**63 - 1
 
 def writable(view: View, shard: int) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
     """Rows that are in and have an image, the sizes of these, and how many lack one, by status."""
+    with _images(view, shard) as part:
+        return _writable(view, shard, part)
+
+
+def _images(view: View, shard: int) -> AbstractContextManager[Part]:
+    """A shard's part of the images table, opened: on an object store each opening is two requests."""
     assert view.images is not None
-    about = view.store.read_part(view.images, shard, ["status", "size"])
+    return view.store.opened(view.store.part(view.images, shard))
+
+
+def _writable(view: View, shard: int, part: Part) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
+    about = part.read(["status", "size"])
     status = about["status"].combine_chunks()
     stored = pc.fill_null(pc.equal(status, "success"), False).to_numpy(zero_copy_only=False)
     kept = view.kept(shard)
@@ -43,10 +55,13 @@ def writable(view: View, shard: int) -> tuple[np.ndarray, np.ndarray, dict[str, 
 
 def sample_files(view: View, shard: int, rows: np.ndarray) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
     """Of rows that have an image: the extension of its file; the sample's other files, null where it has none."""
-    assert view.images is not None
-    with view.store.opened(view.store.part(view.images, shard)) as part:
-        names = [name for name in ("extension", "members") if name in part.schema.names]
-        table = part.read(names).take(pa.array(rows))
+    with _images(view, shard) as part:
+        return _sample_files(part, rows)
+
+
+def _sample_files(part: Part, rows: np.ndarray) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+    names = [name for name in ("extension", "members") if name in part.schema.names]
+    table = part.read(names).take(pa.array(rows))
     members = table["members"] if "members" in names else pa.chunked_array([pa.nulls(len(rows))])
     return table["extension"], members
 
@@ -105,17 +120,24 @@ class SurveyJob:
         facts = Survey(list(self.runs[run]))
         by_name = {column.name: column for column in self.columns}
         for shard in self.runs[run]:
-            rows, _, without = writable(self.view, shard)
-            facts.counts.append(len(rows))
-            facts.without.update(without)
+            rows = self._look_at_images(shard, facts)
             if len(rows):
-                extensions, members = sample_files(self.view, shard, rows)
-                facts.extensions.update(extensions.to_pylist())
-                facts.members |= members.null_count < len(rows)
                 _compare(self.view, shard, rows, self.columns, by_name, facts)
                 unseen = [c for c in self.columns if c.name not in self.shown and c.name not in facts.shows]
                 _first(self.view, shard, rows, unseen, facts)
         return run, facts
+
+    def _look_at_images(self, shard: int, facts: Survey) -> np.ndarray:
+        """The rows of a shard that are written."""
+        with _images(self.view, shard) as part:
+            rows, _, without = _writable(self.view, shard, part)
+            facts.counts.append(len(rows))
+            facts.without.update(without)
+            if len(rows):
+                extensions, members = _sample_files(part, rows)
+                facts.extensions.update(extensions.to_pylist())
+                facts.members |= members.null_count < len(rows)
+        return rows
 
 
 def survey(view: View, columns: Sequence[Column], cluster: Cluster | None = None) -> Survey:
