@@ -1,22 +1,18 @@
-"""How busy score.clip keeps a GPU, without one: a stand-in device sleeps as long as an H100 would take.
+"""How busy score.clip keeps a GPU, without one: a stand-in device is busy as long as an H100 would be.
 
-    python benchmarks/standin.py [--rows-per-shard 10000] [--shards 2] [--size-px 512] [--cores-for-it 14]
-    python benchmarks/standin.py --frame
+    python benchmarks/standin.py [--rows-per-shard 10000] [--shards 2] [--size-px 512] [--cores-for-it 14] [--rounds 1]
 
-All of the pass is the product's own: tars are read, images decoded and resized, captions tokenized, batches put
-together, vectors and cosines made, parts written. Only the two towers of ViT-B/32 are sleeps, outside of Python's lock:
-4.4 GMAC an image, 3.0 a caption of 77 tokens and less for one that is cut behind its end. The copy to the device is
-left out.
+All of the pass is the product's own: tars are read, images decoded and resized, captions tokenized, batches filled into
+kept buffers, vectors and cosines made, parts written. Only the two towers of ViT-B/32 are a clock: 4.4 GMAC an image,
+3.0 a caption of 77 tokens and less for one that is cut behind its end. Work is queued, as on CUDA, and whoever fetches
+a result sleeps until the clock says that it is there. The copy to the device itself takes no time.
 
 `--rate` pairs a second (10,000) want `--cores-for-it` cores that decode; this machine has fewer, and the device is as
 many times slower. Pictures are few, drawn, and repeated. Printed: rows a second over the device's own ceiling, and
-where it waited: for the first batch of a shard (the part before is written then), or between batches.
+where it waited: between shards, or between batches.
 
-With --frame there is no device and next to no picture: how long the pass itself takes for an image of 8 x 8 pixels of
-which nothing is prepared, reading and writing included, decoding taken off.
-
-Cores that are busy with other work make the pictures the limit: they are measured alone in the same process, and the
-second ratio is over the lower of the two limits.
+Cores that are busy with other work make the pictures the limit: they are measured alone before each round, and the
+second ratio is over the lower of the two limits. Seconds of the processor say what quiet cores would do.
 """
 
 from __future__ import annotations
@@ -28,6 +24,7 @@ import os
 import random
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +35,7 @@ from PIL import Image
 from run import hardware
 from score import op_of, pictures, quiet, tiny
 
+from curate.annotate.meter import Spent
 from curate.annotate.step import annotate
 from curate.cluster.cluster import Cluster
 from curate.demo import scenes
@@ -61,19 +59,38 @@ DISTINCT = 100
 
 @dataclass
 class Device:
-    """Sleeps as long as the work takes at `speed` (10^9 multiplications a second), and notes when."""
+    """Has work queued that takes so long at `speed` (10^9 multiplications a second), and notes when it is at it.
+
+    A lane, too (`curate.models.feed`): what comes up is not looked at, what goes down is there when its work is done.
+    """
 
     speed: float
     calls: list[tuple[float, float, int]] = field(default_factory=list)
+    free_at: float = 0.0
 
     def works(self, rows: int, each: float, images: int) -> Any:
-        start = time.perf_counter()
-        time.sleep(rows * each / self.speed)
-        self.calls.append((start, time.perf_counter(), images))
+        start = max(time.perf_counter(), self.free_at)
+        self.free_at = start + rows * each / self.speed
+        self.calls.append((start, self.free_at, images))
         return torch.ones(rows, DIMENSIONS)
 
     def images(self, batch: Any, normalize: bool = False) -> Any:
         return self.works(len(batch), IMAGE, len(batch))
+
+    def buffer(self, shape: Sequence[int], dtype: Any) -> Any:
+        return torch.empty(tuple(shape), dtype=dtype)
+
+    def up(self, rows: Any) -> tuple[Any, Callable[[], None]]:
+        return rows.to("meta"), lambda: None
+
+    def down(self, tensor: Any) -> Callable[[], Any]:
+        ready = self.free_at
+
+        def result() -> Any:
+            time.sleep(max(0.0, ready - time.perf_counter()))
+            return tensor
+
+        return result
 
 
 class Texts:
@@ -139,39 +156,64 @@ def main() -> None:
         options.model = tiny(folder)
         encoder = stand_in(options, device)
         write_tars(folder, drawn_pairs(options), options)
-        rows = options.shards * options.rows_per_shard
-        began = time.perf_counter()
-        with quiet():
-            pictures(store(folder, options.rows_per_shard), options)
-        alone = rows / (time.perf_counter() - began)
-        view = store(folder, options.rows_per_shard)
-        began = time.perf_counter()
-        with quiet():
-            annotate(view, [op_of(options)], HERE)
-        seconds = time.perf_counter() - began
+        taken = []
+        for _ in range(options.rounds):
+            one = measured(lambda view: pictures(view, options), folder, options)
+            device.calls.clear()
+            device.free_at = 0.0
+            whole = measured(lambda view: annotate(view, [op_of(options)], HERE), folder, options)
+            taken.append((one, whole, waits(device, options)))
     assert encoder.batch_size == options.batch
-    said(device, rows, seconds, alone, options)
+    said(sorted(taken, key=lambda one: one[1].wall)[len(taken) // 2], options)
 
 
-def said(device: Device, rows: int, seconds: float, alone: float, options: argparse.Namespace) -> None:
-    busy = sum(end - start for start, end, _ in device.calls)
-    ceiling = rows / busy
-    print(
-        f"{options.shards} shards of {options.rows_per_shard:,} rows, {options.size_px} px, batches of {options.batch}"
-    )
-    print(f"  {rows / seconds:,.0f} rows/s of the device's {ceiling:,.0f}: {busy / seconds:.2f} of its ceiling")
-    print(f"  pictures alone {alone:,.0f}/s; {rows / seconds / min(alone, ceiling):.2f} of the lower of the two limits")
-    first, between, images = 0.0, 0.0, 0
+def measured(work: Callable[[View], object], folder: Path, options: argparse.Namespace) -> Spent:
+    """Seconds of some work on a new store."""
+    view = store(folder, options.rows_per_shard)
+    began = Spent.now()
+    with quiet():
+        work(view)
+    return Spent.now().since(began)
+
+
+@dataclass
+class Waits:
+    """Seconds of the device: at work, and idle between shards, between batches."""
+
+    busy: float
+    shards: float = 0.0
+    batches: float = 0.0
+
+
+def waits(device: Device, options: argparse.Namespace) -> Waits:
+    waited, images = Waits(sum(end - start for start, end, _ in device.calls)), 0
     for (_, end, done), (start, _, _) in zip(device.calls, device.calls[1:], strict=False):
         images += done
         # Captions of the shard's last batch come behind its images.
-        if start - end > 0 and images and images % options.rows_per_shard == 0 and done == 0:
-            first += start - end
+        if images and images % options.rows_per_shard == 0 and done == 0:
+            waited.shards += start - end
         else:
-            between += start - end
-    outside = seconds - busy - first - between
-    print(f"  the device waited {first:.2f} s between shards and {between:.2f} s between batches, of {seconds:.1f} s;")
-    print(f"  {outside:.2f} s before its first batch and behind its last")
+            waited.batches += start - end
+    return waited
+
+
+def said(taken: tuple[Spent, Spent, Waits], options: argparse.Namespace) -> None:
+    alone, whole, device = taken
+    rows = options.shards * options.rows_per_shard
+    ceiling, limit, rate = rows / device.busy, rows / alone.wall, rows / whole.wall
+    size = f"{options.rows_per_shard:,} rows, {options.size_px} px, batches of {options.batch}"
+    print(f"{options.shards} shards of {size}; the middle one of {options.rounds} rounds")
+    print(f"  {rate:,.0f} rows/s of the device's {ceiling:,.0f}: {rate / ceiling:.2f} of its ceiling")
+    print(f"  pictures alone {limit:,.0f}/s; {rate / min(limit, ceiling):.2f} of the lower of the two limits")
+    each = [1000 * spent.cpu / rows for spent in (whole, alone)]
+    print(f"  {each[0]:.2f} ms of the processor a row, {each[1]:.2f} of them the pictures alone:", end=" ")
+    quiet_rate = 1000 * options.cores / each[0]
+    print(f"{options.cores} quiet cores give {min(1.0, quiet_rate / ceiling):.2f} of the ceiling at most")
+    outside = whole.wall - device.busy - device.shards - device.batches
+    print(f"  the device waited {device.shards:.2f} s between shards and {device.batches:.2f} s between batches,")
+    steady = device.busy / (device.busy + device.shards + device.batches)
+    print(f"  so it was busy for {steady:.2f} of the time from its first batch to its last,")
+    print(f"  of {whole.wall:.1f} s in all; {outside:.2f} s before its first batch and behind its last")
 
 
 def parse() -> argparse.Namespace:
@@ -183,16 +225,18 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--cores-for-it", type=float, default=14, help="cores that feed so many")
     parser.add_argument("--cores", type=int, default=os.cpu_count())
     parser.add_argument("--batch", type=int, default=1024)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--frame", action="store_true", help="what a pass itself takes for an image")
-    parser.set_defaults(device="cpu", precision="fp32", resize="torch", compile=False, model="")
+    parser.set_defaults(device="auto", precision="fp32", resize="torch", compile=False, model="")
     return parser.parse_args()
 
 
 def stand_in(options: argparse.Namespace, device: Device) -> Encoder:
     """The encoder that the op finds in this process: its towers are the device's, its batches those of a GPU."""
-    encoder = Encoder.shared(options.model, "cpu", precision="fp32", resize="torch")
-    encoder.pixels = Pixels(encoder.preprocess, "meta", fast=True)
-    encoder.pixels.piece = encoder.batch_size = options.batch
+    encoder = Encoder.shared(options.model, "auto", precision="fp32", resize="torch")
+    encoder._lane = device
+    encoder.pixels = Pixels(encoder.preprocess, "meta", fast=True, lane=device)
+    encoder.batch_size = options.batch
     encoder._text_tower = Texts(TextTower(encoder.model), device)  # type: ignore[assignment]
     encoder._image_tower = device.images
     return encoder
