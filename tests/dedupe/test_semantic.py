@@ -1,5 +1,7 @@
 import functools
 import operator
+import pickle
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -11,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.annotate.step import annotate
-from curate.balance.clusters import Clusters
+from curate.balance.clusters import Clusters, Sample
 from curate.catalog import load
 from curate.dedupe.semantic import Semantic
 from curate.errors import CurateError
@@ -194,6 +196,21 @@ def test_centroids_do_not_depend_on_the_order_or_the_parts():
     assert np.array_equal(centroids, again)
     assert np.allclose(np.linalg.norm(centroids, axis=1), 1, atol=1e-5)
     assert len(op.batch(rows, centroids)["v_cluster"].unique()) == 5
+
+
+def test_a_sample_is_the_lowest_ranks_of_all_however_it_adds_up():
+    rng = np.random.default_rng(3)
+    ranks = rng.integers(0, 500, 1200).astype(np.uint64)  # many are equal: the first of them stay
+    vectors = np.arange(1200, dtype=np.float32)[:, None]
+    cuts = np.sort(rng.integers(0, 1200, 40))
+    total = Sample(ranks[: cuts[0]], vectors[: cuts[0]], 64, int(cuts[0]))
+    for start, stop in pairwise([*cuts.tolist(), 1200]):
+        total += pickle.loads(pickle.dumps(Sample(ranks[start:stop], vectors[start:stop], 64, stop - start)))
+        assert sum(len(some) for some, _ in total._parts) <= 96
+    lowest = np.argsort(ranks, kind="stable")[:64]
+    assert total.rows == 1200
+    np.testing.assert_array_equal(total.ranks, ranks[lowest])
+    np.testing.assert_array_equal(total.vectors, vectors[lowest])
 
 
 def test_fewer_rows_than_clusters():
