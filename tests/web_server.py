@@ -14,8 +14,8 @@ from typing import Any
 from aiohttp import web
 from multidict import CIMultiDict
 
+from curate.download.desk import Desk
 from curate.download.fetch import Fetched, FetchOptions, fetch
-from curate.download.holds import Holds
 from curate.download.statuses import STATUS
 
 PICTURE = bytes(range(256)) * 40
@@ -31,6 +31,9 @@ class Server:
         self.times: defaultdict[str, list[float]] = defaultdict(list)
         self.headers: dict[str, str] = {}
         self.always_busy = False
+        self.robots_file: str | None = None
+        self.robots_status = 404
+        self.robots_asked = 0
         self.sent = self.now = self.most = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -58,6 +61,8 @@ class Server:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         path = request.match_info["path"]
+        if path == "robots.txt":
+            return await self._robots(request)
         self.asked[path] += 1
         self.times[path].append(time.monotonic())
         self.headers = dict(request.headers)
@@ -69,6 +74,12 @@ class Server:
             return answer
         finally:
             self.now -= 1
+
+    async def _robots(self, request: web.Request) -> web.StreamResponse:
+        self.robots_asked += 1
+        if self.robots_file is None:
+            return web.Response(status=self.robots_status)
+        return web.Response(text=self.robots_file)
 
     async def do_ok(self, request: web.Request, rest: str) -> web.StreamResponse:
         return web.Response(body=PICTURE, content_type="image/jpeg")
@@ -177,12 +188,12 @@ def build(**options: Any) -> FetchOptions:
     return FetchOptions.model_validate({"allow_private_addresses": LOOPBACK, "timeout_seconds": 5, **options})
 
 
-def get(*urls: Any, holds: Holds | None = None, **options: Any) -> list[Fetched]:
+def get(*urls: Any, desk: Desk | None = None, **options: Any) -> list[Fetched]:
     """What came of each row; each exactly once."""
 
     async def collect() -> dict[int, Fetched]:
         found: dict[int, Fetched] = {}
-        async for row, fetched in fetch(urls, build(**options), holds):
+        async for row, fetched in fetch(urls, build(**options), desk):
             assert row not in found
             found[row] = fetched
         return found

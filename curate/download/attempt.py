@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from curate.alike.web_url import BadURL, WebURL, host_of, parse_url
 from curate.download.address import AddressRefused
 from curate.download.answer_body import Truncated
 from curate.download.coding import TooLarge
-from curate.download.holds import Holds
-from curate.download.host_turns import HostTurns
+from curate.download.desk import Desk
 from curate.download.http_client import Answer, HTTPClient
 from curate.download.options import FetchOptions
-from curate.download.resolver import DNSError, Resolver
+from curate.download.resolver import AddressInfo, DNSError, Resolver
+from curate.download.robots_file import Robots, Rules
+from curate.download.robots_reader import read_robots
 from curate.download.robots_tag import TDM, is_disallowed, is_reserved
+from curate.download.run_hosts import Site
 from curate.download.spooled import Spooled
+from curate.download.usage import FIELDS, forbidden_use
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -36,7 +40,10 @@ _STATUS_OF: list[tuple[type[Exception], str]] = [  # the first that fits: later 
 class Fetched:
     """What came of one URL. `status` is a word of STATUS; `body` is None unless it is `success`.
 
-    `seconds` is the time spent on the network over all attempts, without waits for a busy host or a retry.
+    `seconds` is the time spent on the network over all attempts, without waits for a busy host or a retry; `attempts`
+    how often the URL was asked for. `robots`, `x_robots` and `content_usage` are what the host said, as it was seen:
+    whether its robots.txt allows the URL (`allowed`, `forbidden`, `none`), and the headers. `retrieved` is when the
+    answer came, in seconds since 1970, and `server_date` the server's own Date.
     """
 
     status: str
@@ -46,6 +53,12 @@ class Fetched:
     http_status: int | None = None
     seconds: float = 0.0
     final_url: str | None = None
+    attempts: int = 0
+    robots: str | None = None
+    x_robots: str | None = None
+    content_usage: str | None = None
+    retrieved: float | None = None
+    server_date: str | None = None
 
 
 class Stop(Exception):
@@ -54,6 +67,10 @@ class Stop(Exception):
     def __init__(self, status: str, error: str) -> None:
         super().__init__(error)
         self.status = status
+
+
+class NotYet(Exception):
+    """Nothing was asked for: the site's robots.txt was read with the job's turn, or could not be read yet."""
 
 
 @dataclass(slots=True)
@@ -69,52 +86,92 @@ class Job:
     http_status: int | None = None
     content_type: str | None = None
     retry_after: str | None = None
+    robots: str | None = None
+    x_robots: str | None = None
+    content_usage: str | None = None
+    retrieved: float | None = None
+    server_date: str | None = None
     result: Fetched = field(default_factory=lambda: Fetched("error"))
     body: Spooled | None = None
+
+    def asks(self, url: WebURL) -> None:
+        """What came of an earlier hop or attempt is over."""
+        self.host, self.final_url = host_of(url), str(url)
+        self.http_status = self.content_type = self.retry_after = self.retrieved = self.server_date = None
+        self.robots = self.x_robots = self.content_usage = None
+
+    def answered(self, answer: Answer) -> None:
+        head = answer.head
+        self.http_status, self.content_type = head.status, head.first("content-type")
+        self.retrieved, self.server_date = time.time(), head.first("date")
+        self.x_robots = "; ".join(head.all("x-robots-tag")) or None
+        usages = [self.content_usage or "", *(value for name in FIELDS for value in head.all(name))]
+        self.content_usage = "; ".join(filter(None, usages)) or None
 
     def end(self, status: str, error: str | None, body: Spooled | None = None) -> None:
         """`result` has no body yet: `body` stays where it is until it is asked for."""
         self.body = body
-        words = [storable(text) for text in (error, self.content_type, self.final_url)]
-        self.result = Fetched(status, words[0], None, words[1], self.http_status, self.seconds, words[2])
+        self.result = Fetched(
+            status,
+            storable(error),
+            content_type=storable(self.content_type),
+            http_status=self.http_status,
+            seconds=self.seconds,
+            final_url=storable(self.final_url),
+            attempts=self.attempts,
+            robots=self.robots,
+            x_robots=storable(self.x_robots),
+            content_usage=storable(self.content_usage),
+            retrieved=self.retrieved,
+            server_date=storable(self.server_date),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What the attempts of a shard share; called with a job whose turn at its host has come."""
+    """What the attempts of a shard share; called with a job whose turn at its site has come.
+
+    enter: waits for a turn at a site. leave: ends it; with True it may serve the site's next job.
+    """
 
     client: HTTPClient
     resolver: Resolver
-    turns: HostTurns[Job]
-    holds: Holds
+    desk: Desk
     options: FetchOptions
+    enter: Callable[[Site], Awaitable[None]]
+    leave: Callable[[Site, bool], None]
 
-    async def __call__(self, job: Job) -> Job:
-        """The job with its result; never an exception."""
+    async def __call__(self, job: Job, site: Site) -> bool:
+        """Whether the job has ended, with its result; False when it has to wait for the site's robots.txt."""
         job.attempts += 1
         try:
-            body = await self._follow(job)
+            body = await self._follow(job, site)
+        except NotYet:
+            job.attempts -= 1
+            return False
         except Exception as problem:  # noqa: BLE001 - whatever a server does is the row's status
             job.end(*explain(problem, self.options))
         else:
             job.end("success", None, body)
-        return job
+        return True
 
-    async def _follow(self, job: Job) -> Spooled:
-        """The body at the end of the redirects. The deadline's clock stands still while a host's turn is awaited."""
+    async def _follow(self, job: Job, site: Site) -> Spooled:
+        """The body at the end of the redirects. The deadline's clock stands still while a turn is awaited."""
         url, before = job.url, job.seconds
         for hop in range(self.options.max_redirects + 1):
-            host = job.host = host_of(url)
-            job.final_url = str(url)
-            job.http_status = job.content_type = job.retry_after = None
-            if hop:  # the first turn was taken when the job was handed out
-                await self._turn(host, job, before)
+            job.asks(url)
+            if hop:
+                site = await self._turn(url, job, before)
+            elif not self._knows(site):
+                await self._read(site)
+                raise NotYet
             started = time.perf_counter()
             try:
+                self._check_robots(url, site, job)
                 answer = await asyncio.wait_for(self._hop(url, job), self._seconds_left(job, before))
             finally:
                 job.seconds += time.perf_counter() - started
-                self.turns.leave(host)
+                self.leave(site, True)
             if isinstance(answer, Spooled):
                 return answer
             url = answer
@@ -123,26 +180,51 @@ class Attempt:
     def _seconds_left(self, job: Job, before: float) -> float:
         return self.options.timeout_seconds - (job.seconds - before)
 
-    async def _turn(self, host: str, job: Job, before: float) -> None:
-        """A turn at the host that a redirect leads to."""
+    async def _turn(self, url: WebURL, job: Job, before: float) -> Site:
+        """A turn at the site that a redirect leads to."""
         started = time.perf_counter()
         try:
-            infos = await asyncio.wait_for(self.resolver.lookup(host), self._seconds_left(job, before))
+            infos = await asyncio.wait_for(self.resolver.lookup(host_of(url)), self._seconds_left(job, before))
         finally:
             job.seconds += time.perf_counter() - started
-        self.turns.settle(host, str(infos[0][4][0]))
-        while seconds := self.holds.seconds_left(host):
-            if seconds > self.options.max_backoff_seconds:
-                raise Stop(self.holds.status(host), not_asked(host, seconds))
-            await asyncio.sleep(seconds)
-        await self.turns.enter(host)
+        site = site_of(url, infos)
+        await self.enter(site)
+        while not self._knows(site):
+            await self._read(site)
+            await self.enter(site)
+        return site
+
+    def _knows(self, site: Site) -> bool:
+        return not self.options.respect_robots_txt or self.desk.rules.of(site.origin) is not None
+
+    async def _read(self, site: Site) -> None:
+        """Read the site's robots.txt with the turn that is there, which ends. All hear of it at the next visit, and
+        only then is the site asked again."""
+        try:
+            reading = read_robots(site.origin, self.client, self.resolver, self.options.max_bytes)
+            robots = await asyncio.wait_for(reading, self.options.timeout_seconds)
+        except Exception as problem:  # noqa: BLE001 - whatever a server does is what is known of its file
+            status, error = explain(problem, self.options)
+            robots = Robots(site.origin, status, error=error)
+        finally:
+            self.leave(site, False)
+        self.desk.rules.read.append(robots)
+        self.desk.seen.append(robots)
+        if not robots.failed:
+            self.desk.rules.learn(robots)
+
+    def _check_robots(self, url: WebURL, site: Site, job: Job) -> None:
+        rules = self.desk.rules.of(site.origin) if self.options.respect_robots_txt else None
+        if rules is not None:
+            job.robots, job.content_usage = seen(rules, url)
+            check_rules(rules, url, self.options)
 
     async def _hop(self, url: WebURL, job: Job) -> Spooled | WebURL:
         """One request: the body, or the URL that it redirects to."""
         infos = await self.resolver.lookup(host_of(url))  # known: the turn is at its address
         async with self.client.get(url, infos) as answer:
+            job.answered(answer)
             head = answer.head
-            job.http_status, job.content_type = head.status, head.first("content-type")
             target = head.location()
             if head.status in _REDIRECTS and target is not None:
                 return parse_url(target, url)
@@ -161,6 +243,32 @@ class Attempt:
             raise Stop("disallowed", f"X-Robots-Tag: {', '.join(tags)}"[:300])
         if TDM in directives and is_reserved(answer.head.all("tdm-reservation")):
             raise Stop("disallowed", "TDM-Reservation: 1")
+        for name in FIELDS:
+            if use := forbidden_use(answer.head.all(name), self.options.disallowed_usages):
+                raise Stop("disallowed", f"{name.title()}: no to {use}")
+
+
+def site_of(url: WebURL, infos: Sequence[AddressInfo]) -> Site:
+    """Where a URL's turns are counted. Of several addresses the first in their order as texts: every worker takes the
+    same one, in whatever order its name server gives them."""
+    return Site(f"{url.scheme}://{url.authority}", host_of(url), min(str(info[4][0]) for info in infos))
+
+
+def seen(rules: Rules, url: WebURL) -> tuple[str, str | None]:
+    """What a row keeps of its site's robots.txt: whether it allows the URL, and what it says of the use."""
+    allowed = "none" if rules.robots.is_absent else "allowed" if rules.allows(url.href) else "forbidden"
+    return allowed, "; ".join(f"robots.txt: {line}" for line in rules.usage(url.target)) or None
+
+
+def check_rules(rules: Rules, url: WebURL, options: FetchOptions) -> None:
+    """
+    Raises:
+        Stop: when the site's robots.txt forbids the URL, or its use.
+    """
+    if not rules.allows(url.href):
+        raise Stop("robots_disallowed", f"{rules.robots.origin}/robots.txt forbids {url.target[:200]}")
+    if use := forbidden_use(rules.usage(url.target), options.disallowed_usages):
+        raise Stop("disallowed", f"{rules.robots.origin}/robots.txt says no to {use}")
 
 
 def explain(problem: Exception, options: FetchOptions) -> tuple[str, str]:

@@ -7,19 +7,34 @@ socket timeout), a size limit, back-off (it asks three times for a 404), a limit
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 
 from curate.alike.web_url import WebURL, host_of, parse_url
-from curate.download.attempt import Attempt, Fetched, Job, explain, not_asked, storable
+from curate.download.attempt import (
+    Attempt,
+    Fetched,
+    Job,
+    Stop,
+    check_rules,
+    explain,
+    not_asked,
+    seen,
+    site_of,
+    storable,
+)
 from curate.download.backoff import asked_seconds, seconds_to_wait
-from curate.download.holds import Holds
-from curate.download.host_turns import HostTurns
+from curate.download.desk import HEARTBEAT_SECONDS, Desk, run_hosts
 from curate.download.http_client import HTTPClient
 from curate.download.options import FetchOptions
 from curate.download.resolver import AddressInfo, Resolver
+from curate.download.robots_file import Robots
+from curate.download.run_hosts import Ask, Reply, Site
+from curate.download.site_turns import SiteTurns
 
 __all__ = ["FetchOptions", "Fetched", "fetch"]
 
@@ -27,9 +42,12 @@ __all__ = ["FetchOptions", "Fetched", "fetch"]
 #: from a row that could be fetched.
 LOOKUPS = 128
 
+#: What may wait for a turn: a job, or a job's redirect.
+_Item = Job | asyncio.Future[None]
+
 
 async def fetch(
-    urls: Sequence[str | None], options: FetchOptions, holds: Holds | None = None
+    urls: Sequence[str | None], options: FetchOptions, desk: Desk | None = None
 ) -> AsyncGenerator[tuple[int, Fetched], None]:
     """Yield (row, Fetched) once for every row, in the order in which answers arrive.
 
@@ -37,8 +55,8 @@ async def fetch(
     large ones in temporary files: nothing new is started while finished ones wait for the consumer. The deadline runs
     on this event loop's clock, so a consumer that computes (decodes, resizes) must do it in a thread, or rows time out
     while the loop stands still.
-    Close the generator (`contextlib.aclosing`) when leaving early. `holds` carries the wishes of hosts from one call
-    to the next.
+    Close the generator (`contextlib.aclosing`) when leaving early. `desk` carries what is known of hosts from one call
+    to the next, and from one worker to the others.
     """
     by_host, bad = _plan(urls, options)
     for row, (status, problem) in bad:
@@ -46,8 +64,7 @@ async def fetch(
     allowed = options.allow_private_addresses
     client = HTTPClient(user_agent=options.sent_user_agent, allowed=allowed, verify_tls=options.verify_tls)
     resolver = Resolver(allowed, options.timeout_seconds)
-    attempt = Attempt(client, resolver, HostTurns(options.per_host), holds or Holds(), options)
-    run = _Run(by_host, attempt)
+    run = _Run(by_host, client, resolver, desk or Desk(run_hosts(options), options), options)
     del by_host  # a finished job carries a body: only the queues of `run` keep jobs
     try:
         async with aclosing(run.finished()) as jobs:
@@ -83,21 +100,31 @@ def _plan(
 
 
 class _Run:
-    """Looks hosts up, starts jobs as turns come free, and gives each job once when it has ended."""
+    """Looks hosts up, asks for turns, starts jobs as turns come, and gives each job once when it has ended."""
 
-    def __init__(self, by_host: dict[str, list[Job]], attempt: Attempt) -> None:
-        self._attempt, self._turns, self._options = attempt, attempt.turns, attempt.options
+    def __init__(
+        self, by_host: dict[str, list[Job]], client: HTTPClient, resolver: Resolver, desk: Desk, options: FetchOptions
+    ) -> None:
+        self._desk, self._options, self._resolver = desk, options, resolver
+        self._turns: SiteTurns[_Item] = SiteTurns()
+        self._attempt = Attempt(client, resolver, desk, options, self._enter, self._leave)
         self._unfinished = sum(map(len, by_host.values()))
         self._hosts = deque(by_host.items())
         # What has happened: called in the loop below, an event gives the jobs that ended by it.
         self._events: asyncio.Queue[Callable[[], list[Job]]] = asyncio.Queue()
         self._lookups: set[asyncio.Task[list[AddressInfo]]] = set()
-        self._running: set[asyncio.Task[Job]] = set()
+        self._running: set[asyncio.Task[bool]] = set()
         self._retrying = 0
-        self._held: set[str] = set()
+        self._held: dict[str, tuple[str, float]] = {}  # host -> its answer, and when it may be asked again
+        self._pauses: list[tuple[str, str, float]] = []
+        self._delays: dict[str, float] = {}
+        self._due = asyncio.Event()
+        self._reported: dict[Site, int] = {}
 
     async def finished(self) -> AsyncGenerator[Job, None]:
         """Finished jobs. Done attempts count as running until they are taken: that is the backpressure."""
+        visits = asyncio.create_task(self._visits())
+        visits.add_done_callback(lambda task: self._events.put_nowait(lambda: self._left_alone(task)))
         try:
             while self._unfinished:
                 self._start()
@@ -107,25 +134,39 @@ class _Run:
                     yield job
                     await asyncio.sleep(0)  # a full queue never suspends: without this the network would stand still
         finally:
-            tasks = [*self._running, *self._lookups]
+            tasks = [*self._running, *self._lookups, visits]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self._say_goodbye()
 
     def _start(self) -> None:
-        while self._hosts and len(self._lookups) < LOOKUPS and self._turns.ready < self._options.concurrency:
+        while self._hosts and len(self._lookups) < LOOKUPS and self._turns.startable < self._options.concurrency:
             self._look_up(*self._hosts.popleft())
-        while len(self._running) < self._options.concurrency and (job := self._turns.take()):
-            task = asyncio.create_task(self._attempt(job))
-            self._running.add(task)
-            task.add_done_callback(lambda done: self._events.put_nowait(lambda: self._attempted(done)))
+        while len(self._running) < self._options.concurrency and (turn := self._turns.take()):
+            site, item = turn
+            if isinstance(item, Job):
+                self._run(item, site)
+            elif item.done():  # its job was cancelled
+                self._turns.leave(site)
+            else:
+                item.set_result(None)
+        if self._has_news() or (self._turns.waiting and self._room() > 0):
+            self._due.set()
+
+    def _run(self, job: Job, site: Site) -> None:
+        task = asyncio.create_task(self._attempt(job, site))
+        self._running.add(task)
+        task.add_done_callback(lambda done: self._events.put_nowait(lambda: self._attempted(job, site, done)))
+
+    # ---- where hosts are ----
 
     def _look_up(self, host: str, jobs: list[Job]) -> None:
-        task = asyncio.create_task(self._attempt.resolver.lookup(host))
+        task = asyncio.create_task(self._resolver.lookup(host))
         self._lookups.add(task)
-        task.add_done_callback(lambda done: self._events.put_nowait(lambda: self._looked_up(host, jobs, done)))
+        task.add_done_callback(lambda done: self._events.put_nowait(lambda: self._looked_up(jobs, done)))
 
-    def _looked_up(self, host: str, jobs: list[Job], task: asyncio.Task[list[AddressInfo]]) -> list[Job]:
+    def _looked_up(self, jobs: list[Job], task: asyncio.Task[list[AddressInfo]]) -> list[Job]:
         self._lookups.discard(task)
         problem = task.exception()
         if isinstance(problem, Exception):
@@ -133,58 +174,212 @@ class _Run:
                 job.final_url = str(job.url)
                 job.end(*explain(problem, self._options))
             return jobs
-        self._turns.settle(host, str(task.result()[0][4][0]))
-        for job in jobs:
-            self._turns.add(host, job)
-        return self._hold(host)
+        return [job for job in jobs if self._queued(job, site_of(job.url, task.result()))]
 
-    def _attempted(self, task: asyncio.Task[Job]) -> list[Job]:
+    def _queued(self, job: Job, site: Site, first: bool = False) -> bool:
+        """Put a job in its site's queue; True when it ended instead, as the site's robots.txt forbids it."""
+        if self._forbidden(job, site):
+            return True
+        self._turns.add(site, job, first)
+        return False
+
+    # ---- what the worker is given, and says ----
+
+    def _room(self) -> int:
+        return self._options.concurrency - len(self._running) - self._turns.idle
+
+    def _has_news(self) -> bool:
+        return bool(self._pauses or self._desk.rules.read) or (
+            not self._desk.is_here and any(self._turns.turns().get(s, 0) < n for s, n in self._reported.items())
+        )
+
+    async def _visits(self) -> None:
+        while True:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._due.wait(), None if self._desk.is_here else HEARTBEAT_SECONDS)
+            self._due.clear()
+            ask = self._question()
+            reply = await self._desk.visit(ask)
+            # At once: what is said at the next visit has to hold what was given at this one.
+            ended = self._replied(ask, reply)
+            self._events.put_nowait(partial(list, ended))
+            await asyncio.sleep(0)
+            await self._desk.rest()
+
+    def _question(self) -> Ask:
+        wants = self._turns.wants(self._room())
+        robots, self._desk.rules.read = self._desk.rules.read, []
+        for one in robots:
+            self._note_delay(one.origin)
+        pauses, self._pauses = self._pauses, []
+        delays, self._delays = self._delays, {}
+        unread = {site.origin for site in wants if self._options.respect_robots_txt}
+        unread = {origin for origin in unread if self._desk.rules.of(origin) is None}
+        self._reported = self._turns.turns()
+        return Ask(self._desk.worker, self._reported, wants, frozenset(unread), pauses, robots, delays)
+
+    def _replied(self, ask: Ask, reply: Reply) -> list[Job]:
+        ended = [job for robots in reply.robots.values() for job in self._learnt(robots)]
+        for robots in ask.robots:
+            if not robots.failed:
+                ended += self._learnt(robots)
+        for host, (status, seconds) in reply.pauses.items():
+            self._hold(host, status, seconds)
+        self._turns.given(ask.wants, reply)
+        self._reported = {
+            site: ask.turns.get(site, 0) + reply.turns.get(site, 0) for site in {*ask.turns, *reply.turns}
+        }
+        if reply.again is not None:
+            asyncio.get_running_loop().call_later(reply.again, self._events.put_nowait, self._unpark)
+        return ended
+
+    def _unpark(self) -> list[Job]:
+        self._turns.unpark()
+        return []
+
+    def _left_alone(self, visits: asyncio.Task[None]) -> list[Job]:
+        """What all workers know is out of reach: nothing may be asked without it."""
+        if not visits.cancelled() and (problem := visits.exception()):
+            raise problem
+        return []
+
+    async def _say_goodbye(self) -> None:
+        """No turn is kept from others by a worker that has gone."""
+        with contextlib.suppress(Exception):
+            robots, self._desk.rules.read = self._desk.rules.read, []
+            await self._desk.visit(Ask(self._desk.worker, pauses=self._pauses, robots=robots))
+
+    # ---- what robots.txt says ----
+
+    def _learnt(self, robots: Robots) -> list[Job]:
+        """What follows from a robots.txt for the jobs of its site: those that end by it."""
+        ended: list[Job] = []
+        if not robots.failed:
+            self._desk.rules.learn(robots)
+            self._note_delay(robots.origin)
+        for site in self._turns.of_origin(robots.origin):
+            if robots.failed:
+                ended += self._unasked(site, robots.status, f"robots.txt: {robots.error}")
+            else:
+                forbidden = self._turns.drop(site, partial(self._is_forbidden, site))
+                ended += [item for item in forbidden if isinstance(item, Job)]
+        return ended
+
+    def _note_delay(self, origin: str) -> None:
+        if (rules := self._desk.rules.of(origin)) and rules.delay:
+            self._delays[origin] = min(rules.delay, self._options.max_backoff_seconds)
+
+    def _is_forbidden(self, site: Site, item: _Item) -> bool:
+        return isinstance(item, Job) and self._forbidden(item, site)
+
+    def _forbidden(self, job: Job, site: Site) -> bool:
+        """Whether a job has ended, as its site's robots.txt, where it is known, forbids it."""
+        rules = self._desk.rules.of(site.origin) if self._options.respect_robots_txt else None
+        if rules is None:
+            return False
+        try:
+            check_rules(rules, job.url, self._options)
+        except Stop as stop:
+            job.asks(job.url)
+            job.robots, job.content_usage = seen(rules, job.url)
+            job.end(stop.status, str(stop))
+            return True
+        return False
+
+    def _unasked(self, site: Site, status: str, error: str) -> list[Job]:
+        """All that waits for the site ends, without being asked for."""
+        ended = []
+        for item in self._turns.drop(site):
+            if isinstance(item, Job):
+                if not item.final_url:
+                    item.asks(item.url)
+                item.end(status, error)
+                ended.append(item)
+            elif not item.done():
+                item.set_exception(Stop(status, error))
+        return ended
+
+    # ---- turns of redirects ----
+
+    async def _enter(self, site: Site) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if (held := self._held.get(site.host)) and self._is_long(held):
+            raise Stop(held[0], not_asked(site.host, self._seconds_left(held)))
+        self._turns.add(site, turn)
+        self._events.put_nowait(list)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # it came at the same moment
+                self._turns.leave(site)
+            raise
+
+    def _leave(self, site: Site, keep: bool) -> None:
+        self._turns.leave(site, keep)
+
+    # ---- what came of attempts ----
+
+    def _attempted(self, job: Job, site: Site, task: asyncio.Task[bool]) -> list[Job]:
         self._running.discard(task)
-        job = task.result()
+        if not task.result():
+            return [job] if self._queued(job, site, first=True) else []
         self._respect(job)
         seconds = _seconds_before_retry(job, self._options)
         if seconds is None:
             return [job]
         self._retrying += 1
-        asyncio.get_running_loop().call_later(seconds, self._events.put_nowait, lambda: self._again(job))
+        asyncio.get_running_loop().call_later(seconds, self._events.put_nowait, lambda: self._again(job, site))
         return []
 
-    def _again(self, job: Job) -> list[Job]:
+    def _again(self, job: Job, site: Site) -> list[Job]:
         self._retrying -= 1
-        host = host_of(job.url)
-        self._turns.add(host, job)
-        return self._hold(host)
+        return [job] if self._queued(job, site) else []
+
+    # ---- hosts that want a pause ----
 
     def _respect(self, job: Job) -> None:
-        """A wish of the host's to be left alone, for its other URLs too."""
+        """A wish of the host's to be left alone, for its other URLs and for other workers too."""
         seconds = asked_seconds(job.retry_after)
         if job.http_status in (429, 503) and seconds > 0:
-            self._attempt.holds.note(job.host, job.result.status, seconds)
-            self._hold(job.host)
+            self._pauses.append((job.host, job.result.status, seconds))
+            self._hold(job.host, job.result.status, seconds)
 
-    def _hold(self, host: str) -> list[Job]:
+    def _hold(self, host: str, status: str, seconds: float) -> None:
         """No turn for the host for as long as it wants."""
-        seconds = self._attempt.holds.seconds_left(host)
-        if seconds:
-            self._held.add(host)
-            self._turns.hold(host)
-            asyncio.get_running_loop().call_later(seconds + 0.001, self._events.put_nowait, lambda: self._hold(host))
-        else:
-            self._held.discard(host)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        if host in self._held and self._held[host][1] >= until:
+            return
+        held = self._held[host] = (status, until)
+        self._turns.hold(host)
+        loop.call_at(until + 0.001, self._events.put_nowait, lambda: self._release(host))
+        if self._is_long(held):
+            for site in self._turns.of_host(host):
+                for turn in self._turns.drop(site, lambda item: not isinstance(item, Job)):
+                    if isinstance(turn, asyncio.Future) and not turn.done():
+                        turn.set_exception(Stop(status, not_asked(host, seconds)))
+
+    def _release(self, host: str) -> list[Job]:
+        if host in self._held and self._seconds_left(self._held[host]) <= 0:
+            del self._held[host]
             self._turns.release(host)
         return []
 
+    def _seconds_left(self, held: tuple[str, float]) -> float:
+        return held[1] - asyncio.get_running_loop().time()
+
+    def _is_long(self, held: tuple[str, float]) -> bool:
+        return self._seconds_left(held) > self._options.max_backoff_seconds
+
     def _given_up(self) -> list[Job]:
         """Jobs of hosts that want to be left alone for too long, once there is nothing else to do."""
-        if self._running or self._lookups or self._hosts or self._retrying or self._turns.ready:
+        if self._running or self._lookups or self._hosts or self._retrying or self._turns.startable:
             return []
         ended = []
-        for host in sorted(self._held):
-            seconds = self._attempt.holds.seconds_left(host)
-            if seconds > self._options.max_backoff_seconds:
-                for job in self._turns.drop(host):
-                    job.end(self._attempt.holds.status(host), not_asked(host, seconds))
-                    ended.append(job)
+        for host, held in sorted(self._held.items()):
+            if self._is_long(held):
+                for site in self._turns.of_host(host):
+                    ended += self._unasked(site, held[0], not_asked(host, self._seconds_left(held)))
         return ended
 
 

@@ -1,8 +1,9 @@
-"""Hosts that asked to be left alone for a while (Retry-After of a 429 or 503), for as long as a worker lives."""
+"""Hosts that asked to be left alone for a while (Retry-After of a 429 or 503), for as long as a run lasts."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 #: Pauses that a host may ask for, and the seconds of the one that comes after them. Without an end, a host that answers
@@ -25,7 +26,8 @@ class Holds:
     (True, 0.0, 'http_429')
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._holds: dict[str, _Hold] = {}
 
     def note(self, host: str, status: str, seconds: float) -> None:
@@ -35,11 +37,11 @@ class Holds:
             hold.pauses += 1
         if hold.pauses > PAUSES:
             hold.pauses, seconds = 0, max(seconds, LAST_PAUSE_SECONDS)
-        hold.until, hold.status = max(hold.until, time.monotonic() + seconds), status
+        hold.until, hold.status = max(hold.until, self._clock() + seconds), status
 
     def seconds_left(self, host: str) -> float:
         hold = self._holds.get(host)
-        return max(0.0, hold.until - time.monotonic()) if hold else 0.0
+        return max(0.0, hold.until - self._clock()) if hold else 0.0
 
     def status(self, host: str) -> str:
         """The answer that the host gave with its wish."""

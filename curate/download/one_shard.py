@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from curate.cluster.suspects import Suspects
 from curate.download import came_along
-from curate.download.holds import Holds
+from curate.download.desk import Desk, run_hosts
 from curate.download.options import DownloadOptions, FetchOptions, check_packages
 from curate.download.unfetched import REMARKS, SKIPPED, in_order, missing, shard_remarks
 from curate.pictures.resize import Resize, ResizeOptions
@@ -35,7 +35,10 @@ _EXTENSION = {"jpeg": "jpg", "mpo": "jpg", "jpeg2000": "jp2"}
 
 @dataclass
 class DownloadShard:
-    """Work for one shard: fetches the rows that are in and have no image yet; keeps those that have one."""
+    """Work for one shard: fetches the rows that are in and have no image yet; keeps those that have one.
+
+    hosts: what all workers know of hosts, an actor of Ray; without it, what this process knows.
+    """
 
     view: View
     options: DownloadOptions
@@ -44,13 +47,15 @@ class DownloadShard:
     again: tuple[str, ...] = ()
     session: str = ""
     came: str = ""
+    hosts: Any = None
 
     def setup(self) -> None:
         check_packages(self.options)  # here too: a node may lack what the driver has
         fields = set(ResizeOptions.model_fields)
         self.resize = Resize(ResizeOptions(**self.options.model_dump(include=fields)))
         self.fetching = FetchOptions(**self.options.model_dump(include=set(FetchOptions.model_fields)))
-        self.holds = Holds()  # from shard to shard: a host that asked for a pause has it from this worker
+        # From shard to shard: what hosts asked for, and what their robots.txt says.
+        self.desk = Desk(run_hosts(self.fetching) if self.hosts is None else self.hosts, self.fetching)
 
     def __call__(self, shard: int) -> dict[str, Any]:
         return self._download(shard, None)
@@ -141,7 +146,7 @@ class DownloadShard:
         loop = asyncio.get_running_loop()
         # In a thread, so that deadlines go on while it resizes; one is enough, since there is a worker for every CPU.
         with ThreadPoolExecutor(1) as thread:
-            async with aclosing(fetch([urls[row] for row in rows], self.fetching, self.holds)) as answers:
+            async with aclosing(fetch([urls[row] for row in rows], self.fetching, self.desk)) as answers:
                 async for number, answer in answers:
                     row = rows[number]
                     columns["status"][row], columns["error_message"][row] = answer.status, answer.error

@@ -16,7 +16,7 @@ from curate.pictures.resize import STATUS as STORED
 from curate.pictures.resize import ResizeOptions
 
 #: What downloading takes beside the base install, and img2dataset where images are resized.
-PACKAGES = ("ada_url", "aiohappyeyeballs", "brotli", "cv2", "zstandard")
+PACKAGES = ("ada_url", "aiohappyeyeballs", "brotli", "cv2", "protego", "zstandard")
 
 
 class FetchOptions(BaseModel):
@@ -26,10 +26,17 @@ class FetchOptions(BaseModel):
     retries: further attempts after timeout, connect, http_429 and http_5xx; nothing else is asked for twice.
     backoff_seconds: before the first retry; doubles each time.
     max_backoff_seconds: a longer Retry-After is not waited for: the row keeps its status.
-    per_host: requests at once to one host, and to one address: names that lead to one machine share its turns. In each
-        worker by itself. A host that answers 429 or 503 with Retry-After is left alone for that time; its URLs wait
-        while the shard has others, and at most max_backoff_seconds longer: then they get that status without being
-        asked, as they do after the fourth such answer.
+    per_host: requests at once to one host, and to one address, of all workers of the run together: names that lead to
+        one machine share its turns. A host that answers 429 or 503 with Retry-After is left alone by all workers for
+        that time; its URLs wait while the shard has others, and at most max_backoff_seconds longer: then they get that
+        status without being asked, as they do after the fourth such answer.
+    per_second: requests in a second to one host, and to one address, of all workers together; None sets no limit.
+    respect_robots_txt: read each site's robots.txt first (RFC 9309) and ask for nothing that it forbids to
+        `user_agent_token`, to `curate` or to all robots; its Crawl-delay is kept, up to max_backoff_seconds. A site
+        without one (4xx) allows all; one that cannot be read (5xx, 429, no answer) is asked for nothing, and its rows
+        get the status of that. Read once for the whole run.
+    disallowed_usages: what a host must not say no to in Content-Usage (IETF aipref) or Content-Signal, in a header or
+        in robots.txt: `train-ai=n` and `ai-train=no` by default.
     user_agent: the User-Agent header.
     user_agent_token: who runs the crawl: sent with the user agent, matched in X-Robots-Tag.
     user_agent_contact: where its people are reached (a page or an address): sent with the user agent.
@@ -47,6 +54,9 @@ class FetchOptions(BaseModel):
     max_bytes: int = Field(default=50_000_000, gt=0)
     concurrency: int = Field(default=64, gt=0)
     per_host: int = Field(default=16, gt=0)
+    per_second: float | None = Field(default=None, gt=0)
+    respect_robots_txt: bool = True
+    disallowed_usages: tuple[str, ...] = ("train-ai", "ai-train")
     user_agent: Annotated[str, Field(min_length=1)] = "Mozilla/5.0 (compatible; curate; image-text dataset builder)"
     user_agent_token: str | None = None
     user_agent_contact: str | None = None
@@ -62,7 +72,7 @@ class FetchOptions(BaseModel):
             raise ValueError(f"only printable ASCII can be sent in a header, got {value!r}")
         return value
 
-    @field_validator("disallowed_header_directives")
+    @field_validator("disallowed_header_directives", "disallowed_usages")
     @classmethod
     def _lower_case(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(directive.strip().lower() for directive in value)

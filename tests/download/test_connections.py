@@ -11,12 +11,16 @@ import struct
 import subprocess
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
-from web_server import get
+import web_server
 
 pytestmark = pytest.mark.slow
+
+#: These servers have one answer for everything, for a robots.txt too.
+get = partial(web_server.get, respect_robots_txt=False)
 
 BODY = b"\x89PNG" + bytes(5000)
 KEPT = b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY

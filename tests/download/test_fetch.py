@@ -249,7 +249,7 @@ def test_one_host_gets_no_more_than_its_share(server: Server) -> None:
 
 def test_a_busy_host_holds_nobody_up(server: Server) -> None:
     async def order() -> list[int]:
-        urls = [f"{server.url}/wait/{n}" for n in range(20)] + [f"http://localhost:{server.port}/ok"]
+        urls = [f"{server.url}/wait/{n}" for n in range(20)] + [f"http://127.0.0.2:{server.port}/ok"]
         options = build(per_host=1, concurrency=4)
         return [row async for row, _ in fetch(urls, options)]
 

@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from web_server import Server, get, serving
+from web_server import Server, build, get, serving
 
+from curate.download.desk import Desk, run_hosts
 from curate.download.fetch import LOOKUPS
-from curate.download.holds import PAUSES, Holds
-from curate.download.host_turns import HostTurns
+from curate.download.holds import PAUSES
+from curate.download.run_hosts import Ask, Site
 
 pytestmark = pytest.mark.slow
 
@@ -48,6 +47,17 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
         return asked
 
     return know
+
+
+def desk_of(**options: Any) -> Desk:
+    fetching = build(**options)
+    return Desk(run_hosts(fetching), fetching)
+
+
+def pause_of(desk: Desk, host: str) -> float:
+    """Seconds for which any worker of the run leaves the host alone."""
+    reply = desk.hosts.visit(Ask("another", wants={Site(f"http://{host}", host, "192.0.2.1"): 1}))
+    return reply.pauses.get(host, ("", 0.0))[1]
 
 
 def test_dead_names_hold_up_no_living_one(server: Server, names: Names) -> None:
@@ -112,14 +122,14 @@ def test_a_long_pause_ends_the_host_s_other_rows(server: Server) -> None:
         *(f"{server.url}/ok/{n}" for n in range(5)),
         f"http://127.0.0.2:{server.port}/ok",
     ]
-    holds = Holds()
-    found = get(*urls, per_host=1, holds=holds, retries=2)
-    assert [f.status for f in found] == ["http_429"] * 6 + ["success"]
-    assert all("not asked: 127.0.0.1 asked for a pause of 3600 s" in (f.error or "") for f in found[1:6])
+    desk = desk_of(per_host=1, retries=2)
+    rows = get(*urls, per_host=1, desk=desk, retries=2)
+    assert [f.status for f in rows] == ["http_429"] * 6 + ["success"]
+    assert all("not asked: 127.0.0.1 asked for a pause of 3600 s" in (f.error or "") for f in rows[1:6])
     assert server.asked == {"busy/3600": 1, "ok": 1}
     redirected = f"http://127.0.0.2:{server.port}/to?to={server.url}/ok"
-    again = get(f"{server.url}/ok", redirected, holds=holds)
-    assert [f.status for f in again] == ["http_429"] * 2, "a later shard of the worker keeps it in mind"
+    again = get(f"{server.url}/ok", redirected, desk=desk)
+    assert [f.status for f in again] == ["http_429"] * 2, "a later shard of the run keeps it in mind"
     assert server.asked["ok"] == 1
     assert get(f"{server.url}/ok")[0].status == "success"
 
@@ -147,51 +157,9 @@ def test_pauses_have_an_end(server: Server) -> None:
 
 @pytest.mark.parametrize(("code", "retry_after", "held"), [(503, "7", True), (429, "7", True), (429, "", False)])
 def test_what_asks_for_a_pause(server: Server, code: int, retry_after: str, held: bool) -> None:
-    holds = Holds()
-    (refused,) = get(f"{server.url}/refuse/{code}?after={retry_after}", holds=holds)
+    desk = desk_of()
+    (refused,) = get(f"{server.url}/refuse/{code}?after={retry_after}", desk=desk)
     assert refused.status == f"http_{code}"
-    assert (holds.seconds_left("127.0.0.1") > 6) is held
-    get(f"{server.url}/refuse/500?after=60", holds=(others := Holds()))
-    assert not others.seconds_left("127.0.0.1")
-
-
-STEP = st.sampled_from(["add", "take", "leave", "hold", "release", "drop"])
-STEPS = st.lists(st.tuples(STEP, st.integers(0, 5)), max_size=60)
-
-
-@settings(max_examples=300, deadline=None, derandomize=True)
-@given(STEPS, st.integers(1, 3))
-def test_turns_in_any_order(steps: list[tuple[str, int]], per_place: int) -> None:
-    """No job is lost or given twice, no place gets too many, no held host a turn, and nothing free is withheld."""
-    turns: HostTurns[tuple[str, int]] = HostTurns(per_place)
-    places = {f"h{n}": f"p{n % 3}" for n in range(6)}
-    for host, place in places.items():
-        turns.settle(host, place)
-    waiting: list[tuple[str, int]] = []
-    running: list[tuple[str, int]] = []
-    held: set[str] = set()
-    for number, (step, n) in enumerate(steps):
-        host = f"h{n}"
-        if step == "add":
-            waiting.append((host, number))
-            turns.add(host, (host, number))
-        elif step == "take":
-            busy = Counter(places[h] for h, _ in running)
-            free = [job for job in waiting if job[0] not in held and busy[places[job[0]]] < per_place]
-            job = turns.take()
-            assert (job in free) if free else job is None
-            if job:
-                waiting.remove(job)
-                running.append(job)
-        elif step == "leave" and running:
-            turns.leave(running.pop(n % len(running))[0])
-        elif step == "hold":
-            held.add(host)
-            turns.hold(host)
-        elif step == "release":
-            held.discard(host)
-            turns.release(host)
-        elif step == "drop":
-            dropped = turns.drop(host)
-            assert dropped == [job for job in waiting if job[0] == host]
-            waiting = [job for job in waiting if job[0] != host]
+    assert (pause_of(desk, "127.0.0.1") > 6) is held
+    get(f"{server.url}/refuse/500?after=60", desk=(other := desk_of()))
+    assert not pause_of(other, "127.0.0.1")

@@ -1,0 +1,52 @@
+"""A worker's way to what all workers of a run know of hosts: in this process, or an actor of Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from typing import Any
+
+from curate.download.options import FetchOptions
+from curate.download.robots_file import Robots
+from curate.download.robots_reader import SiteRules
+from curate.download.run_hosts import Ask, Reply, RunHosts
+
+#: Seconds between two visits to an actor, at least; and how many times as long as a visit takes, so that an actor with
+#: very many workers is asked less often by each.
+PACE_SECONDS, PACE_OF_VISIT = 0.02, 4.0
+#: Seconds after which a worker that has turns says so, whatever happens.
+HEARTBEAT_SECONDS = 10.0
+
+
+class Desk:
+    """
+    hosts: a RunHosts, or a Ray actor of one. rules: of the robots.txt files that this worker knows. seen: the files
+    that this worker has read itself, until somebody stores them.
+    """
+
+    def __init__(self, hosts: Any, options: FetchOptions) -> None:
+        self.hosts = hosts
+        self.worker = secrets.token_hex(8)
+        self.rules = SiteRules(options.user_agent_token)
+        self.seen: list[Robots] = []
+        self.is_here = isinstance(hosts, RunHosts)
+        self._seconds = 0.0
+
+    async def visit(self, ask: Ask) -> Reply:
+        if self.is_here:
+            reply: Reply = self.hosts.visit(ask)
+            return reply
+        began = time.monotonic()
+        reply = await self.hosts.visit.remote(ask)
+        self._seconds = 0.8 * self._seconds + 0.2 * (time.monotonic() - began)
+        return reply
+
+    async def rest(self) -> None:
+        """Until the next visit may be made."""
+        if not self.is_here:
+            await asyncio.sleep(max(PACE_SECONDS, PACE_OF_VISIT * self._seconds))
+
+
+def run_hosts(options: FetchOptions) -> RunHosts:
+    return RunHosts(options.per_host, options.per_second, options.retries, options.backoff_seconds)
