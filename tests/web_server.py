@@ -35,6 +35,8 @@ class Server:
         self.robots_status = 404
         self.robots_asked = 0
         self.sent = self.now = self.most = 0
+        self.now_at: Counter[str] = Counter()
+        self.most_at: Counter[str] = Counter()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -68,12 +70,16 @@ class Server:
         self.headers = dict(request.headers)
         self.now += 1
         self.most = max(self.most, self.now)
+        host = str(request.host).partition(":")[0]
+        self.now_at[host] += 1
+        self.most_at[host] = max(self.most_at[host], self.now_at[host])
         try:
             kind, _, rest = path.partition("/")
             answer: web.StreamResponse = await getattr(self, f"do_{kind}")(request, rest)
             return answer
         finally:
             self.now -= 1
+            self.now_at[host] -= 1
 
     async def _robots(self, request: web.Request) -> web.StreamResponse:
         self.robots_asked += 1

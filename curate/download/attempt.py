@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from curate.alike.web_url import BadURL, WebURL, host_of, parse_url
 from curate.download.address import AddressRefused
 from curate.download.answer_body import Truncated
+from curate.download.backoff import seconds_to_wait
 from curate.download.coding import TooLarge
 from curate.download.desk import Desk
 from curate.download.http_client import Answer, HTTPClient
 from curate.download.options import FetchOptions
 from curate.download.resolver import AddressInfo, DNSError, Resolver
-from curate.download.robots_file import Robots, Rules
+from curate.download.robots_check import Stop, check_rules, seen
+from curate.download.robots_file import Robots
 from curate.download.robots_reader import read_robots
 from curate.download.robots_tag import TDM, is_disallowed, is_reserved
 from curate.download.run_hosts import Site
@@ -59,14 +61,6 @@ class Fetched:
     content_usage: str | None = None
     retrieved: float | None = None
     server_date: str | None = None
-
-
-class Stop(Exception):
-    """The end of an attempt, with its status word."""
-
-    def __init__(self, status: str, error: str) -> None:
-        super().__init__(error)
-        self.status = status
 
 
 class NotYet(Exception):
@@ -254,23 +248,6 @@ def site_of(url: WebURL, infos: Sequence[AddressInfo]) -> Site:
     return Site(f"{url.scheme}://{url.authority}", host_of(url), min(str(info[4][0]) for info in infos))
 
 
-def seen(rules: Rules, url: WebURL) -> tuple[str, str | None]:
-    """What a row keeps of its site's robots.txt: whether it allows the URL, and what it says of the use."""
-    allowed = "none" if rules.robots.is_absent else "allowed" if rules.allows(url.href) else "forbidden"
-    return allowed, "; ".join(f"robots.txt: {line}" for line in rules.usage(url.target)) or None
-
-
-def check_rules(rules: Rules, url: WebURL, options: FetchOptions) -> None:
-    """
-    Raises:
-        Stop: when the site's robots.txt forbids the URL, or its use.
-    """
-    if not rules.allows(url.href):
-        raise Stop("robots_disallowed", f"{rules.robots.origin}/robots.txt forbids {url.target[:200]}")
-    if use := forbidden_use(rules.usage(url.target), options.disallowed_usages):
-        raise Stop("disallowed", f"{rules.robots.origin}/robots.txt says no to {use}")
-
-
 def explain(problem: Exception, options: FetchOptions) -> tuple[str, str]:
     """The status word and the message of a failed attempt."""
     if isinstance(problem, Stop):
@@ -281,6 +258,18 @@ def explain(problem: Exception, options: FetchOptions) -> tuple[str, str]:
     own = isinstance(problem, BadURL | DNSError | AddressRefused | TooLarge | Truncated)
     # Of a foreign error the beginning: it may quote the whole answer.
     return status, str(problem) if own else f"{type(problem).__name__}: {problem}"[:300]
+
+
+def seconds_before_retry(job: Job, options: FetchOptions) -> float | None:
+    """Seconds until the next attempt, None for no further one."""
+    status = job.result.status
+    passing = status in ("timeout", "connect", "http_429") or status.startswith("http_5")
+    if not passing or job.attempts > options.retries:
+        return None
+    longest = options.max_backoff_seconds
+    return seconds_to_wait(
+        str(job.url), job.attempts, first=options.backoff_seconds, longest=longest, retry_after=job.retry_after
+    )
 
 
 def not_asked(host: str, seconds: float) -> str:

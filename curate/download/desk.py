@@ -48,5 +48,6 @@ class Desk:
             await asyncio.sleep(max(PACE_SECONDS, PACE_OF_VISIT * self._seconds))
 
 
-def run_hosts(options: FetchOptions) -> RunHosts:
-    return RunHosts(options.per_host, options.per_second, options.retries, options.backoff_seconds)
+def host_options(options: FetchOptions) -> dict[str, Any]:
+    """What a RunHosts has to know of how is fetched."""
+    return options.model_dump(include={"per_host", "per_second", "retries", "backoff_seconds"})

@@ -17,13 +17,15 @@ import pyarrow as pa
 
 from curate.cluster.suspects import Suspects
 from curate.download import came_along
-from curate.download.desk import Desk, run_hosts
+from curate.download.desk import Desk, host_options
+from curate.download.fetch_facts import ROBOTS, FetchFacts, beside, robots_table
 from curate.download.options import DownloadOptions, FetchOptions, check_packages
+from curate.download.run_hosts import RunHosts
 from curate.download.unfetched import REMARKS, SKIPPED, in_order, missing, shard_remarks
 from curate.pictures.resize import Resize, ResizeOptions
 from curate.record import sample_key
 from curate.store.folder import shard_name
-from curate.store.image_columns import IMAGE_FIELDS
+from curate.store.image_columns import FETCHES, IMAGE_FIELDS
 from curate.store.images import TARS, ImageReader
 from curate.store.part_file import hashed
 from curate.store.tar import TarFile
@@ -55,7 +57,7 @@ class DownloadShard:
         self.resize = Resize(ResizeOptions(**self.options.model_dump(include=fields)))
         self.fetching = FetchOptions(**self.options.model_dump(include=set(FetchOptions.model_fields)))
         # From shard to shard: what hosts asked for, and what their robots.txt says.
-        self.desk = Desk(run_hosts(self.fetching) if self.hosts is None else self.hosts, self.fetching)
+        self.desk = Desk(self.hosts or RunHosts(**host_options(self.fetching)), self.fetching)
 
     def __call__(self, shard: int) -> dict[str, Any]:
         return self._download(shard, None)
@@ -79,6 +81,7 @@ class DownloadShard:
         if part is not None and not todo.any():
             return {"rows": 0}
         columns, members = self._begun(part, shard, records.num_rows)
+        facts = FetchFacts(records.num_rows, store.try_part(beside(self.folder, FETCHES), shard))
         columns["changes"] = [()] * records.num_rows
         if part is None:
             todo &= np.asarray(columns["status"], object) == SKIPPED
@@ -87,7 +90,7 @@ class DownloadShard:
             todo &= ~self._malformed(shard, urls, todo, columns)
             places: dict[int, tuple[int, int]] = {}
             for rows in in_order(np.flatnonzero(todo).tolist(), columns, suspects):
-                places |= asyncio.run(self._fetch(rows, urls, columns, spool, suspects))
+                places |= asyncio.run(self._fetch(rows, urls, columns, facts, spool, suspects))
             if suspects:
                 suspects.acquit()  # whatever comes now is no image's fault
             tar = self._tar_name(part, shard)
@@ -97,6 +100,7 @@ class DownloadShard:
             table = table.append_column("members", members)
         remarks = shard_remarks(part, shard, columns)
         store.write_remarks(self.folder, shard, remarks)
+        self._write_facts(shard, facts)
         # The status rows are the commit: they name the tar whose offsets they hold.
         about = {TARS: json.dumps(digests).encode(), REMARKS: json.dumps(remarks.to_json()).encode()}
         store.write_part(self.folder, shard, table, about)
@@ -105,6 +109,15 @@ class DownloadShard:
                 if old != tar and is_tar_of(shard, old):
                     store.remove(f"{self.folder}/{old}")
         return {"rows": int(todo.sum())}
+
+    def _write_facts(self, shard: int, facts: FetchFacts) -> None:
+        store = self.view.store
+        store.write_part(beside(self.folder, FETCHES), shard, facts.table())
+        files, self.desk.seen = self.desk.seen, []
+        if files:
+            name = f"{beside(self.folder, ROBOTS)}/{shard_name(shard)}.parquet"
+            earlier = store.read_file(name) if store.exists(name) else None
+            store.write_file(name, robots_table(files, earlier))
 
     def _begun(self, part: pa.Table | None, shard: int, rows: int) -> tuple[dict[str, list[Any]], Any]:
         """The columns as an earlier run, or reading, left them; and the other files of samples that came."""
@@ -133,6 +146,7 @@ class DownloadShard:
         rows: list[int],
         urls: Sequence[str | None],
         columns: dict[str, list[Any]],
+        facts: FetchFacts,
         spool: BinaryIO,
         suspects: Suspects | None,
     ) -> dict[int, tuple[int, int]]:
@@ -150,6 +164,7 @@ class DownloadShard:
                 async for number, answer in answers:
                     row = rows[number]
                     columns["status"][row], columns["error_message"][row] = answer.status, answer.error
+                    facts.note(row, answer)
                     if answer.body is None:
                         continue
                     if suspects:

@@ -19,6 +19,10 @@ from curate.pictures.resize import ResizeOptions
 PACKAGES = ("ada_url", "aiohappyeyeballs", "brotli", "cv2", "protego", "zstandard")
 
 
+#: Hosts beyond which whoever crawls has to say how to be reached.
+CONTACT_HOSTS = 1000
+
+
 class FetchOptions(BaseModel):
     """How a shard is fetched. Names and defaults are img2dataset's where it has the option.
 
@@ -39,7 +43,8 @@ class FetchOptions(BaseModel):
         in robots.txt: `train-ai=n` and `ai-train=no` by default.
     user_agent: the User-Agent header.
     user_agent_token: who runs the crawl: sent with the user agent, matched in X-Robots-Tag.
-    user_agent_contact: where its people are reached (a page or an address): sent with the user agent.
+    user_agent_contact: where its people are reached (a page or an address): sent with the user agent. Asked for where
+        more than CONTACT_HOSTS hosts are to be asked.
     disallowed_header_directives: what forbids the use in X-Robots-Tag, to all robots, to `user_agent_token` or to
         `curate` by name; `tdm-reservation` is the header TDM-Reservation: 1.
     allow_private_addresses: networks that may be connected to although they are loopback, private or reserved.

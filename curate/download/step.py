@@ -5,18 +5,28 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, replace
 
+import pyarrow.compute as pc
+
 from curate.cluster.cluster import Cluster
 from curate.cluster.many_shards import each_run, shard_runs
+from curate.cluster.shared import shared
 from curate.download import came_along
+from curate.download.desk import host_options
+from curate.download.fetch_facts import beside
 from curate.download.one_shard import DownloadShard
-from curate.download.options import DownloadOptions, check_packages
+from curate.download.options import CONTACT_HOSTS, DownloadOptions, check_packages
+from curate.download.run_hosts import RunHosts
 from curate.download.unfetched import missing
+from curate.errors import CurateError
 from curate.messages.remarks import Remarks, say
 from curate.pictures.resize import ResizeOptions
 from curate.store.folder import identity
-from curate.store.image_columns import IMAGE_FIELDS
+from curate.store.image_columns import FETCH_FIELDS, FETCHES, IMAGE_FIELDS
 from curate.store.manifest import Table
 from curate.store.view import View
+
+#: Shards that are looked at to see whether very many hosts are to be asked.
+CONTACT_SHARDS = 20
 
 #: Version of what is stored of a file.
 IMAGES = 2
@@ -57,17 +67,20 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
     todo = to_fetch(view, folder, options, cluster)
     if todo:
         check_packages(options)
+        _check_contact(view, options, todo)
         store.note_change(folder)
-    work = DownloadShard(
-        view=view,
-        options=options,
-        folder=folder,
-        rows_per_shard=manifest.inputs[0].rows_per_shard,
-        again=options.retry,
-        session=secrets.token_hex(8),
-        came=came,
-    )
-    cluster.do("download", work, todo, rows, workers=options.processes)
+        with shared(cluster, RunHosts, **host_options(options)) as hosts:
+            work = DownloadShard(
+                view=view,
+                options=options,
+                folder=folder,
+                rows_per_shard=manifest.inputs[0].rows_per_shard,
+                again=options.retry,
+                session=secrets.token_hex(8),
+                came=came,
+                hosts=hosts,
+            )
+            cluster.do("download", work, todo, rows, workers=options.processes)
     done = store.remarks(folder)
     if todo:
         say("download: images", done)
@@ -81,8 +94,31 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
         remarks=remarks.to_json(),
     )
     store.note_table(folder, entry)
-    after = view.with_table(folder, COLUMNS)
-    return replace(after, images=folder)
+    after = replace(view.with_table(folder, COLUMNS), images=folder)
+    facts = beside(folder, FETCHES)
+    if not set(rows) <= store.parts(facts):
+        return after  # a store that an earlier version has downloaded some of
+    store.note_table(facts, Table(name=FETCHES, op="download", columns=[*FETCH_FIELDS]))
+    return after.with_table(facts, FETCH_FIELDS)
+
+
+def _check_contact(view: View, options: DownloadOptions, todo: list[int]) -> None:
+    """
+    Raises:
+        CurateError: when very many hosts are to be asked and none could find out by whom.
+    """
+    hosts: set[str] = set()
+    for shard in [] if options.user_agent_contact else todo[:CONTACT_SHARDS]:
+        urls = view.read(shard, ["url"])["url"].drop_null()
+        # Roughly: what stands between the slashes, for a count.
+        hosts.update(
+            pc.unique(pc.struct_field(pc.extract_regex(urls, r"^[a-z]+://(?P<host>[^/?#]+)"), "host")).to_pylist()
+        )
+        if len(hosts) > CONTACT_HOSTS:
+            raise CurateError(
+                f"download: more than {CONTACT_HOSTS:,} hosts are to be asked. Their owners must be able to reach you: "
+                "set `user_agent_contact`, a web page or a mail address, which is sent with each request"
+            )
 
 
 @dataclass(frozen=True)

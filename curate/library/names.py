@@ -12,7 +12,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 #: What a store itself calls its parts.
 RESERVED = (
     *("records", "inputs", "images", "manifest", "manifest.json", "shards", "report", "report.html"),
-    *("keep", "uid"),
+    *("keep", "uid", "fetches", "robots"),
 )
 
 #: Steps of a store's own that drop rows.

@@ -21,12 +21,14 @@ from curate.messages.progress import console
 from curate.op import Op, Score, op_name
 from curate.read.options import ReadOptions
 from curate.read.step import read
-from curate.store.image_columns import IMAGE_FIELDS
+from curate.store.image_columns import FETCH_FIELDS, IMAGE_FIELDS
 from curate.store.view import View
 from curate.write.step import WriteOptions, write
 
 #: Columns that a row has once it has an image, with their types where these are known.
 IMAGE_TYPES = {name: IMAGE_FIELDS.get(name) for name in IMAGE_COLUMNS}
+#: And of how they were fetched.
+FETCH_TYPES = dict(FETCH_FIELDS)
 
 #: Rows whose image could not be had leave here, with their download status as the reason.
 NO_IMAGE = Filter(name="download", where={"no image": "status = 'success'"}, reason="status")
@@ -110,7 +112,8 @@ class DownloadStep(Step):
         return [*lacking_packages(self.options), *unknown_statuses(self.options)]
 
     def after(self, known: Known) -> Known:
-        return replace(known.adding(IMAGE_TYPES), images=True)
+        # Where all images came with the input, nothing is fetched.
+        return replace(known.adding(IMAGE_TYPES | ({} if known.images else FETCH_TYPES)), images=True)
 
     def do(self, view: View, cluster: Cluster) -> View:
         return dropped_by(NO_IMAGE, self.name, download(view, self.options, cluster), cluster)

@@ -26,6 +26,21 @@ IMAGE_FIELDS = {
     "checksum": pa.uint64(),
 }
 
+#: Name of the table that says how each row was fetched, and its columns.
+FETCHES = "fetches"
+
+FETCH_FIELDS = {
+    "attempts": pa.int32(),
+    "fetch_seconds": pa.float32(),
+    "final_url": pa.string(),
+    "content_type": pa.string(),
+    "retrieved": pa.timestamp("ms", "UTC"),
+    "server_date": pa.string(),
+    "robots": pa.string(),
+    "x_robots": pa.string(),
+    "content_usage": pa.string(),
+}
+
 #: Other files of the sample, which go along with the image: their names behind the key, and where they lie.
 MEMBER = pa.struct(
     [

@@ -12,6 +12,7 @@ from curate.arrays.arrow_columns import is_bytes
 from curate.errors import unknown
 from curate.messages.remarks import Remarks
 from curate.record import MALFORMED
+from curate.store.image_columns import FETCHES
 from curate.store.view import View
 
 #: Columns of the images table that speak of the store, not of the sample.
@@ -21,6 +22,7 @@ FIRST = ("uid", "url", "text")
 SUFFIX = "_input"
 
 POINTERS = "columns left out: they speak of other rows of the store"
+TIMES = "columns left out: they differ from one download to the next"
 VECTORS = "columns left out: lists that curate made"
 RENAMED = "columns of the input are called <name>_input, since curate has one of that name"
 LEFT_OUT = "columns left out by name"
@@ -122,6 +124,8 @@ def _by_default(view: View, everything: dict[str, Column], remarks: Remarks) -> 
             chosen.append(name)
         elif name in _OF_THE_STORE or name.endswith("_status"):
             continue
+        elif column.folder.startswith(f"{FETCHES}-"):
+            left_out.setdefault(TIMES, []).append(name)
         elif manifest.op_of(column.folder).startswith("dedupe."):
             left_out.setdefault(POINTERS, []).append(name)
         elif pa.types.is_nested(column.kind):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from itertools import count, pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.download.run_hosts import SILENT_SECONDS, Ask, Reply, RunHosts, Site
+from curate.download.run_hosts import SILENT_SECONDS, Ask, RunHosts, Site
 from curate.download.site_turns import SiteTurns
 
 # Two hosts of three share an address, and host 0 has two sites.
@@ -32,11 +34,36 @@ class Worker:
         self.waiting: list[tuple[Site, int]] = []
         self.held: set[str] = set()
 
-    def visit(self) -> Reply:
+    def visit(self) -> None:
         wants = self.turns.wants(4)
-        reply = self.hosts.visit(Ask(self.name, self.turns.turns(), wants))
-        self.turns.given(wants, reply)
-        return reply
+        self.turns.given(wants, self.hosts.visit(Ask(self.name, self.turns.turns(), wants)))
+
+    def add(self, site: Site, item: int) -> None:
+        self.waiting.append((site, item))
+        self.turns.add(site, item)
+
+    def take(self) -> bool:
+        if turn := self.turns.take():
+            self.waiting.remove(turn)
+            self.running.append(turn)
+            assert turn[0].host not in self.held
+        return turn is not None
+
+    def leave(self, which: int, keep: bool = True) -> None:
+        if self.running:
+            self.turns.leave(self.running.pop(which % len(self.running))[0], keep)
+
+    def hold(self, site: Site) -> None:
+        self.held.add(site.host)
+        self.turns.hold(site.host)
+
+    def release(self, site: Site) -> None:
+        self.held.discard(site.host)
+        self.turns.release(site.host)
+
+    def drop(self, site: Site) -> None:
+        assert self.turns.drop(site) == [item for where, item in self.waiting if where == site]
+        self.waiting = [pair for pair in self.waiting if pair[0] != site]
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)
@@ -49,46 +76,31 @@ def test_turns_in_any_order(steps: list[tuple[str, int, int]], per_host: int) ->
     numbers = count()
     for step, who, which in steps:
         worker, site = workers[who], SITES[which]
-        if step == "add":
-            item = next(numbers)
-            worker.waiting.append((site, item))
-            worker.turns.add(site, item)
-        elif step == "take":
-            if turn := worker.turns.take():
-                worker.waiting.remove(turn)
-                worker.running.append(turn)
-                assert turn[0].host not in worker.held
-        elif step in ("leave", "give back") and worker.running:
-            worker.turns.leave(worker.running.pop(which % len(worker.running))[0], step == "leave")
-        elif step == "visit":
-            worker.visit()
-        elif step == "hold":
-            worker.held.add(site.host)
-            worker.turns.hold(site.host)
-        elif step == "release":
-            worker.held.discard(site.host)
-            worker.turns.release(site.host)
-        elif step == "drop":
-            gone = worker.turns.drop(site)
-            assert gone == [item for where, item in worker.waiting if where == site]
-            worker.waiting = [pair for pair in worker.waiting if pair[0] != site]
-        elif step == "unpark":
-            worker.turns.unpark()
+        do: dict[str, Callable[[], object]] = {
+            "add": partial(worker.add, site, next(numbers)),
+            "take": worker.take,
+            "leave": partial(worker.leave, which),
+            "give back": partial(worker.leave, which, keep=False),
+            "visit": worker.visit,
+            "hold": partial(worker.hold, site),
+            "release": partial(worker.release, site),
+            "drop": partial(worker.drop, site),
+            "unpark": worker.turns.unpark,
+        }
+        do[step]()
         running = Counter(key for w in workers for where, _ in w.running for key in (where.host, where.address))
         assert all(number <= per_host for number in running.values())
         assert worker.turns.idle == sum(worker.turns.turns().values()) - len(worker.running)
     for worker in workers:
         for site in SITES:
-            worker.turns.release(site.host)
-    for _ in range(1000):
-        for worker in workers:
-            while worker.running:
-                worker.turns.leave(worker.running.pop()[0])
-            worker.turns.unpark()
-            worker.visit()
-            while turn := worker.turns.take():
-                worker.waiting.remove(turn)
-                worker.running.append(turn)
+            worker.release(site)
+    for worker in workers * 1000:
+        while worker.running:
+            worker.leave(0)
+        worker.turns.unpark()
+        worker.visit()
+        while worker.take():
+            pass
     assert not any(worker.waiting or worker.turns.idle for worker in workers)
 
 

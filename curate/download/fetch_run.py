@@ -1,0 +1,304 @@
+"""The fetching of a shard's URLs, event by event: lookups, turns, attempts, retries and pauses, on one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
+
+from curate.download.attempt import Attempt, Job, explain, not_asked, seconds_before_retry, site_of
+from curate.download.backoff import asked_seconds
+from curate.download.desk import HEARTBEAT_SECONDS, Desk
+from curate.download.http_client import HTTPClient
+from curate.download.options import FetchOptions
+from curate.download.resolver import AddressInfo, Resolver
+from curate.download.robots_check import Stop, check_rules, seen
+from curate.download.robots_file import Robots
+from curate.download.run_hosts import Ask, Reply, Site
+from curate.download.site_turns import SiteTurns
+
+#: Hosts that are looked up at the same time. Ahead of their turn: a name server that does not answer takes no place
+#: from a row that could be fetched.
+LOOKUPS = 128
+
+#: What may wait for a turn: a job, or a job's redirect.
+_Item = Job | asyncio.Future[None]
+
+
+class FetchRun:
+    """Looks hosts up, asks for turns, starts jobs as turns come, and gives each job once when it has ended."""
+
+    def __init__(
+        self, by_host: dict[str, list[Job]], client: HTTPClient, resolver: Resolver, desk: Desk, options: FetchOptions
+    ) -> None:
+        self._desk, self._options, self._resolver = desk, options, resolver
+        self._turns: SiteTurns[_Item] = SiteTurns()
+        self._attempt = Attempt(client, resolver, desk, options, self._enter, self._turns.leave)
+        self._unfinished = sum(map(len, by_host.values()))
+        self._hosts = deque(by_host.items())
+        # What has happened: called in the loop below, an event gives the jobs that ended by it.
+        self._events: asyncio.Queue[Callable[[], list[Job]]] = asyncio.Queue()
+        self._lookups: set[asyncio.Task[list[AddressInfo]]] = set()
+        self._running: set[asyncio.Task[bool]] = set()
+        self._retrying = 0
+        self._held: dict[str, tuple[str, float]] = {}  # host -> its answer, and when it may be asked again
+        self._pauses: list[tuple[str, str, float]] = []
+        self._delays: dict[str, float] = {}
+        self._due = asyncio.Event()
+        self._reported: dict[Site, int] = {}
+
+    async def finished(self) -> AsyncGenerator[Job, None]:
+        """Finished jobs. Done attempts count as running until they are taken: that is the backpressure."""
+        visits = asyncio.create_task(self._visits())
+        visits.add_done_callback(lambda task: self._events.put_nowait(lambda: self._left_alone(task)))
+        try:
+            while self._unfinished:
+                self._start()
+                for job in self._given_up() or (await self._events.get())():
+                    self._unfinished -= 1
+                    self._start()
+                    yield job
+                    await asyncio.sleep(0)  # a full queue never suspends: without this the network would stand still
+        finally:
+            tasks = [*self._running, *self._lookups, visits]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._say_goodbye()
+
+    def _start(self) -> None:
+        while self._hosts and len(self._lookups) < LOOKUPS and self._turns.startable < self._options.concurrency:
+            self._look_up(*self._hosts.popleft())
+        while len(self._running) < self._options.concurrency and (turn := self._turns.take()):
+            site, item = turn
+            if isinstance(item, Job):
+                self._run(item, site)
+            elif item.done():  # its job was cancelled
+                self._turns.leave(site)
+            else:
+                item.set_result(None)
+        if self._has_news() or (self._turns.waiting and self._room() > 0):
+            self._due.set()
+
+    def _run(self, job: Job, site: Site) -> None:
+        task = asyncio.create_task(self._attempt(job, site))
+        self._running.add(task)
+        task.add_done_callback(lambda done: self._events.put_nowait(lambda: self._attempted(job, site, done)))
+
+    # ---- where hosts are ----
+
+    def _look_up(self, host: str, jobs: list[Job]) -> None:
+        task = asyncio.create_task(self._resolver.lookup(host))
+        self._lookups.add(task)
+        task.add_done_callback(lambda done: self._events.put_nowait(lambda: self._looked_up(jobs, done)))
+
+    def _looked_up(self, jobs: list[Job], task: asyncio.Task[list[AddressInfo]]) -> list[Job]:
+        self._lookups.discard(task)
+        problem = task.exception()
+        if isinstance(problem, Exception):
+            for job in jobs:
+                job.final_url = str(job.url)
+                job.end(*explain(problem, self._options))
+            return jobs
+        return [job for job in jobs if self._queued(job, site_of(job.url, task.result()))]
+
+    def _queued(self, job: Job, site: Site, first: bool = False) -> bool:
+        """Put a job in its site's queue; True when it ended instead, as the site's robots.txt forbids it."""
+        if self._forbidden(site, job):
+            return True
+        self._turns.add(site, job, first)
+        return False
+
+    # ---- what the worker is given, and says ----
+
+    def _room(self) -> int:
+        return self._options.concurrency - len(self._running) - self._turns.idle
+
+    def _has_news(self) -> bool:
+        return bool(self._pauses or self._desk.rules.read) or (
+            not self._desk.is_here and any(self._turns.turns().get(s, 0) < n for s, n in self._reported.items())
+        )
+
+    async def _visits(self) -> None:
+        while True:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._due.wait(), None if self._desk.is_here else HEARTBEAT_SECONDS)
+            self._due.clear()
+            ask = self._question()
+            reply = await self._desk.visit(ask)
+            # At once: what is said at the next visit has to hold what was given at this one.
+            ended = self._replied(ask, reply)
+            self._events.put_nowait(partial(list, ended))
+            await asyncio.sleep(0)
+            await self._desk.rest()
+
+    def _question(self) -> Ask:
+        wants = self._turns.wants(self._room())
+        robots, self._desk.rules.read = self._desk.rules.read, []
+        for one in robots:
+            self._note_delay(one.origin)
+        pauses, self._pauses = self._pauses, []
+        delays, self._delays = self._delays, {}
+        unread = {site.origin for site in wants if self._options.respect_robots_txt}
+        unread = {origin for origin in unread if self._desk.rules.of(origin) is None}
+        self._reported = self._turns.turns()
+        return Ask(self._desk.worker, self._reported, wants, frozenset(unread), pauses, robots, delays)
+
+    def _replied(self, ask: Ask, reply: Reply) -> list[Job]:
+        ended = [job for robots in reply.robots.values() for job in self._learnt(robots)]
+        for robots in ask.robots:
+            if not robots.failed:
+                ended += self._learnt(robots)
+        for host, (status, seconds) in reply.pauses.items():
+            self._hold(host, status, seconds)
+        self._turns.given(ask.wants, reply)
+        self._reported = {
+            site: ask.turns.get(site, 0) + reply.turns.get(site, 0) for site in {*ask.turns, *reply.turns}
+        }
+        if reply.again is not None:
+            asyncio.get_running_loop().call_later(reply.again, self._events.put_nowait, self._unpark)
+        return ended
+
+    def _unpark(self) -> list[Job]:
+        self._turns.unpark()
+        return []
+
+    def _left_alone(self, visits: asyncio.Task[None]) -> list[Job]:
+        """What all workers know is out of reach: nothing may be asked without it."""
+        if not visits.cancelled() and (problem := visits.exception()):
+            raise problem
+        return []
+
+    async def _say_goodbye(self) -> None:
+        """No turn is kept from others by a worker that has gone."""
+        with contextlib.suppress(Exception):
+            robots, self._desk.rules.read = self._desk.rules.read, []
+            await self._desk.visit(Ask(self._desk.worker, pauses=self._pauses, robots=robots))
+
+    # ---- what robots.txt says ----
+
+    def _learnt(self, robots: Robots) -> list[Job]:
+        """What follows from a robots.txt for the jobs of its site: those that end by it."""
+        ended: list[Job] = []
+        if not robots.failed:
+            self._desk.rules.learn(robots)
+        for site in self._turns.of_origin(robots.origin):
+            if robots.failed:
+                ended += self._unasked(site, robots.status, f"robots.txt: {robots.error}")
+            else:
+                forbidden = self._turns.drop(site, partial(self._forbidden, site))
+                ended += [item for item in forbidden if isinstance(item, Job)]
+        return ended
+
+    def _note_delay(self, origin: str) -> None:
+        if (rules := self._desk.rules.of(origin)) and rules.delay:
+            self._delays[origin] = min(rules.delay, self._options.max_backoff_seconds)
+
+    def _forbidden(self, site: Site, job: _Item) -> bool:
+        """Whether a job has ended, as its site's robots.txt, where it is known, forbids it."""
+        rules = self._desk.rules.of(site.origin) if self._options.respect_robots_txt else None
+        if rules is None or not isinstance(job, Job):
+            return False
+        try:
+            check_rules(rules, job.url, self._options)
+        except Stop as stop:
+            job.asks(job.url)
+            job.robots, job.content_usage = seen(rules, job.url)
+            job.end(stop.status, str(stop))
+            return True
+        return False
+
+    def _unasked(self, site: Site, status: str, error: str) -> list[Job]:
+        """All that waits for the site ends, without being asked for."""
+        ended = []
+        for item in self._turns.drop(site):
+            if isinstance(item, Job):
+                if not item.final_url:
+                    item.asks(item.url)
+                item.end(status, error)
+                ended.append(item)
+            elif not item.done():
+                item.set_exception(Stop(status, error))
+        return ended
+
+    # ---- turns of redirects ----
+
+    async def _enter(self, site: Site) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if (held := self._held.get(site.host)) and self._is_long(held):
+            raise Stop(held[0], not_asked(site.host, self._seconds_left(held)))
+        self._turns.add(site, turn)
+        self._events.put_nowait(list)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # it came at the same moment
+                self._turns.leave(site)
+            raise
+
+    # ---- what came of attempts ----
+
+    def _attempted(self, job: Job, site: Site, task: asyncio.Task[bool]) -> list[Job]:
+        self._running.discard(task)
+        if not task.result():
+            return [job] if self._queued(job, site, first=True) else []
+        self._respect(job)
+        seconds = seconds_before_retry(job, self._options)
+        if seconds is None:
+            return [job]
+        self._retrying += 1
+        asyncio.get_running_loop().call_later(seconds, self._events.put_nowait, lambda: self._again(job, site))
+        return []
+
+    def _again(self, job: Job, site: Site) -> list[Job]:
+        self._retrying -= 1
+        return [job] if self._queued(job, site) else []
+
+    # ---- hosts that want a pause ----
+
+    def _respect(self, job: Job) -> None:
+        """A wish of the host's to be left alone, for its other URLs and for other workers too."""
+        seconds = asked_seconds(job.retry_after)
+        if job.http_status in (429, 503) and seconds > 0:
+            self._pauses.append((job.host, job.result.status, seconds))
+            self._hold(job.host, job.result.status, seconds)
+
+    def _hold(self, host: str, status: str, seconds: float) -> None:
+        """No turn for the host for as long as it wants."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        if host in self._held and self._held[host][1] >= until:
+            return
+        held = self._held[host] = (status, until)
+        self._turns.hold(host)
+        loop.call_at(until + 0.001, self._events.put_nowait, lambda: self._release(host))
+        if self._is_long(held):
+            for site in self._turns.of_host(host):
+                for turn in self._turns.drop(site, lambda item: not isinstance(item, Job)):
+                    if isinstance(turn, asyncio.Future) and not turn.done():
+                        turn.set_exception(Stop(status, not_asked(host, seconds)))
+
+    def _release(self, host: str) -> list[Job]:
+        if host in self._held and self._seconds_left(self._held[host]) <= 0:
+            del self._held[host]
+            self._turns.release(host)
+        return []
+
+    def _seconds_left(self, held: tuple[str, float]) -> float:
+        return held[1] - asyncio.get_running_loop().time()
+
+    def _is_long(self, held: tuple[str, float]) -> bool:
+        return self._seconds_left(held) > self._options.max_backoff_seconds
+
+    def _given_up(self) -> list[Job]:
+        """Jobs of hosts that want to be left alone for too long, once there is nothing else to do."""
+        if self._running or self._lookups or self._hosts or self._retrying or self._turns.startable:
+            return []
+        ended = []
+        for host, held in sorted(self._held.items()):
+            if self._is_long(held):
+                for site in self._turns.of_host(host):
+                    ended += self._unasked(site, held[0], not_asked(host, self._seconds_left(held)))
+        return ended

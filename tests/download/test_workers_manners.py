@@ -1,0 +1,86 @@
+"""Manners of all workers together, measured at the server: with 1, 2 and 4 workers, and on two Ray nodes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+from conftest import MakeStore, picture
+from two_nodes import two_nodes
+from web_server import Server, serving
+
+from curate.cluster.cluster import Cluster
+from curate.download.options import DownloadOptions
+from curate.download.step import download
+from curate.store.view import View
+
+pytestmark = pytest.mark.slow
+
+ROWS_A_SHARD, SHARDS, PER_HOST = 30, 8, 3
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr("web_server.PICTURE", picture(1))
+    with serving() as running:
+        running.robots_file = "User-agent: *\nDisallow: /wait/private"
+        yield running
+
+
+def downloaded(make_store: MakeStore, server: Server, cluster: Cluster) -> View:
+    """A store of eight shards, each with rows of the same two hosts, one URL in ten forbidden, and one that asks for a
+    pause of a second in the first shard."""
+    rows = []
+    for number in range(ROWS_A_SHARD * SHARDS):
+        host = "127.0.0.1" if number % 3 else "127.0.0.2"
+        path = f"wait/private/{number}" if number % 10 == 9 else f"wait/{number}"
+        rows.append({"url": f"http://{host}:{server.port}/{path}", "text": str(number)})
+    rows[0] = {"url": f"http://127.0.0.2:{server.port}/busy/1", "text": "busy"}
+    view = make_store(rows, rows_per_shard=ROWS_A_SHARD)
+    options = {"allow_private_addresses": ["127.0.0.0/8"], "per_host": PER_HOST, "timeout_seconds": 20}
+    return download(view, DownloadOptions.model_validate({**options, "image_size": 16}), cluster)
+
+
+def frame(view: View, *columns: str) -> pl.DataFrame:
+    return pl.concat([view.frame(shard, columns) for shard in range(SHARDS)])
+
+
+def checked(server: Server, view: View) -> None:
+    """What the server saw and the store says."""
+    statuses = Counter(frame(view, "status")["status"])
+    assert statuses == {"success": 215, "robots_disallowed": 24, "http_429": 1}
+    assert max(server.most_at.values()) <= PER_HOST
+    assert server.robots_asked == 2, "read once a site, whoever needs it"
+    assert not [path for path in server.asked if "private" in path]
+    assert max(server.asked.values()) == 1
+    facts = frame(view, "robots", "attempts")
+    assert Counter(facts["robots"]) == {"allowed": 216, "forbidden": 24}
+    assert facts["attempts"].sum() == server.asked.total()
+
+
+@contextlib.contextmanager
+def workers_of(number: int) -> Iterator[Cluster]:
+    cluster = Cluster(None, number)
+    try:
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 4])
+def test_workers_of_one_node(make_store: MakeStore, server: Server, number: int) -> None:
+    with workers_of(number) as cluster:
+        checked(server, downloaded(make_store, server, cluster))
+
+
+def test_workers_of_two_nodes(make_store: MakeStore, server: Server, tmp_path: Path) -> None:
+    with two_nodes() as address:
+        cluster = Cluster(address, 4)
+        try:
+            checked(server, downloaded(make_store, server, cluster))
+        finally:
+            cluster.stop()
