@@ -46,8 +46,3 @@ class Desk:
         """Until the next visit may be made."""
         if not self.is_here:
             await asyncio.sleep(max(PACE_SECONDS, PACE_OF_VISIT * self._seconds))
-
-
-def host_options(options: FetchOptions) -> dict[str, Any]:
-    """What a RunHosts has to know of how is fetched."""
-    return options.model_dump(include={"per_host", "per_second", "retries", "backoff_seconds"})

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from curate.alike.web_url import WebURL, host_of, parse_url
 from curate.download.attempt import Fetched, Job, explain, storable
-from curate.download.desk import Desk, host_options
+from curate.download.desk import Desk
 from curate.download.fetch_run import FetchRun
 from curate.download.http_client import HTTPClient
 from curate.download.options import FetchOptions
@@ -40,7 +40,7 @@ async def fetch(
     allowed = options.allow_private_addresses
     client = HTTPClient(user_agent=options.sent_user_agent, allowed=allowed, verify_tls=options.verify_tls)
     resolver = Resolver(allowed, options.timeout_seconds)
-    run = FetchRun(by_host, client, resolver, desk or Desk(RunHosts(**host_options(options)), options), options)
+    run = FetchRun(by_host, client, resolver, desk or Desk(RunHosts(**options.of_hosts), options), options)
     del by_host  # a finished job carries a body: only the queues of `run` keep jobs
     try:
         async with aclosing(run.finished()) as jobs:

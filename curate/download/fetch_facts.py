@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from curate.download.attempt import Fetched
 from curate.download.robots_file import Robots
 from curate.store.image_columns import FETCH_FIELDS
+
+if TYPE_CHECKING:
+    from curate.download.attempt import Fetched
 
 #: Name of the folder with what robots.txt files said.
 ROBOTS = "robots"

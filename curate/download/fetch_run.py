@@ -153,7 +153,7 @@ class FetchRun:
                 ended += self._learnt(robots)
         for host, (status, seconds) in reply.pauses.items():
             self._hold(host, status, seconds)
-        self._turns.given(ask.wants, reply)
+        self._turns.receive(ask.wants, reply)
         self._reported = {
             site: ask.turns.get(site, 0) + reply.turns.get(site, 0) for site in {*ask.turns, *reply.turns}
         }

@@ -17,7 +17,6 @@ import pyarrow as pa
 
 from curate.cluster.suspects import Suspects
 from curate.download import came_along
-from curate.download.desk import Desk, host_options
 from curate.download.fetch_facts import ROBOTS, FetchFacts, beside, robots_table
 from curate.download.options import DownloadOptions, FetchOptions, check_packages
 from curate.download.run_hosts import RunHosts
@@ -52,12 +51,14 @@ class DownloadShard:
     hosts: Any = None
 
     def setup(self) -> None:
+        from curate.download.desk import Desk
+
         check_packages(self.options)  # here too: a node may lack what the driver has
         fields = set(ResizeOptions.model_fields)
         self.resize = Resize(ResizeOptions(**self.options.model_dump(include=fields)))
         self.fetching = FetchOptions(**self.options.model_dump(include=set(FetchOptions.model_fields)))
         # From shard to shard: what hosts asked for, and what their robots.txt says.
-        self.desk = Desk(self.hosts or RunHosts(**host_options(self.fetching)), self.fetching)
+        self.desk = Desk(self.hosts or RunHosts(**self.fetching.of_hosts), self.fetching)
 
     def __call__(self, shard: int) -> dict[str, Any]:
         return self._download(shard, None)

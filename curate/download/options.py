@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, field_validator
 
@@ -81,6 +81,11 @@ class FetchOptions(BaseModel):
     @classmethod
     def _lower_case(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(directive.strip().lower() for directive in value)
+
+    @property
+    def of_hosts(self) -> dict[str, Any]:
+        """What a RunHosts has to know."""
+        return self.model_dump(include={"per_host", "per_second", "retries", "backoff_seconds"})
 
     @property
     def sent_user_agent(self) -> str:

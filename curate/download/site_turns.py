@@ -26,13 +26,13 @@ class _Queue(Generic[Item]):
 class SiteTurns(Generic[Item]):
     """Items by site. `take` gives an item of a site with a turn, in rotation; `leave` ends the turn.
 
-    `wants` says where turns are needed, `given` what came of it. A site whose wish was not met is parked until a turn
+    `wants` says where turns are needed, `receive` takes what came of it. A site whose wish was not met is parked until a turn
     at its host or address comes free here, or `unpark`. A site that is held wants nothing.
 
     >>> turns, a = SiteTurns(), Site("http://a", "a", "192.0.2.1")
     >>> turns.add(a, 1); turns.add(a, 2); turns.wants(8) == {a: 2}
     True
-    >>> turns.given({a: 2}, Reply({a: 1})); turns.take(), turns.take()
+    >>> turns.receive({a: 2}, Reply({a: 1})); turns.take(), turns.take()
     ((Site(origin='http://a', host='a', address='192.0.2.1'), 1), None)
     """
 
@@ -100,11 +100,11 @@ class SiteTurns(Generic[Item]):
         each = max(1, most // max(1, len(sites)))
         return {site: min(each, len(self._queues[site].items)) for site in sites}
 
-    def given(self, wanted: dict[Site, int], reply: Reply) -> None:
+    def receive(self, wants: dict[Site, int], reply: Reply) -> None:
         for site in reply.few:
             if site in self._queues:
                 self._queues[site].few = True
-        for site in wanted:
+        for site in wants:
             queue = self._queues.get(site)
             if queue is None or not queue.items:
                 continue  # dropped meanwhile: a turn is not taken up

@@ -11,7 +11,6 @@ from curate.cluster.cluster import Cluster
 from curate.cluster.many_shards import each_run, shard_runs
 from curate.cluster.shared import shared
 from curate.download import came_along
-from curate.download.desk import host_options
 from curate.download.fetch_facts import beside
 from curate.download.one_shard import DownloadShard
 from curate.download.options import CONTACT_HOSTS, DownloadOptions, check_packages
@@ -69,7 +68,7 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
         check_packages(options)
         _check_contact(view, options, todo)
         store.note_change(folder)
-        with shared(cluster, RunHosts, **host_options(options)) as hosts:
+        with shared(cluster, RunHosts, **options.of_hosts) as hosts:
             work = DownloadShard(
                 view=view,
                 options=options,

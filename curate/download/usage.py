@@ -20,12 +20,12 @@ def preferences(values: Iterable[str]) -> dict[str, str]:
     >>> preferences(["train-ai=n, search=y", "Train-AI = y;exp=1"])
     {'train-ai': 'y', 'search': 'y'}
     """
-    said: dict[str, str] = {}
+    labels: dict[str, str] = {}
     for value in values:
         for part in value.split(","):
             if match := _MEMBER.fullmatch(part):
-                said[match[1].lower()] = (match[2] or "").lower()
-    return said
+                labels[match[1].lower()] = (match[2] or "").lower()
+    return labels
 
 
 def forbidden_use(values: Iterable[str], uses: Collection[str]) -> str:
@@ -34,8 +34,8 @@ def forbidden_use(values: Iterable[str], uses: Collection[str]) -> str:
     >>> forbidden_use(["search=y, train-ai=n"], ["train-ai"]), forbidden_use(["ai-train=yes"], ["ai-train"])
     ('train-ai', '')
     """
-    said = preferences(values)
-    return next((use for use in uses if said.get(use) in _SAYS_NO), "")
+    labels = preferences(values)
+    return next((use for use in uses if labels.get(use) in _SAYS_NO), "")
 
 
 def usage_lines(text: str, names: Collection[str]) -> list[tuple[str, str]]:

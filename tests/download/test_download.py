@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -98,6 +99,7 @@ def test_processes_keep_what_else_the_cluster_was_told(
 ) -> None:
     seen: list[tuple[Cluster, int | None]] = []
     view, run = make_store([{"url": f"{site}/ok/a.jpg"}]), Cluster("auto", 7, memory=123)
+    monkeypatch.setattr(downloading, "shared", lambda *rest, **options: contextlib.nullcontext())
     monkeypatch.setattr(Cluster, "each", lambda self, *rest, workers=None: iter([seen.append((self, workers))]))
     download(view, options(processes=2), run)
     ((cluster, workers),) = seen

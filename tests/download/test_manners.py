@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from web_server import Server, build, get, serving
 
-from curate.download.desk import Desk, host_options
+from curate.download.desk import Desk
 from curate.download.fetch_run import LOOKUPS
 from curate.download.holds import PAUSES
 from curate.download.run_hosts import Ask, RunHosts, Site
@@ -51,7 +51,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
 
 def desk_of(**options: Any) -> Desk:
     fetching = build(**options)
-    return Desk(RunHosts(**host_options(fetching)), fetching)
+    return Desk(RunHosts(**fetching.of_hosts), fetching)
 
 
 def pause_of(desk: Desk, host: str) -> float:

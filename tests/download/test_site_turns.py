@@ -36,7 +36,7 @@ class Worker:
 
     def visit(self) -> None:
         wants = self.turns.wants(4)
-        self.turns.given(wants, self.hosts.visit(Ask(self.name, self.turns.turns(), wants)))
+        self.turns.receive(wants, self.hosts.visit(Ask(self.name, self.turns.turns(), wants)))
 
     def add(self, site: Site, item: int) -> None:
         self.waiting.append((site, item))
