@@ -19,11 +19,11 @@ from curate.store.store import Store
 @dataclass(frozen=True)
 class Exchange:
     """
-    there: the files of the rows. runs: the shards of each task that sends.
+    transfer: the files of the rows. runs: the shards of each task that sends.
     partitions: their number, each received by one task. fit: rows that a worker can hold. rows: of all shards.
     """
 
-    there: Transfer
+    transfer: Transfer
     runs: list[list[int]]
     partitions: int
     fit: int
@@ -40,30 +40,30 @@ class Exchange:
     def back(self, folder: str, cut: Cut) -> Transfer:
         """From partitions to runs."""
         layout = Layout.of(self.partitions, len(self.runs), self.rows, self.fit, cut.ranges)
-        return Transfer(self.there.store, folder, layout)
+        return Transfer(self.transfer.store, folder, layout)
 
     def send(self, run: int, frame: pl.DataFrame, high: np.ndarray) -> None:
         """The rows of a run. high: the upper 32 bits of each row's key, which decide its partition."""
-        self.there.send(run, frame, by_key(high, self.partitions))
+        self.transfer.send(run, frame, by_key(high, self.partitions))
 
     def receive(self, partition: int) -> pl.DataFrame:
         """The rows of a partition."""
-        return self.there.receive(partition)
+        return self.transfer.receive(partition)
 
     def unsent(self) -> list[int]:
         """Runs that have not sent theirs."""
-        return self.there.unsent()
+        return self.transfer.unsent()
 
     def waiting(self, cluster: Cluster, label: str, phase: str, use: dict[str, Any]) -> dict[int, int]:
         """Rows of each partition, once all is sent; partitions that are too large are said.
 
         label: of the op; phase: what is to receive them.
         """
-        self.there.finish(cluster, label, use)
-        rows = self.there.rows()
+        self.transfer.finish(cluster, label, use)
+        rows = self.transfer.rows()
         warn_of_skew(rows, self.fit, f"{label}: {phase}")
         return dict(enumerate(rows.tolist()))
 
     def forget(self) -> None:
         """As Transfer.forget."""
-        self.there.forget()
+        self.transfer.forget()
