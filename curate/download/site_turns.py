@@ -26,8 +26,8 @@ class _Queue(Generic[Item]):
 class SiteTurns(Generic[Item]):
     """Items by site. `take` gives an item of a site with a turn, in rotation; `leave` ends the turn.
 
-    `wants` says where turns are needed, `receive` takes what came of it. A site whose wish was not met is parked until a
-    turn at its host or address comes free here, or `unpark`. A site that is held wants nothing.
+    `wants` says where turns are needed, `receive` takes what came of it. A site whose wish was not met is parked until
+    a turn at its host or address comes free here, or `unpark`. A site that is held wants nothing.
 
     >>> turns, a = SiteTurns(), Site("http://a", "a", "192.0.2.1")
     >>> turns.add(a, 1); turns.add(a, 2); turns.wants(8) == {a: 2}
