@@ -37,6 +37,10 @@ _DEFAULTS = {"threads": 1, "precision": "auto", "resize": "auto", "compile": Fal
 #: Encoders in use in this process.
 _SHARED: WeakValueDictionary[tuple[Any, ...], Encoder] = WeakValueDictionary()
 
+#: Those on a GPU, which nobody else gets meanwhile: they stay for the next step, until another model is to be loaded.
+#: On a CPU the memory is wanted by steps without a model.
+_STAYING: list[Encoder] = []
+
 
 class Encoder:
     """Unit vectors (float32, n x d) of images and captions.
@@ -84,7 +88,10 @@ class Encoder:
         key = (model, model_weights(model), device, *sorted({**_DEFAULTS, **options}.items()))
         encoder = _SHARED.get(key)
         if encoder is None:
+            _STAYING.clear()
             encoder = _SHARED[key] = Encoder(model, device, **options)
+        if encoder.device != "cpu" and encoder not in _STAYING:
+            _STAYING.append(encoder)
         return encoder
 
     def _free(self) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import random
+import weakref
 
 import numpy as np
 import pytest
@@ -86,6 +88,29 @@ def test_ops_of_one_model_share_it():
     first = Encoder.shared(SMALL, "cpu")
     assert Encoder.shared(SMALL, "cpu") is first
     assert Encoder.shared(SMALL, "cpu", precision="bf16") is not first
+
+
+@pytest.mark.parametrize(("device", "loads"), [("cuda", 1), ("cpu", 2)])
+def test_a_model_on_a_gpu_stays_for_the_next_step(monkeypatch: pytest.MonkeyPatch, device: str, loads: int) -> None:
+    loaded: list[str] = []
+
+    class Loaded:
+        def __init__(self, model: str, device: str, **options: object) -> None:
+            loaded.append(model)
+            self.device = device
+
+    monkeypatch.setattr("curate.models.encoder.Encoder", Loaded)
+    monkeypatch.setattr("curate.models.encoder._STAYING", [])
+    shared = Encoder.shared
+    for _ in range(2):
+        shared(SMALL, device)
+        gc.collect()  # a step ends: its op goes
+    assert loaded == [SMALL] * loads
+    first = weakref.ref(shared(SMALL, device))
+    other = shared("ViT-B-32/random", device)
+    gc.collect()
+    assert first() is None, "another model takes its place"
+    assert other.device == device
 
 
 def test_on_a_cpu_a_batch_is_small(small):
