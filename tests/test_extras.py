@@ -31,6 +31,7 @@ ROOMS = {
     "download": {"download"},
     "look": {"gpu"},
     "metaclip": {"balance"},
+    "metadata": {"balance"},
     "models": {"gpu"},
     "pictures": {"download", "image"},
     "score": {"image", "language"},
