@@ -16,6 +16,7 @@ from numba import types
 from numba.core import cgutils
 
 from curate.arrays.compiled import compiled, inlined, intrinsic, read, written
+from curate.arrays.llvm import repeated
 
 #: Permutations at once, in vectors of the processor.
 PERMUTED = 8
@@ -28,10 +29,6 @@ _32 = np.uint64(32)
 _LOW = np.uint64(0xFFFFFFFF)
 _MERSENNE = np.uint64((1 << 61) - 1)
 _61, _1 = np.uint64(61), np.uint64(1)
-
-
-def _all(kind: Any, value: int) -> Any:
-    return ir.Constant(kind, [value] * kind.count)
 
 
 def _extreme(builder: Any, sign: str, a: Any, b: Any) -> Any:
@@ -57,23 +54,23 @@ def least_permuted(
             builder.load(builder.bitcast(builder.gep(arrays[i], [args[5]]), longs.as_pointer()), align=8)
             for i in (3, 4)
         )
-        smallest = cgutils.alloca_once_value(builder, _all(words, 0xFFFFFFFF))
-        highest = cgutils.alloca_once_value(builder, _all(words, 0))
+        smallest = cgutils.alloca_once_value(builder, repeated(words, 0xFFFFFFFF))
+        highest = cgutils.alloca_once_value(builder, repeated(words, 0))
         with cgutils.for_range_slice(builder, args[1], args[2], _I64(1)) as (i, _):
             low = builder.and_(builder.load(builder.gep(arrays[0], [i])), _I64(0xFFFFFFFF))
             every = builder.insert_element(ir.Constant(longs, ir.Undefined), low, _I32(0))
-            zeros = ir.Constant(words, [0] * PERMUTED)
+            zeros = repeated(words, 0)
             every = builder.shuffle_vector(every, ir.Constant(longs, ir.Undefined), zeros)
             value = builder.add(builder.mul(factors, every), terms)
-            high = builder.trunc(builder.lshr(value, _all(longs, 32)), words)
-            kept = builder.add(builder.trunc(value, words), builder.lshr(high, _all(words, 29)))
+            high = builder.trunc(builder.lshr(value, repeated(longs, 32)), words)
+            kept = builder.add(builder.trunc(value, words), builder.lshr(high, repeated(words, 29)))
             builder.store(_extreme(builder, "<", builder.load(smallest), kept), smallest)
-            near = builder.and_(high, _all(words, _MERSENNE_HIGH))
+            near = builder.and_(high, repeated(words, _MERSENNE_HIGH))
             builder.store(_extreme(builder, ">", builder.load(highest), near), highest)
         place = builder.add(builder.mul(args[7], builder.extract_value(width, 1)), args[5])
         target = builder.bitcast(builder.gep(arrays[6], [place]), words.as_pointer())
         builder.store(builder.load(smallest), target, align=4)
-        equal = builder.icmp_unsigned("==", builder.load(highest), _all(words, _MERSENNE_HIGH))
+        equal = builder.icmp_unsigned("==", builder.load(highest), repeated(words, _MERSENNE_HIGH))
         bits = builder.bitcast(equal, ir.IntType(PERMUTED))
         return builder.icmp_unsigned("!=", bits, ir.IntType(PERMUTED)(0))
 

@@ -16,6 +16,7 @@ from numba import types
 from numba.core import cgutils
 
 from curate.arrays.compiled import compiled, inlined, intrinsic, load64, read, written
+from curate.arrays.llvm import data_of, repeated
 
 #: Messages hashed at once: two vectors of eight.
 MESSAGES = 16
@@ -30,14 +31,6 @@ _START = (0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0)
 _CONSTANTS = (0x5A827999, 0x6ED9EBA1, 0x8F1BBCDC, 0xCA62C1D6)
 
 
-def _all(kind: Any, value: int) -> Any:
-    return ir.Constant(kind, [value] * kind.count)
-
-
-def _data(context: Any, builder: Any, kind: Any, value: Any) -> Any:
-    return context.make_array(kind)(context, builder, value=value).data
-
-
 def _of_words(builder: Any, name: str, *words: Any) -> Any:
     """What LLVM has under a name for vectors of 32-bit words."""
     kind = words[0].type
@@ -46,8 +39,8 @@ def _of_words(builder: Any, name: str, *words: Any) -> Any:
 
 
 def _rotated(builder: Any, word: Any, bits: int) -> Any:
-    right = builder.lshr(word, _all(_WORDS, 32 - bits))
-    return builder.or_(builder.shl(word, _all(_WORDS, bits)), right)
+    right = builder.lshr(word, repeated(_WORDS, 32 - bits))
+    return builder.or_(builder.shl(word, repeated(_WORDS, bits)), right)
 
 
 def _chosen(builder: Any, kind: int, b: Any, c: Any, d: Any) -> Any:
@@ -69,21 +62,21 @@ def sha1_starts(typingctx: Any, words: Any, starts: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         source, target = (
-            builder.bitcast(_data(context, builder, kind, value), _WORDS.as_pointer())
+            builder.bitcast(data_of(context, builder, kind, value), _WORDS.as_pointer())
             for kind, value in zip(signature.args, args, strict=True)
         )
         w = [builder.load(builder.gep(source, [ir.IntType(64)(t)]), align=4) for t in range(16)]
         w[:14] = [_of_words(builder, "bswap", word) for word in w[:14]]
-        a, b, c, d, e = (_all(_WORDS, value) for value in _START)
+        a, b, c, d, e = (repeated(_WORDS, value) for value in _START)
         for t in range(80):
             if t >= 16:
                 mixed = builder.xor(builder.xor(w[t - 3], w[t - 8]), builder.xor(w[t - 14], w[t - 16]))
                 w.append(_rotated(builder, mixed, 1))
-            added = builder.add(builder.add(e, w[t]), _all(_WORDS, _CONSTANTS[t // 20]))
+            added = builder.add(builder.add(e, w[t]), repeated(_WORDS, _CONSTANTS[t // 20]))
             added = builder.add(added, _chosen(builder, t // 20, b, c, d))
             a, b, c, d, e = builder.add(added, _rotated(builder, a, 5)), a, _rotated(builder, b, 30), c, d
         for place, (word, first) in enumerate(zip((a, b), _START[:2], strict=True)):
-            whole = _of_words(builder, "bswap", builder.add(word, _all(_WORDS, first)))
+            whole = _of_words(builder, "bswap", builder.add(word, repeated(_WORDS, first)))
             builder.store(whole, builder.gep(target, [ir.IntType(64)(place)]), align=4)
         return context.get_dummy_value()
 

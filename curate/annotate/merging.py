@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,10 +12,8 @@ import polars as pl
 from curate.alike.forest import components
 from curate.annotate.nodes import forest, report, write_labels
 from curate.annotate.partitions import Cut, runs_of
+from curate.cluster.many_shards import in_threads
 from curate.store.store import Store
-
-#: Looking at files waits for storage more than it computes.
-THREADS = 8
 
 
 @dataclass(frozen=True)
@@ -47,8 +44,7 @@ class Merging:
             with self.store.opened(self._name(number)) as file:
                 return file.rows
 
-        with ThreadPoolExecutor(THREADS) as threads:
-            sizes = dict(enumerate(threads.map(rows, range(self.files))))
+        sizes = dict(enumerate(in_threads(rows, self.files)))
         batches = runs_of(range(self.files), Cut(shards_per_run=self.most), sizes, self.fit)
         return replace(self, batches=batches, links_there=sum(sizes.values()))
 
@@ -71,10 +67,12 @@ class Merging:
 
     def label(self, _: int) -> None:
         """Done once, where all files are one batch: the group of every row that has a link."""
-        links = self.links(0)
+        self.grouped(0, self.links(0))
+
+    def grouped(self, number: int, links: pl.DataFrame) -> None:
+        """Write the groups that these links make, none over the cap."""
         a, b, closeness = (links[name].to_numpy() for name in ("a", "b", "closeness"))
-        nodes, labels, whole = components(a, b, closeness, self.cap)
-        self.labelled(0, nodes, labels, whole)
+        self.labelled(number, *components(a, b, closeness, self.cap))
 
     def labelled(self, number: int, nodes: np.ndarray, labels: np.ndarray, whole: np.ndarray) -> None:
         """Write groups that are known, and their report, which says that it is done. whole: as `report` has it."""

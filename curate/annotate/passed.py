@@ -1,8 +1,9 @@
-"""Passes over all rows, old ones too, that add up: what the report of an op on groups is made of."""
+"""Passes over all rows that add up, run by run: of an op that learns from all rows, and for the report of an op on
+groups, where old rows take part."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,21 +26,32 @@ class Passed:
     def add_up(self, run: int) -> Any:
         """The sum over the rows of a run of shards."""
         assert self.part is not None
-        total: Any = None
-        for shard in self.runs[run]:
-            rows, table = self.rows.pool_rows(shard, self.op.reads())
-            columns = {name: as_rows(table)[name] for name in table.column_names}
-            more = self.part(Rows(columns | self.rows.placed(shard, rows, table.select([])), length=len(rows)))
-            total = more if total is None else total + more
-        return total
+        return added(self.part(self._rows(shard)) for shard in self.runs[run])
+
+    def _rows(self, shard: int) -> Rows:
+        rows, table = self.rows.pool_rows(shard, self.op.reads())
+        columns = {name: as_rows(table)[name] for name in table.column_names}
+        return Rows(columns | self.rows.placed(shard, rows, table.select([])), length=len(rows))
 
 
 def summed(job: Passed, cluster: Cluster, part: Callable[[Rows], Any]) -> Any:
     """One pass, as curate.op.Summed has it."""
-    total: Any = None
-    rows = rows_of_runs(job.runs, job.rows.sizes())
     use: dict[str, Any] = {"cpus": job.op.cpus, "memory": cluster.memory or 0}
-    task = replace(job, part=part).add_up
-    for _, more in cluster.each(f"{job.op.table()}: report", task, list(rows), rows, **use):
+    rows = rows_of_runs(job.runs, job.rows.sizes())
+    return one_pass(cluster, f"{job.op.table()}: report", replace(job, part=part).add_up, rows, use)
+
+
+def one_pass(
+    cluster: Cluster, label: str, add_up: Callable[[int], Any], rows: Mapping[int, int], use: Mapping[str, Any]
+) -> Any:
+    """The sum of what `add_up` returns for each run; None where there is none. rows: of each run. use: see
+    Cluster.each."""
+    return added(more for _, more in cluster.each(label, add_up, list(rows), rows, **use))
+
+
+def added(parts: Iterable[Any]) -> Any:
+    """Their sum, put together one by one as they come; None where there is none."""
+    total: Any = None
+    for more in parts:
         total = more if total is None else total + more
     return total

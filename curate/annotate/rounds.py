@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from curate.alike.forest import components, stars
+from curate.alike.forest import stars
 from curate.annotate.merging import Merging
 from curate.annotate.nodes import forest, owner
 from curate.annotate.partitions import partitions_for, warn_of_skew
@@ -114,9 +114,7 @@ class Rounds(Merging):
     def cut(self, number: int) -> None:
         """number: the partition, counted on behind those of the stars."""
         links = forest(read_spilled(self.store, f"{self.work}/met", self.partitions, number - self.partitions))
-        a, b, closeness = (links[name].to_numpy() for name in ("a", "b", "closeness"))
-        nodes, labels, whole = components(a, b, closeness, self.cap)
-        self.labelled(number, nodes, labels, whole)
+        self.grouped(number, links)
 
     # ---- files ----
 

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
+import numpy as np
 import pyarrow as pa
 
 from curate.annotate.partitions import Cut, rows_of_runs, runs_of
+from curate.annotate.passed import added, one_pass
 from curate.annotate.pool import as_rows, part_of, pool_rows
 from curate.annotate.tables import made_by
 from curate.cluster.cluster import Cluster
@@ -43,20 +45,19 @@ class Statistic:
     def add_up(self, run: int) -> Any:
         """The sum over the rows of a run of shards."""
         assert self.part is not None
-        total: Any = None
-        for shard in self.runs[run]:
-            _, _, table = pool_rows(self.view, shard, self.op.reads(), nulls=False)
-            more = self.part(as_rows(table))
-            total = more if total is None else total + more
-        return total
+        return added(self.part(as_rows(self._inside(shard)[2])) for shard in self.runs[run])
 
     def judge(self, shard: int) -> None:
         """The shard's part of the table."""
-        rows, inside, table = pool_rows(self.view, shard, self.op.reads(), nulls=False)
+        rows, inside, table = self._inside(shard)
         values: Any = {name: pa.array([], kind) for name, kind in self.op.makes().items()}
         if len(rows):
             values = self.op.batch(as_rows(table), self.fitted)
         self.view.store.write_part(self.folder, shard, part_of(self.op, rows, inside, values))
+
+    def _inside(self, shard: int) -> tuple[np.ndarray, np.ndarray, pa.Table]:
+        """As curate.annotate.pool.pool_rows, without rows that lack what the op reads."""
+        return pool_rows(self.view, shard, self.op.reads(), nulls=False)
 
 
 def run_statistic(view: View, op: Fitted, folder: str, cluster: Cluster, cut: Cut) -> dict[str, Any]:
@@ -71,11 +72,8 @@ def run_statistic(view: View, op: Fitted, folder: str, cluster: Cluster, cut: Cu
     def summed(part: Callable[[Rows], T]) -> T:
         nonlocal passes
         passes += 1
-        total: Any = None
-        task = replace(job, part=part).add_up
-        for _, more in cluster.each(f"{op.table()}: pass {passes}", task, list(rows_of_run), rows_of_run, cpus=op.cpus):
-            total = more if total is None else total + more
-        return cast(T, total)
+        task, use = replace(job, part=part).add_up, {"cpus": op.cpus}
+        return cast(T, one_pass(cluster, f"{op.table()}: pass {passes}", task, rows_of_run, use))
 
     try:
         fitted = op.fit(summed)

@@ -66,6 +66,10 @@ class Layout:
             return self.writers * self.readers
         return self.writers * self.buckets + self.batches * self.readers
 
+    def items(self, bucket: int) -> range:
+        """Of the second step, one for each batch of writers."""
+        return range(bucket * self.batches, (bucket + 1) * self.batches)
+
     def files(self) -> int:
         return self.writers + self.buckets * self.batches
 
@@ -101,17 +105,14 @@ class Transfer:
         if not way.buckets:
             return read_spilled(self.store, self.folder, way.writers, reader)
         bucket, place = divmod(reader, way.span)
-        return read_spilled(self.store, self._fine, range(bucket * way.batches, (bucket + 1) * way.batches), place)
+        return read_spilled(self.store, self._fine, way.items(bucket), place)
 
     def rows(self) -> np.ndarray:
         """int64[readers]: rows for each, once all is sent."""
         way = self.layout
         if not way.buckets:
             return spilled_rows(self.store, self.folder, range(way.writers), way.readers)
-        of_buckets = [
-            spilled_rows(self.store, self._fine, range(bucket * way.batches, (bucket + 1) * way.batches), way.span)
-            for bucket in range(way.buckets)
-        ]
+        of_buckets = [spilled_rows(self.store, self._fine, way.items(b), way.span) for b in range(way.buckets)]
         return np.concatenate(of_buckets)[: way.readers]
 
     def unsent(self) -> list[int]:

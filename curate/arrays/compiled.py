@@ -20,6 +20,8 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic as numba_intrinsic
 
+from curate.arrays.llvm import data_of
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -106,8 +108,7 @@ def load64(typingctx: Any, array: Any, index: Any) -> Any:
     """Eight bytes of a uint8 array at any alignment, little end first."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, value=args[0]).data
-        at = builder.gep(data, [args[1]])
+        at = builder.gep(data_of(context, builder, signature.args[0], args[0]), [args[1]])
         return builder.load(builder.bitcast(at, ir.IntType(64).as_pointer()), align=1)
 
     return types.uint64(array, types.int64), codegen

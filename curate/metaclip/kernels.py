@@ -30,6 +30,7 @@ from numba import types
 from numba.core import cgutils
 
 from curate.arrays.compiled import compiled, inlined, intrinsic, load64, read, written
+from curate.arrays.llvm import data_of
 
 
 @intrinsic
@@ -65,8 +66,7 @@ def _copy(typingctx: Any, to: Any, source: Any, at: Any, size: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         to_data, data = (
-            context.make_array(kind)(context, builder, value=value).data
-            for kind, value in zip(signature.args[:2], args[:2], strict=True)
+            data_of(context, builder, kind, value) for kind, value in zip(signature.args[:2], args[:2], strict=True)
         )
         cgutils.raw_memcpy(builder, to_data, builder.gep(data, [args[2]]), args[3], 1)
         return context.get_dummy_value()

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from curate.op import Rows, Score
+from curate.op import Rows
 from curate.pictures.decoded import Decoded
 from curate.pictures.sums import variance
+from curate.score._pixel_score import PixelScore
 
 
 def laplacian_variance(grey: np.ndarray) -> float:
@@ -40,7 +41,7 @@ def entropy(counts: Sequence[int]) -> float:
     return float(max(0.0, -(share * np.log2(share)).sum()))
 
 
-class ImageQuality(Score):
+class ImageQuality(PixelScore):
     """Columns `pixel_std` (population standard deviation of the grey levels), `laplacian_variance`, `image_entropy`.
 
     Grey is ITU-R 601 luma (.299 R + .587 G + .114 B, rounded), 0 to 255. All three are of the stored image: the
@@ -48,15 +49,6 @@ class ImageQuality(Score):
     """
 
     cite: ClassVar[str] = "DanQing (thresholds); Pech-Pacheco et al., 2000 (variance of the Laplacian)"
-
-    def reads(self) -> tuple[str, ...]:
-        return ("image",)
-
-    def packages(self) -> tuple[str, ...]:
-        return (*super().packages(), "numba")
-
-    def setup(self) -> None:
-        self.prepare_image(Decoded.halves())  # compiled now, and not within the first batch
 
     def makes(self) -> dict[str, pa.DataType]:
         return dict.fromkeys(("pixel_std", "laplacian_variance", "image_entropy"), pa.float32())

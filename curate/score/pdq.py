@@ -11,8 +11,9 @@ import pyarrow as pa
 from pydantic import Field
 
 from curate.alike.colours import BYTES, cell_colours
-from curate.op import Rows, Score
+from curate.op import Rows
 from curate.pictures.decoded import Decoded
+from curate.score._pixel_score import PixelScore
 
 #: Sides of the picture that is hashed, and of the block of its frequencies that makes the bits.
 SIDE, KEPT = 64, 16
@@ -24,7 +25,7 @@ LEAST_SIDE = 5
 ROUNDING = 1e-6
 
 
-class Pdq(Score):
+class Pdq(PixelScore):
     """`pdq` is the hash, 32 bytes that as hexadecimal digits are PDQ's published spelling; `pdq_quality` 0 to 100, how
     much there is to see. An image under `min_quality`, or with a side under 5 pixels, has no hash and the status
     `flat`, so it is nobody's duplicate.
@@ -39,15 +40,6 @@ class Pdq(Score):
     version: ClassVar[int] = 2
     cite: ClassVar[str] = "Davis & Rosen, Open-Sourcing Photo- and Video-Matching Technology (PDQ), 2019"
     min_quality: int = Field(50, ge=0, le=100)
-
-    def reads(self) -> tuple[str, ...]:
-        return ("image",)
-
-    def packages(self) -> tuple[str, ...]:
-        return (*super().packages(), "numba")
-
-    def setup(self) -> None:
-        self.prepare_image(Decoded.halves())  # compiled now, and not within the first batch
 
     def makes(self) -> dict[str, pa.DataType]:
         return {"pdq": pa.binary(32), "pdq_quality": pa.uint8(), "pdq_colours": pa.binary(BYTES)}

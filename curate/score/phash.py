@@ -13,9 +13,10 @@ from pydantic import Field
 
 from curate.alike.colours import BYTES, cell_colours
 from curate.alike.shrink import shrunk
-from curate.op import Rows, Score
+from curate.op import Rows
 from curate.pictures.decoded import Decoded
 from curate.pictures.sums import sums
+from curate.score._pixel_score import PixelScore
 
 #: Width and height of the small picture that each kind makes its bits of.
 SIZES = {"phash": (32, 32), "dhash": (9, 8), "ahash": (8, 8)}
@@ -25,7 +26,7 @@ ROUNDING = 1e-6
 LEAST_STEPS, STEP = 20, 2
 
 
-class Phash(Score):
+class Phash(PixelScore):
     """imagehash's 64 bits as uint64, the first bit the most significant; the column is called as the `kind`.
 
     kind: `phash` compares the low frequencies of a 32 x 32 DCT with their median, `dhash` each pixel of 9 x 8 with its
@@ -53,15 +54,6 @@ class Phash(Score):
 
     def table(self) -> str:
         return self.name or self.kind
-
-    def reads(self) -> tuple[str, ...]:
-        return ("image",)
-
-    def packages(self) -> tuple[str, ...]:
-        return (*super().packages(), "numba")
-
-    def setup(self) -> None:
-        self.prepare_image(Decoded.halves())  # compiled now, and not within the first batch
 
     def makes(self) -> dict[str, pa.DataType]:
         return {self.kind: pa.uint64(), f"{self.kind}_colours": pa.binary(BYTES)}
