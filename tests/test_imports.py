@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from conftest import picture, write_tar
 
 import curate
 
@@ -224,12 +225,14 @@ def test_commands_that_compute_nothing_load_nothing_heavy(make_store):
 
 @pytest.mark.slow
 def test_a_run_with_nothing_to_do_loads_nothing_heavy(tmp_path):
-    (tmp_path / "pairs.csv").write_text("url,text\nhttp://a/1.jpg,a red dog\nhttp://a/2.jpg,cat\n")
+    pairs = [{"text": text, "n": 1} for text in ("a red dog", "cat", "a blue dog")]
+    write_tar(tmp_path / "pairs.tar", pairs, [picture(0), picture(1), None])
     steps = [
-        f"read: {{input: {tmp_path}/pairs.csv}}",
-        "score: [score.words]",
-        "dedupe: [exact: {by: url_text}]",
+        f"read: {{input: {tmp_path}/pairs.tar}}",
+        "score: [score.words, score.phash]",
+        "dedupe: [exact: {by: url_text}, perceptual: {by: phash, radius: 4}]",
         "filter: {name: long, keep: [{if: words > 1, else: short}]}",
+        "write: {}",
     ]
     file = tmp_path / "steps.yaml"
     file.write_text("steps:\n" + "".join(f"  - {step}\n" for step in steps))
@@ -239,6 +242,7 @@ def test_a_run_with_nothing_to_do_loads_nothing_heavy(tmp_path):
         "cv2",
         "datasketch",
         "faiss",
+        "jinja2",
         "llvmlite",
         "numba",
         "pandas",

@@ -6,9 +6,8 @@ import base64
 import io
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jinja2
 import numpy as np
 import polars as pl
 from PIL import Image
@@ -28,6 +27,9 @@ from curate.store.folder import folder_and_name, identity
 from curate.store.images import ImageReader
 from curate.store.manifest import Keep, Manifest, Run, Table
 from curate.store.verify import is_signed, signed
+
+if TYPE_CHECKING:
+    import jinja2
 
 BINS = 40
 #: Twice what is shown, for fine screens.
@@ -78,6 +80,9 @@ def _template() -> str:
 
 
 def _environment() -> jinja2.Environment:
+    # Imported here: a page that stays needs no template.
+    import jinja2
+
     loader = jinja2.DictLoader({"report.html": _template()})
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["count"] = lambda number: f"{number:,}"

@@ -25,7 +25,7 @@ from curate.store.images import TARS
 from curate.store.lease import NAME as LEASE
 from curate.store.lease import leased
 from curate.store.spill import ENTRY_BYTES
-from curate.store.store import LEARNED, Store
+from curate.store.store import LEARNED, WRITTEN, Store
 
 #: Faults listed in full; all are counted.
 LISTED = 20
@@ -182,7 +182,7 @@ def _of_table(store: Store, table: str) -> Iterator[File]:
             yield File(place, _part_fault(store, table, place))
         elif name.endswith(".tar"):
             yield File(place, _tar_fault(store, table, name))
-        elif name.endswith(".remarks.json"):
+        elif name.endswith(".remarks.json") or (table == WRITTEN and name.endswith(".json")):
             yield File(place, _json_check(store, place))
         elif name == ".work":
             yield from _of_work(store, place)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from functools import partial
 from typing import Any
@@ -16,8 +15,8 @@ from curate.errors import CurateError
 from curate.messages.remarks import Remarks, say
 from curate.store.folder import Folder, identity, shard_name
 from curate.store.view import View
-from curate.write.dataset_card import NAME as CARD
-from curate.write.dataset_card import is_ours, write_card
+from curate.write.dataset_card import write_card
+from curate.write.finished import Finished, default_folder, file_facts, is_torn, small_files
 from curate.write.one_shard import WriteShard
 from curate.write.plan import plan
 from curate.write.shard_columns import columns_to_write
@@ -58,6 +57,10 @@ def write(view: View, options: WriteOptions, cluster: Cluster) -> dict[str, Any]
     """
     if view.images is None:
         raise CurateError("nothing to write: the store has no images (a pipeline without download writes --output)")
+    finished = Finished.of(view, options.model_dump(exclude={"to"}))
+    if done := finished.again(options.to):
+        say("write", Remarks.from_json(done["remarks"]))
+        return done
     remarks = Remarks()
     columns = columns_to_write(view, options.columns, options.leave_out, remarks)
     # The tables, not only their names: a new threshold or model is another selection.
@@ -65,7 +68,7 @@ def write(view: View, options: WriteOptions, cluster: Cluster) -> dict[str, Any]
     made_of = {column.name: states[column.folder] for column in columns}
     same = options.model_dump(exclude={"to", "columns", "leave_out"})
     selection = identity(pool=view.pool(), images=view.state(view.images), columns=made_of, options=same, version=2)
-    out = Folder(options.to or f"{view.store.url}/shards-{selection}")
+    out = Folder(options.to or default_folder(view, selection))
     facts = survey(view, columns, cluster)
     columns = settled(columns, facts, options.columns is None, remarks)
     say_what_loaders_miss(facts, remarks)
@@ -83,7 +86,9 @@ def write(view: View, options: WriteOptions, cluster: Cluster) -> dict[str, Any]
     say("write", remarks)
     write_card(out, sum(samples.values()), len(samples), columns, facts)
     done = _finish(out, selection, {c.name: made_of[c.name] for c in columns}, samples)
-    return done | {"without_image": dict(facts.without), "remarks": remarks.to_json()}
+    done |= {"without_image": dict(facts.without), "remarks": remarks.to_json()}
+    finished.note(selection, done)
+    return done
 
 
 def _claim(out: Folder, selection: str) -> None:
@@ -107,16 +112,12 @@ def _claim(out: Folder, selection: str) -> None:
         )
 
 
-def _facts(name: str, data: bytes) -> dict[str, Any]:
-    return {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}}
-
-
 def _shard_facts(out: Folder, number: int) -> dict[str, Any]:
     """Of each file of a training shard."""
     name = f"{shard_name(number)}_stats.json"
     data = out.read_bytes(name)
     files: dict[str, Any] = json.loads(data)["files"]
-    return files | _facts(name, data)
+    return files | file_facts(name, data)
 
 
 def _finish(out: Folder, selection: str, made_of: dict[str, str], samples: dict[int, int]) -> dict[str, Any]:
@@ -126,8 +127,7 @@ def _finish(out: Folder, selection: str, made_of: dict[str, str], samples: dict[
     out.write_bytes("sizes.json", json.dumps(sizes, indent=1).encode())
     for facts in in_threads(partial(_shard_facts, out), len(samples)):
         files |= facts
-    for name in ("sizes.json", "selection.json", *([CARD] if is_ours(out) else [])):
-        files |= _facts(name, out.read_bytes(name))
+    files |= small_files(out)
     total = sum(samples.values())
     about = {
         "curate": __version__,
@@ -138,7 +138,7 @@ def _finish(out: Folder, selection: str, made_of: dict[str, str], samples: dict[
         "files": files,
     }
     for name in out.names():
-        if name.startswith(".") and name.endswith(".tmp"):  # of a worker that was killed while it wrote
+        if is_torn(name):
             out.remove(name)
     out.write_json("manifest.json", about)
     weight = sum(f["bytes"] for f in files.values())
