@@ -20,6 +20,7 @@ from curate.look.results import FilterResult, RunResult, ScoredTable, ScoreResul
 from curate.messages.terminal import console
 
 if TYPE_CHECKING:
+    from curate.download.retry import Retried
     from curate.look.probe import Forecast
     from curate.op import Op
     from curate.store.view import View
@@ -236,6 +237,31 @@ def write(
         view = View.of(opened, _keep_table(keep))
         written = write_shards(view, options, cluster)
         return WriteResult.of(written, funnel(opened.manifest(), view.keep))
+
+
+def retry(
+    store: str,
+    status: Sequence[str],
+    *,
+    address: str | None = None,
+    workers: int | None = None,
+    **patience: Any,
+) -> Retried:
+    """Fetch again the rows whose download ended with one of these statuses, and no others.
+
+    status: `["timeout", "http_5xx"]`; docs/statuses.md has all. patience: options of the download that are to be others
+    than they were, `timeout_seconds=60`, `retries=3`; how images are stored stays as it is. `curate.run` makes anew
+    what hangs on rows that have an image now.
+
+    Raises:
+        CurateError: when nothing was downloaded here, or for a status or an option that there is not.
+    """
+    from curate.cluster.cluster import started
+    from curate.download.retry import retry as fetch_again
+    from curate.store.lease import changing
+
+    with changing(store, "curate retry") as opened, started(address, workers) as cluster:
+        return fetch_again(opened, status, patience, cluster)
 
 
 def report(store: str, to: str | None = None) -> str:

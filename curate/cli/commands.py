@@ -196,6 +196,25 @@ def show(
 
 
 @app.command()
+def retry(
+    store: StoreArg,
+    status: Annotated[str, typer.Option(help="Statuses with commas: timeout,connect,http_5xx.")],
+    set_: Annotated[
+        list[str], typer.Option("--set", help="Another option of the download: timeout_seconds=60, retries=3.")
+    ] = [],  # noqa: B006
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+) -> None:
+    """Fetch again the rows whose download ended so; `curate run` then makes anew what hangs on them."""
+    from curate.pipeline.file import texts_of, values_of
+
+    words = [word.strip() for word in status.split(",") if word.strip()]
+    retried = api.retry(store, words, address=address, workers=workers, **values_of(texts_of(set_)))
+    became = ", ".join(f"{rows:,} {word}" for word, rows in retried.statuses.items())
+    out.say(f"{retried.rows:,} rows fetched again: {became}" if retried.rows else "no row has one of these statuses")
+
+
+@app.command()
 def report(
     store: StoreArg, to: Annotated[Optional[str], typer.Option(help="HTML file; default: in the store.")] = None
 ) -> None:

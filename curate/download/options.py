@@ -98,7 +98,7 @@ class FetchOptions(BaseModel):
 class DownloadOptions(FetchOptions, ResizeOptions):
     """img2dataset's options by their names, and ours: those of FetchOptions, of ResizeOptions, and these.
 
-    retry: statuses of an earlier run to fetch again, e.g. [timeout, http_503].
+    retry: statuses of an earlier run to fetch again, e.g. [timeout, http_503]; http_5xx is all codes from 500 on.
     processes: shards downloaded at the same time; None takes one per CPU, or what `--workers` says. `--workers 0`
         downloads one after the other, in this process.
     """
@@ -123,7 +123,7 @@ def unknown_statuses(options: DownloadOptions) -> list[str]:
     return [
         str(unknown("status", status, known, "retry"))
         for status in options.retry
-        if status not in known and not re.fullmatch(r"http_[1-5]\d\d", status)
+        if status not in known and not re.fullmatch(r"http_[1-5](\d\d|xx)", status)
     ]
 
 

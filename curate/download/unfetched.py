@@ -24,8 +24,20 @@ def missing(part: pa.Table | None, kept: np.ndarray | None, rows: int, retry: Se
     inside = np.ones(rows, bool) if kept is None else kept
     if part is None:
         return inside
-    status = np.asarray(part["status"].to_pylist(), object)
-    return inside & np.isin(status, [SKIPPED, *retry])
+    again: np.ndarray = inside & matching(part["status"], [SKIPPED, *retry])
+    return again
+
+
+def matching(status: pa.ChunkedArray, words: Sequence[str]) -> np.ndarray:
+    """bool[n]: the rows with one of these statuses; `http_5xx` is every code from 500 to 599.
+
+    >>> matching(pa.chunked_array([["timeout", "http_503", None]]), ["http_5xx"]).tolist()
+    [False, True, False]
+    """
+    values = np.asarray([word or "" for word in status.to_pylist()], object)
+    known = sorted(set(values.tolist()))
+    chosen = [value for value in known if value in words or (f"{value[:6]}xx" in words and value.startswith("http_"))]
+    return np.isin(values, chosen)
 
 
 def in_order(rows: list[int], columns: dict[str, list[Any]], suspects: Suspects | None) -> list[list[int]]:
