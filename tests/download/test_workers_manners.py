@@ -14,8 +14,9 @@ from two_nodes import two_nodes
 from web_server import Server, serving
 
 from curate.cluster.cluster import Cluster
-from curate.download.options import DownloadOptions
+from curate.download.options import CONTACT_HOSTS, DownloadOptions
 from curate.download.step import download
+from curate.errors import CurateError
 from curate.store.view import View
 
 pytestmark = pytest.mark.slow
@@ -84,3 +85,10 @@ def test_workers_of_two_nodes(make_store: MakeStore, server: Server, tmp_path: P
             checked(server, downloaded(make_store, server, cluster))
         finally:
             cluster.stop()
+
+
+def test_very_many_hosts_need_a_contact(make_store: MakeStore) -> None:
+    rows = [{"url": f"http://h{number}.invalid/", "text": "a"} for number in range(CONTACT_HOSTS + 1)]
+    view = make_store(rows, rows_per_shard=400)
+    with pytest.raises(CurateError, match="more than 1,000 hosts are to be asked.*`user_agent_contact`"):
+        download(view, DownloadOptions(), Cluster(None, 0))
