@@ -90,5 +90,5 @@ def test_workers_of_two_nodes(make_store: MakeStore, server: Server, tmp_path: P
 def test_very_many_hosts_need_a_contact(make_store: MakeStore) -> None:
     rows = [{"url": f"http://h{number}.invalid/", "text": "a"} for number in range(CONTACT_HOSTS + 1)]
     view = make_store(rows, rows_per_shard=400)
-    with pytest.raises(CurateError, match="more than 1,000 hosts are to be asked.*`user_agent_contact`"):
+    with pytest.raises(CurateError, match=r"more than 1,000 hosts are to be asked.*`user_agent_contact`"):
         download(view, DownloadOptions(), Cluster(None, 0))
