@@ -119,7 +119,7 @@ def score(
         CurateError: for ops that are unknown or lack something, before any work; when shards fail.
     """
     from curate.annotate.step import annotate
-    from curate.catalog import load_all
+    from curate.catalog import each_spec, load_all
     from curate.cluster.cluster import started
     from curate.filter.rule import load_filter
     from curate.pipeline.place_check import check_ops
@@ -127,7 +127,7 @@ def score(
     from curate.store.view import View
 
     with changing(store, "curate score") as opened, started(address, workers, memory) as cluster:
-        loaded = load_all([*_specs(ops), *(op for name in filters for op in load_filter(name).ops)])
+        loaded = load_all([*each_spec(ops), *(op for name in filters for op in load_filter(name).ops)])
         if not loaded:
             raise CurateError("name at least one op, or a filter; `curate list` shows them")
         view = View.of(opened, _keep_table(after) if after else None)
@@ -294,13 +294,13 @@ def upgrade(store: str) -> str:
 
 def probe(store: str, ops: Ops, *, rows: int = 1000) -> Forecast:
     """What ops would cost, tried on some rows of a store: rows a second, memory, hours for all. Writes nothing."""
-    from curate.catalog import load_all
+    from curate.catalog import each_spec, load_all
     from curate.look.probe import probe as try_ops
     from curate.pipeline.place_check import check_ops
     from curate.store.store import Store
     from curate.store.view import View
 
-    loaded = load_all(_specs(ops))
+    loaded = load_all(each_spec(ops))
     check_ops(loaded)
     return try_ops(View.of(Store(store)), loaded, rows)
 
@@ -311,16 +311,6 @@ def _values(set_: Mapping[str, Any] | None, variables: Mapping[str, Any]) -> dic
     if twice := sorted(values.keys() & variables.keys()):
         raise CurateError(f"variable '{twice[0]}' stands twice, as a keyword and in `set`: choose one")
     return {n: os.fspath(v) if isinstance(v, os.PathLike) else v for n, v in (values | dict(variables)).items()}
-
-
-def _specs(ops: Ops) -> list[OpSpec]:
-    """
-    >>> _specs({"score.words": None, "score.clip": {"model": "ViT-L-14/openai"}})
-    [{'score.words': None}, {'score.clip': {'model': 'ViT-L-14/openai'}}]
-    """
-    if isinstance(ops, Mapping):
-        return [{name: options} for name, options in ops.items()]
-    return list(ops) if isinstance(ops, Sequence) and not isinstance(ops, str) else [ops]
 
 
 def _keep_table(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from types import ModuleType
@@ -15,9 +15,10 @@ from pydantic import ValidationError
 
 from curate.errors import CurateError, reworded, unknown
 from curate.library.names import check_name
+from curate.library.op_names import KINDS, op_name
 from curate.library.user_code import check_contract, import_users, one_line
 from curate.library.yaml_text import in_one_line
-from curate.op import KINDS, Op, op_name
+from curate.op import Op
 
 
 def library(kind: str) -> dict[str, Path]:
@@ -130,6 +131,17 @@ def split_spec(spec: Any, kind: str) -> tuple[str, dict[str, Any]]:
 def about(name: str) -> str:
     """First line of an op's module, read without importing what the op needs."""
     return (inspect.getdoc(importlib.import_module(f"curate.{name}")) or "").partition("\n")[0]
+
+
+def each_spec(ops: Any) -> list[Any]:
+    """Ops in any form that a user may write: one, several, or a mapping of names to options.
+
+    >>> each_spec({"score.words": None, "score.clip": {"model": "ViT-L-14/openai"}})
+    [{'score.words': None}, {'score.clip': {'model': 'ViT-L-14/openai'}}]
+    """
+    if isinstance(ops, Mapping):
+        return [{name: options} for name, options in ops.items()]
+    return list(ops) if isinstance(ops, Sequence) and not isinstance(ops, str) else [ops]
 
 
 def load_all(specs: Iterable[Any]) -> list[Op]:

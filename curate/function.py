@@ -11,8 +11,9 @@ from pydantic import PydanticUserError, create_model
 
 from curate.errors import CurateError
 from curate.library.op_fault import OpFault
+from curate.library.op_names import op_name
 from curate.library.user_code import source_line
-from curate.op import Rows, Score, op_name
+from curate.op import Rows, Score
 
 if TYPE_CHECKING:
     import pyarrow as pa

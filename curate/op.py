@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from curate.arrays.rows import Rows as Rows  # noqa: PLC0414 - an author takes all from here
 from curate.arrays.rows import captions_of
 from curate.library.op_class import OpClass
+from curate.library.op_names import op_name, snake
 from curate.library.op_source import code_of
 from curate.pictures.decoded import DECODING, Decoded
 from curate.pictures.decoded import PACKAGES as DECODING_PACKAGES
@@ -24,12 +24,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 T = TypeVar("T")
-
-#: Packages whose modules each hold one op.
-KINDS = ("score", "dedupe", "balance")
-
-#: Of these, the verbs whose step drops rows by an op's decision.
-DECIDE = ("dedupe", "balance")
 
 
 class Op(BaseModel, metaclass=OpClass):
@@ -67,7 +61,7 @@ class Op(BaseModel, metaclass=OpClass):
             return self.name
         name = op_name(type(self))
         # A module of a user may hold several ops: each has a table of its own.
-        return _snake(name.rpartition(":")[2]) if ":" in name else name.rpartition(".")[2]
+        return snake(name.rpartition(":")[2]) if ":" in name else name.rpartition(".")[2]
 
     @abstractmethod
     def reads(self) -> tuple[str, ...]:
@@ -298,19 +292,3 @@ class Counted(Op):
             "Counted is now Fitted: `fit(self, summed)` returns what `batch` and `report` get, "
             "with `total = summed(self.count)` in place of the old sum"
         )
-
-
-def _snake(name: str) -> str:
-    """
-    >>> _snake("WordCount"), _snake("CLIPScore2")
-    ('word_count', 'clip_score2')
-    """
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
-
-
-def op_name(cls: type[Op]) -> str:
-    """`score.words` for ours, `package.module:Class` for a user's."""
-    module = cls.__module__
-    if module.startswith("curate.") and module.split(".")[1] in KINDS:
-        return module.removeprefix("curate.")
-    return f"{module}:{cls.__qualname__}"

@@ -16,8 +16,8 @@ from conftest import picture, write_tar
 from hidden_packages import ROOT, declared, hiding, modules_of, outside_the_base
 from test_imports import OPS, imports, modules, ours, path_of, reached, room
 
+from curate.library.op_names import KINDS
 from curate.messages.packages import install_hint, lacking, missing
-from curate.op import KINDS
 
 #: Which room may import packages of which extras; a room that is not here has the base install alone.
 ROOMS = {

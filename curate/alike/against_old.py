@@ -14,9 +14,10 @@ from pydantic import field_validator
 from curate.catalog import find
 from curate.errors import CurateError, unknown
 from curate.library.names import in_sql
+from curate.library.op_names import op_name
 from curate.library.yaml_text import in_one_line
 from curate.messages.counted import counted
-from curate.op import Op, op_name
+from curate.op import Op
 from curate.store.folder import identity
 from curate.store.manifest import Manifest
 from curate.store.store import Store

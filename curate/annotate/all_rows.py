@@ -13,7 +13,8 @@ from curate.annotate.pool import pool_rows
 from curate.arrays.arrow_columns import flat
 from curate.errors import CurateError
 from curate.filter.step import types_of
-from curate.op import Op, op_name
+from curate.library.op_names import op_name
+from curate.op import Op
 from curate.store.view import View
 
 

@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 
 from curate.arrays.arrow_columns import as_array, flat
 from curate.library.op_fault import OpFault
+from curate.library.op_names import op_name
 from curate.messages.counted import counted
 from curate.messages.remarks import Remarks
-from curate.op import Op, op_name
+from curate.op import Op
 
 #: Status of a row that was out already.
 SKIPPED = "skipped"

@@ -33,7 +33,8 @@ from curate.arrays.arrow_columns import is_bytes
 from curate.cluster.cluster import Cluster
 from curate.cluster.task import Task
 from curate.library.op_fault import OpFault
-from curate.op import Grouped, Linked, Rows, op_name
+from curate.library.op_names import op_name
+from curate.op import Grouped, Linked, Rows
 from curate.store.store import Store
 from curate.store.view import View
 

@@ -48,7 +48,8 @@ from curate.annotate.rounds import FOLDERS, Rounds, label_by_rounds
 from curate.arrays.arrow_columns import flat
 from curate.cluster.cluster import Cluster
 from curate.library.op_fault import OpFault
-from curate.op import Linked, op_name
+from curate.library.op_names import op_name
+from curate.op import Linked
 from curate.store.view import View
 
 

@@ -15,9 +15,10 @@ from curate.arrays.arrow_columns import flat
 from curate.arrays.rows import captions_of
 from curate.errors import CurateError
 from curate.library.op_fault import OP_MISTAKES, OpFault
+from curate.library.op_names import op_name
 from curate.library.user_code import no_exit, one_line
 from curate.messages.progress import console
-from curate.op import Rows, Score, op_name
+from curate.op import Rows, Score
 
 #: So many rows in a row that all fail are no bad rows: something is wrong with the worker (a lost GPU, a full disk).
 ALL_FAILED = 8

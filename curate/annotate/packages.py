@@ -6,9 +6,10 @@ import sys
 from collections.abc import Iterable
 
 from curate.errors import Findings
+from curate.library.op_names import op_name
 from curate.library.user_code import imports_of
 from curate.messages.packages import lacking
-from curate.op import Op, op_name
+from curate.op import Op
 
 
 def lacking_packages(op: Op) -> str:

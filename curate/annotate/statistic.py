@@ -16,8 +16,9 @@ from curate.annotate.tables import made_by
 from curate.cluster.cluster import Cluster
 from curate.errors import CurateError
 from curate.library.op_fault import OpFault
+from curate.library.op_names import op_name
 from curate.library.user_code import one_line
-from curate.op import Fitted, Rows, op_name
+from curate.op import Fitted, Rows
 from curate.store.store import LEARNED
 from curate.store.view import View
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from curate import __version__, api
+from curate.cli.options import AddressOption, MemoryOption, PipelineArg, SetOption, StoreArg, WorkersOption
 from curate.errors import CurateError
 from curate.messages.terminal import out
 
@@ -17,21 +18,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Billions of (image URL, caption) pairs into a training set.",
 )
-
-StoreArg = Annotated[str, typer.Argument(metavar="STORE", help="Root of a store: local, or any fsspec URL.")]
-PipelineArg = Annotated[str, typer.Argument(help="A YAML file, or the name of a pipeline that ships.")]
-SetOption = Annotated[list[str], typer.Option("--set", help="A variable of the pipeline: name=value.")]
-AddressOption = Annotated[
-    Optional[str], typer.Option(help="A running Ray cluster (auto, host:port); default: Ray in this process.")
-]
-WorkersOption = Annotated[
-    Optional[int],
-    typer.Option(min=0, help="Size of each pool; 0 works in this process, without Ray. Default: all CPUs or GPUs."),
-]
-MemoryOption = Annotated[
-    Optional[str],
-    typer.Option(help="Memory that one worker of a whole-dataset step may use, e.g. 8GB. Default: its CPUs' share."),
-]
 
 
 def _memory(text: str | None) -> int | None:

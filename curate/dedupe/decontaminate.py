@@ -22,8 +22,9 @@ from curate.arrays.vectors import read_vectors
 from curate.catalog import load
 from curate.errors import CurateError, unknown
 from curate.library.names import in_sql
+from curate.library.op_names import op_name
 from curate.models.made_by import refuse_older
-from curate.op import Rows, Score, op_name
+from curate.op import Rows, Score
 
 #: Endings of files that hold a set.
 FILES = (".npy", ".parquet")

@@ -13,6 +13,7 @@ from curate.download.backoff import asked_seconds
 from curate.download.desk import HEARTBEAT_SECONDS, Desk
 from curate.download.http_client import HTTPClient
 from curate.download.options import FetchOptions
+from curate.download.pause import Pause
 from curate.download.resolver import AddressInfo, Resolver
 from curate.download.robots_check import Stop, check_rules, seen
 from curate.download.robots_file import Robots
@@ -43,7 +44,7 @@ class FetchRun:
         self._lookups: set[asyncio.Task[list[AddressInfo]]] = set()
         self._running: set[asyncio.Task[bool]] = set()
         self._retrying = 0
-        self._held: dict[str, tuple[str, float]] = {}  # host -> its answer, and when it may be asked again
+        self._held: dict[str, Pause] = {}  # by host
         self._pauses: list[tuple[str, str, float]] = []
         self._delays: dict[str, float] = {}
         self._due = asyncio.Event()
@@ -228,7 +229,7 @@ class FetchRun:
     async def _enter(self, site: Site) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if (held := self._held.get(site.host)) and self._is_long(held):
-            raise Stop(held[0], not_asked(site.host, self._seconds_left(held)))
+            raise Stop(held.status, not_asked(site.host, held.seconds_left()))
         self._turns.add(site, turn)
         self._events.put_nowait(list)
         try:
@@ -267,13 +268,11 @@ class FetchRun:
 
     def _hold(self, host: str, status: str, seconds: float) -> None:
         """No turn for the host for as long as it wants."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
-        if host in self._held and self._held[host][1] >= until:
+        if host in self._held and self._held[host].seconds_left() >= seconds:
             return
-        held = self._held[host] = (status, until)
+        held = self._held[host] = Pause.of(status, seconds)
         self._turns.hold(host)
-        loop.call_at(until + 0.001, self._events.put_nowait, lambda: self._release(host))
+        asyncio.get_running_loop().call_later(seconds + 0.001, self._events.put_nowait, lambda: self._release(host))
         if self._is_long(held):
             for site in self._turns.of_host(host):
                 for turn in self._turns.drop(site, lambda item: not isinstance(item, Job)):
@@ -281,16 +280,13 @@ class FetchRun:
                         turn.set_exception(Stop(status, not_asked(host, seconds)))
 
     def _release(self, host: str) -> list[Job]:
-        if host in self._held and self._seconds_left(self._held[host]) <= 0:
+        if host in self._held and self._held[host].seconds_left() <= 0:
             del self._held[host]
             self._turns.release(host)
         return []
 
-    def _seconds_left(self, held: tuple[str, float]) -> float:
-        return held[1] - asyncio.get_running_loop().time()
-
-    def _is_long(self, held: tuple[str, float]) -> bool:
-        return self._seconds_left(held) > self._options.max_backoff_seconds
+    def _is_long(self, held: Pause) -> bool:
+        return held.seconds_left() > self._options.max_backoff_seconds
 
     def _given_up(self) -> list[Job]:
         """Jobs of hosts that want to be left alone for too long, once there is nothing else to do."""
@@ -300,5 +296,5 @@ class FetchRun:
         for host, held in sorted(self._held.items()):
             if self._is_long(held):
                 for site in self._turns.of_host(host):
-                    ended += self._unasked(site, held[0], not_asked(host, self._seconds_left(held)))
+                    ended += self._unasked(site, held.status, not_asked(host, held.seconds_left()))
         return ended

@@ -21,8 +21,8 @@ from curate.filter.rule import Filter
 from curate.filter.sql import condition
 from curate.filter.sql_values import ConditionError
 from curate.filter.threshold import find_threshold
+from curate.library.op_names import op_name
 from curate.messages.remarks import Remarks
-from curate.op import op_name
 from curate.store.folder import identity
 from curate.store.image_columns import IMAGE_FIELDS
 from curate.store.manifest import Counts, Keep, Manifest

@@ -14,8 +14,9 @@ from rich.table import Table
 from curate.catalog import about, find, library, load, names
 from curate.errors import CurateError, unknown
 from curate.filter.rule import load_filter, read_yaml
+from curate.library.op_names import DECIDE, op_name
 from curate.messages.terminal import out
-from curate.op import DECIDE, Op, op_name
+from curate.op import Op
 from curate.read import inputs
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from curate.catalog import find, names
 from curate.errors import CurateError
-from curate.op import Op, op_name
+from curate.library.op_names import op_name
+from curate.op import Op
 
 Specs = Mapping[str, Mapping[str, Any]]
 

@@ -13,9 +13,10 @@ from rich.markup import escape
 from curate.alike.against_old import itself_among_old
 from curate.errors import CurateError, findings_of, unknown
 from curate.filter.step import types_of
+from curate.library.op_names import op_name
 from curate.messages.progress import console
 from curate.models.made_by import faults_in_order
-from curate.op import Op, op_name
+from curate.op import Op
 from curate.pipeline.place_check import folder_fault, op_faults
 from curate.pipeline.steps import IMAGE_TYPES, Known, Pipeline
 from curate.pipeline.weak_scores import in_pipeline

@@ -12,8 +12,9 @@ from curate.catalog import load_all
 from curate.download.options import DownloadOptions
 from curate.errors import CurateError, reworded, unknown
 from curate.filter.rule import load_filter
+from curate.library.op_names import DECIDE, KINDS, op_name
 from curate.library.yaml_text import in_one_line
-from curate.op import DECIDE, KINDS, Op, Score, op_name
+from curate.op import Op, Score
 from curate.pipeline.steps import AnnotateStep, DecideStep, DownloadStep, FilterStep, ReadStep, Step, WriteStep
 from curate.read.options import ReadOptions
 from curate.write.step import WriteOptions

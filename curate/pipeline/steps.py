@@ -16,9 +16,10 @@ from curate.download.step import download
 from curate.errors import CurateError, findings_of, unknown
 from curate.filter.rule import Filter
 from curate.filter.step import check_columns, nothing_left, select
+from curate.library.op_names import op_name
 from curate.messages.counted import counted
 from curate.messages.progress import console
-from curate.op import Op, Score, op_name
+from curate.op import Op, Score
 from curate.read.options import ReadOptions
 from curate.read.step import read
 from curate.store.image_columns import FETCH_FIELDS, IMAGE_FIELDS

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +30,7 @@ from curate.store import part_file
 from curate.store.cost import Cost
 from curate.store.folder import Folder, shard_name
 from curate.store.manifest import FORMAT, Keep, Manifest, Table
+from curate.store.placed_part import bytes_of, in_place
 from curate.store.scan import scan_files
 from curate.store.shard_rows import ShardRows
 from curate.store.verdict import ledger_columns
@@ -41,35 +41,11 @@ LEARNED = "learned.parquet"
 #: The folder with a note for each write step that has ended, see curate.write.finished.
 WRITTEN = "written"
 
-#: Columns of values that hardly repeat: with a dictionary they take a third longer to write and three times to read.
-_DISTINCT = {"uid", "url", "text", "sha256", "key"}
-_WRITE: dict[str, Any] = {"compression": "zstd", "write_statistics": True, "store_schema": True}
-
 #: Stores whose lease this process held and another took over: it must not change their manifest.
 LOST: set[str] = set()
 
 #: Stores whose lease this process holds, each with its manifest once read: nobody else changes it.
 HELD: dict[str, Manifest | None] = {}
-
-
-def _place(name: str) -> str:
-    """A file's name below the store without identities, of which the bytes of a part are to say nothing."""
-    return re.sub(r"-[0-9a-f]{12}(?=/)", "", name)
-
-
-def _in_place(part: part_file.Part, name: str) -> part_file.Part:
-    place = (part.schema.metadata or {}).get(part_file.PLACE, b"").decode()
-    if place != _place(name):
-        raise part_file.Damaged(f"it is '{place}', under another name, and")
-    return part
-
-
-def _bytes_of(rows: pa.Table, name: str, **options: Any) -> bytes:
-    """A checked parquet file that knows its name below the store."""
-    ours = {key: value for key, value in (rows.schema.metadata or {}).items() if key.startswith(b"curate.")}
-    rows = rows.replace_schema_metadata({**ours, part_file.PLACE: _place(name).encode()})
-    repeated = [column for column in rows.column_names if column not in _DISTINCT]
-    return part_file.written(rows, use_dictionary=repeated, **{**_WRITE, **options})
 
 
 @dataclass(frozen=True)
@@ -195,12 +171,12 @@ class Store(Folder):
                 with pa.memory_map(self.path(name)) as mapped:
                     size = mapped.size()
                     data = memoryview(mapped.read_buffer(size)) if size else memoryview(b"")
-                    yield _in_place(part_file.Part(size, lambda start, end: data[start:end]), name)
+                    yield in_place(part_file.Part(size, lambda start, end: data[start:end]), name)
             else:
                 place = self.path(name)
                 size = int(self.fs.size(place))
                 part = part_file.Part(size, lambda start, end: self.fs.cat_file(place, start=start, end=end))
-                yield _in_place(part, name)
+                yield in_place(part, name)
         except part_file.Damaged as error:
             raise CurateError(
                 f"{self.url}/{name} is damaged: {error} is not as it was written. `curate verify {self.url}` lists all "
@@ -233,7 +209,7 @@ class Store(Folder):
         if table != "records":
             rows = rows.drop_columns("uid") if "uid" in rows.column_names else rows
             if records is not None:
-                owner = part_file.digest(_bytes_of(records, self.part("records", shard)))
+                owner = part_file.digest(bytes_of(records, self.part("records", shard)))
             owner = owner or self.rows_digest(shard)
             if owner:
                 more[part_file.ROWS_OF] = owner.encode()
@@ -241,7 +217,7 @@ class Store(Folder):
 
     def write_file(self, name: str, rows: pa.Table, **options: Any) -> int:
         """Write a parquet file with checksums; returns its bytes."""
-        data = _bytes_of(rows, name, **options)
+        data = bytes_of(rows, name, **options)
         self.write_bytes(name, data)
         return len(data)
 

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from curate.errors import CurateError
 from curate.filter.decide import decide
-from curate.filter.rule import Filter, Top, load_filter
+from curate.filter.rule import Filter, load_filter
 from curate.filter.sql import condition, conjuncts
 from curate.filter.threshold import Threshold
+from curate.filter.top import Top
 
 COLUMNS = {"a": pl.Float32, "b": pl.Float64, "n": pl.Int64, "s": pl.String}
 

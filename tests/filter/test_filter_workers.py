@@ -20,8 +20,9 @@ from two_nodes import two_nodes
 from curate.cluster import many_shards
 from curate.cluster.cluster import Cluster
 from curate.errors import CurateError
-from curate.filter.rule import Filter, Top
+from curate.filter.rule import Filter
 from curate.filter.step import select
+from curate.filter.top import Top
 from curate.store.store import Store
 from curate.store.view import View
 

@@ -16,8 +16,9 @@ from stopping import stopped_at_part
 from curate.annotate.step import annotate
 from curate.catalog import load
 from curate.errors import CurateError
-from curate.filter.rule import Filter, Top
+from curate.filter.rule import Filter
 from curate.filter.step import check_columns, funnel, nothing_left, select
+from curate.filter.top import Top
 from curate.store.view import View
 
 

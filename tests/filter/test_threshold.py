@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from curate.errors import CurateError
 from curate.filter import threshold
 from curate.filter.passes import Ranked, sortable
-from curate.filter.rule import Filter, Top, load_filter
+from curate.filter.rule import Filter, load_filter
 from curate.filter.step import select
 from curate.filter.threshold import Threshold, find_threshold
+from curate.filter.top import Top
 
 SCORES = st.one_of(
     st.sampled_from([0.0, -0.0, 0.5, -0.5, 1e-45, -1e-45, 3.4e38, -3.4e38, 0.1]),
