@@ -15,6 +15,7 @@ from PIL import Image
 from curate import __version__
 from curate.filter.sql import condition
 from curate.look.dataset import Dataset
+from curate.look.histograms import histograms
 from curate.look.op_report import sentence, shown
 from curate.look.op_report import tables as op_tables
 from curate.look.samples import filled, verdicts
@@ -31,7 +32,6 @@ from curate.store.verify import is_signed, signed
 if TYPE_CHECKING:
     import jinja2
 
-BINS = 40
 #: Twice what is shown, for fine screens.
 THUMBNAIL_PX = 288
 KEPT_ROWS = 24
@@ -43,8 +43,6 @@ CHARACTERS = 200
 #: Shards that samples and histograms are drawn from, spread over the store: a page must not read all of 10^5 shards.
 SHARDS_LOOKED_AT = 20
 SEED = 0
-
-_SIGNS = {">=": "≥", "<=": "≤"}
 
 
 def write_report(root: str, to: str | None = None) -> str:
@@ -71,7 +69,10 @@ def _state(dataset: Dataset) -> str:
     do takes another time, and changes nothing."""
     manifest = dataset.manifest.json_tree()
     runs = {name: {**run, "seconds": {}} for name, run in manifest.get("runs", {}).items()}
-    makers = [Path(__file__).read_bytes().hex(), _template()]
+    makers = [
+        *(Path(__file__).with_name(name).read_bytes().hex() for name in ("report.py", "histograms.py")),
+        _template(),
+    ]
     return identity(manifest={**manifest, "runs": runs}, version=__version__, root=dataset.store.url, makers=makers)
 
 
@@ -107,7 +108,7 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
         "seconds": run.seconds,
         "tables": [_maker(table, manifest.tables[folder]) for table, folder in manifest.current.items()],
         "remarks": _remarks(manifest),
-        "histograms": _histograms(dataset, keep),
+        "histograms": histograms(dataset, keep, _spread(dataset)),
         "groups": _samples(dataset, keep, steps),
         "looked_at": len(_spread(dataset)),
         "shards": len(dataset.manifest.shard_rows()),
@@ -172,61 +173,6 @@ def _spread(dataset: Dataset) -> list[int]:
     shards = sorted(dataset.manifest.shard_rows())
     picked = np.linspace(0, len(shards) - 1, min(SHARDS_LOOKED_AT, len(shards))).round().astype(int)
     return [shards[i] for i in dict.fromkeys(picked.tolist())]
-
-
-def _histograms(dataset: Dataset, keep: str) -> list[dict[str, Any]]:
-    """Counts of kept and dropped rows per bin, for every score; those that a filter uses first, with their limits."""
-    shards = _spread(dataset)
-    kept = verdicts(dataset.view, shards, keep)["kept"]
-    limits = _limits(dataset)
-    charts = []
-    for column in dataset.scores():
-        values = pl.concat([dataset.view.frame(shard, [column])[column].cast(pl.Float64) for shard in shards])
-        whole = bool((values.drop_nulls() == values.drop_nulls().round()).all())
-        frame = pl.DataFrame({"value": values, "kept": kept}).filter(pl.col("value").is_finite())
-        if frame["value"].n_unique() > 1:
-            bars = _bars(frame["value"].to_numpy(), frame["kept"].to_numpy(), limits.get(column, []), whole)
-            charts.append({"column": column, **bars})
-    return charts
-
-
-def _limits(dataset: Dataset) -> dict[str, list[tuple[str, float]]]:
-    limits: dict[str, list[tuple[str, float]]] = {}
-    for _, column, relation, value in dataset.thresholds().iter_rows():
-        limits.setdefault(column, []).append((relation, value))
-    return limits
-
-
-def _edges(values: np.ndarray, limits: list[tuple[str, float]], whole: bool) -> np.ndarray:
-    """Bins over all but the outermost values and over the limits; whole numbers never share a bin unevenly."""
-    low, high = np.quantile(values, [0.002, 0.998])
-    for _, limit in limits:
-        if values.min() <= limit <= values.max():
-            low, high = min(low, limit), max(high, limit)
-    if not whole:
-        return np.linspace(low, high if high > low else low + 1, BINS + 1)
-    low, high = int(np.floor(low)), int(np.ceil(high))
-    width = -(-(high - low + 1) // BINS)
-    return low - 0.5 + width * np.arange((high - low) // width + 2)
-
-
-def _bars(values: np.ndarray, kept: np.ndarray, limits: list[tuple[str, float]], whole: bool) -> dict[str, Any]:
-    edges = _edges(values, limits, whole)
-    first, last = edges[0], edges[-1]
-    inside, _ = np.histogram(np.clip(values[kept], first, last), edges)
-    outside, _ = np.histogram(np.clip(values[~kept], first, last), edges)
-    top = max(int((inside + outside).max()), 1)
-    bars = [{"kept": 100 * k / top, "dropped": 100 * d / top} for k, d in zip(inside, outside, strict=True)]
-    marks = []
-    for relation, limit in limits:
-        # Between whole numbers: what is kept stands on one side of the line.
-        at = limit + {">": 0.5, ">=": -0.5, "<": -0.5, "<=": 0.5, "=": 0}[relation] if whole else limit
-        if first <= at <= last:
-            label = f"{_SIGNS.get(relation, relation)} {limit:g}"
-            marks.append({"at": 100 * (at - first) / (last - first), "label": label})
-    shift = 0.5 if whole else 0
-    ends = {"low": f"{first + shift:.4g}", "high": f"{last - shift:.4g}"}
-    return {"bars": bars, "marks": marks, **ends, "rows": len(values)}
 
 
 def _samples(dataset: Dataset, keep: str, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:

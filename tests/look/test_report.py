@@ -18,7 +18,8 @@ import curate
 from curate.errors import CurateError
 from curate.filter.rule import Filter
 from curate.filter.step import select
-from curate.look.report import _bars, write_report
+from curate.look.histograms import bars_of
+from curate.look.report import write_report
 
 pytestmark = pytest.mark.slow
 
@@ -206,7 +207,7 @@ def test_all_rows_may_be_dropped(make_store) -> None:
 
 def test_bars_count_every_row_and_limits_stand_between_whole_numbers() -> None:
     values = np.array([0, 1, 1, 2, 3, 3, 3, 9.0])
-    bars = _bars(values, values > 2, [(">", 2.0)], whole=True)
+    bars = bars_of(values, values > 2, [(">", 2.0)], whole=True)
     assert [bar["kept"] + bar["dropped"] for bar in bars["bars"]] == pytest.approx(
         [100 * n / 3 for n in (1, 2, 1, 3, 0, 0, 0, 0, 0, 1)]
     )
