@@ -7,17 +7,11 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from curate import __version__, api
+from curate import api
 from curate.cli.options import AddressOption, MemoryOption, PipelineArg, SetOption, StoreArg, WorkersOption
+from curate.cli.root import app as app  # noqa: PLC0414 - with all its commands
 from curate.errors import CurateError
 from curate.messages.terminal import out
-
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Billions of (image URL, caption) pairs into a training set.",
-)
 
 
 def _memory(text: str | None) -> int | None:
@@ -292,14 +286,3 @@ def upgrade(store: StoreArg) -> None:
 def verify(shards: Annotated[str, typer.Argument(help="A store, or a folder of shards.")]) -> None:
     """Compare every byte of a store or of written shards with the checksums that were written with it."""
     out.say(api.verify(shards))
-
-
-def _version(value: bool) -> None:
-    if value:
-        out.say(f"curate {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _main(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:
-    pass
