@@ -2,12 +2,13 @@
 
     python benchmarks/run.py [--rows 1000] [--workers 2]
     python benchmarks/run.py --memory [--memory-rows 1000 10000]
+    python benchmarks/run.py --nodes 2 [--rows 100000]
 
 Three sections on a generated pool that another process serves on this machine. Steps: a first run of
 `pipelines/demo.yaml`, cold. Overhead: the loop that anybody would write (decode, then the same ops, in one process)
 beside `annotate` without Ray and with one Ray worker, on the same pictures, in turn. Rerun: another threshold, and
 nothing changed; it fails when a score, record or image was touched. With --memory only the fourth: peak memory of each
-command, in a process of its own without Ray, while the input grows.
+command, in a process of its own without Ray, while the input grows. With --nodes only what benchmarks/nodes.py does.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
+from nodes import on_nodes
 
 from curate.annotate import step as scoring
 from curate.annotate.one_shard import OneShard, ShardReport
@@ -57,6 +59,11 @@ def main() -> None:
         if options.memory:
             memory(Path(folder), options.memory_rows)
             return
+        if options.nodes:
+            for line in on_nodes(options.nodes, options.rows or 100_000, Path(folder)):
+                print(line, flush=True)
+            return
+        options.rows = options.rows or 1000
         cluster = Cluster(workers=options.workers)
         if options.workers != 0:
             start = time.perf_counter()
@@ -77,12 +84,17 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1000, help="rows of the pool")
+    parser.add_argument(
+        "--rows", type=int, help="rows of the pool, default 1,000; with --nodes of captions, default 100,000"
+    )
     parser.add_argument("--workers", type=int, help="of the pipeline; 0 is without Ray; default: all CPUs")
     parser.add_argument("--pictures", type=int, default=400, help="rows of the overhead section, at most")
     parser.add_argument("--rounds", type=int, default=2, help="of the overhead section")
     parser.add_argument("--memory", action="store_true", help="only the memory section")
     parser.add_argument("--memory-rows", type=int, nargs=2, default=[1000, 10_000], metavar=("FEW", "MANY"))
+    parser.add_argument(
+        "--nodes", type=int, help="only one pipeline on a Ray cluster of so many nodes, all of this machine"
+    )
     parser.add_argument("--folder", help="where the temporary files go; default: the system's place")
     return parser.parse_args()
 
