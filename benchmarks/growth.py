@@ -11,6 +11,10 @@ disk is what the step's work takes at most, beside the tables, in bytes a row.
     python benchmarks/growth.py --layout 100000
 
 is about shards rather than rows: see benchmarks/layout.py.
+
+    python benchmarks/growth.py --against [--sizes 100000]
+
+is about new rows beside old ones: see benchmarks/old_rows.py.
 """
 
 from __future__ import annotations
@@ -143,12 +147,21 @@ def step(root: str, source: str, what: dict[str, object]) -> None:
     print(json.dumps({"seconds": seconds, "peak": peak, "imports": imports, "disk": disk.peak}))
 
 
+def in_a_process(what: str, root: str, source: str) -> dict[str, float]:
+    """What `step` prints of one step, as JSON has it."""
+    command = [sys.executable, __file__, "--step", what, "--at", root, source]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    printed: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return printed
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--sizes", type=int, nargs="+", help="default: 100000, and 1000000 where all is old")
     parser.add_argument("--words", type=int, default=200_000, help="vocabulary of the captions")
     parser.add_argument("--only", nargs="+", default=[""], help="steps whose names have one of these in them, and read")
     parser.add_argument("--layout", type=int, nargs="+", help="shards of a store of tiny shards")
+    parser.add_argument("--against", action="store_true", help="a tenth new rows against the others")
     parser.add_argument("--step", help=argparse.SUPPRESS)
     parser.add_argument("--at", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -162,6 +175,13 @@ def main() -> None:
             for line in measured(shards, options.only):
                 print(line, flush=True)
         return
+    if options.against:
+        from old_rows import against_old
+
+        for line in against_old(options.sizes or [100_000], options.words, options.only):
+            print(line, flush=True)
+        return
+    options.sizes = options.sizes or [100_000, 1_000_000]
     words = vocabulary(options.words)
     folder = Path(tempfile.mkdtemp(prefix="curate-growth-"))
     entries = folder / "entries.txt"
@@ -176,17 +196,7 @@ def main() -> None:
             build(source, size, words)
             for name, what in steps.items():
                 arguments = json.dumps(what).replace("ENTRIES", str(entries))
-                command = [
-                    sys.executable,
-                    __file__,
-                    "--step",
-                    arguments,
-                    "--at",
-                    str(folder / f"store-{size}"),
-                    str(source),
-                ]
-                done = subprocess.run(command, check=True, capture_output=True, text=True)
-                result = json.loads(done.stdout.strip().splitlines()[-1])
+                result = in_a_process(arguments, str(folder / f"store-{size}"), str(source))
                 disk = f"{result['disk'] / size:5,.0f} B/row"
                 found[name].append(f"{result['seconds'] / size * 1e6:8.2f} s/M {result['peak']:7,.0f} MB {disk}")
                 print(f"  {size:>12,} {name:<24} {found[name][-1]}", file=sys.stderr, flush=True)

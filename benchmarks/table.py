@@ -77,6 +77,8 @@ ROWS = [
     Row("near image hashes", "", "near_images.py", "--rows 3000 --rounds 1", "curate is"),
     Row("semantic duplicates", "", "semantic.py", "--rows 2000 --rounds 1", "."),
     Row("what a framework costs", "", "run.py", "--rows 300 --pictures 100 --rounds 1", "bare loop|processor;"),
+    Row("two nodes; 1, 2, 4 workers", "", "run.py --nodes 2", "--rows 3000", "workers .* s,|this process"),
+    Row("new rows against old ones", "", "growth.py --against", "--sizes 5000 --words 5000", "against"),
     Row("peak memory of workers", "", "memory.py", "--rows 50000 --limits 1", "peak|->"),
 ]
 
