@@ -71,7 +71,7 @@ ROWS = [
     Row("text_boxes", "0.86 of its detector; 10x rapidocr's", "pixels.py --text --rows 10", "--rows 2 --rounds 1", "."),
     Row("archive", "7.5x webdataset; .46 of plain writes", *WRITE, "plain writes|store.tar|TarWriter, mtime"),
     Row("write step", "4.6x webdataset; .20 of copy and sha256", *WRITE, "copy and|WriteShard|webdataset, mtime"),
-    Row("verify", ".96 of sha256", *WRITE, "sha256 alone|verify"),
+    Row("verify, of a store", ".96 of sha256, of written shards", *WRITE, "sha256 alone|verify"),
     Row("an H100, ViT-B/32, by a stand-in", "about 0.25 of the model alone", *STANDIN, "ceiling|lower"),
     Row("near PDQ hashes", "", "near_pdq.py", "--rows 3000 --rounds 1", "curate is"),
     Row("near image hashes", "", "near_images.py", "--rows 3000 --rounds 1", "curate is"),

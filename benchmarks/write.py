@@ -75,7 +75,7 @@ def one_size(folder: Path, kilobytes: int, options: argparse.Namespace) -> None:
     report("the archive alone", folder, archive, rows, payload, options.rounds)
     view = stored(folder, samples)
     report("the whole step", folder, whole(view, folder / "input.tar", rows), rows, payload, options.rounds)
-    report("verified", folder, verified(view, folder / "input.tar"), rows, payload, options.rounds)
+    report("the store verified", folder, verified(view, folder / "input.tar"), rows, payload, options.rounds)
 
 
 def make_samples(rows: int, size: int) -> list[Sample]:

@@ -113,7 +113,7 @@ def print_table(watch: Any, options: argparse.Namespace, store_bytes: int) -> No
         cells = [f"{taken.items:,}", f"{taken.seconds:,.0f}", f"{taken.cpu:,.0f}", f"{taken.cpu / million:.1f}"]
         cells += [f"{driver:,.0f} MB", f"{worker:,.0f} MB" if worker else "", f"{taken.work / options.rows:,.0f}"]
         print(f"| {name} | {' | '.join(cells)} |")
-    print(f"\nkilled {len(watch.killed)} times:", *watch.killed, sep="\n- ")
+    print(f"\nkilled {len(watch.killed)} times" + "".join(f"\n- {killed}" for killed in watch.killed))
     print(
         f"\nstarted {watch.attempts} times; {watch.highest / 1e9:.1f} GB on the disk at most, "
         f"{store_bytes / 1e9:.2f} GB in the end; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"

@@ -118,7 +118,7 @@ class _Watched:
     def __init__(self, watch: Watch, name: str, child: subprocess.Popen[bytes]):
         self.watch, self.name, self.child = watch, name, child
         self.phase, self.items, self.done = f"{name}: start", 0, 0
-        self.at = time.monotonic()
+        self.at = self.began = time.monotonic()
         self.weighed = 0.0
         self.processes: dict[int, psutil.Process] = {}
         self.cpu: dict[int, float] = {}
@@ -132,7 +132,7 @@ class _Watched:
         for line in self.lines:
             self._noted(json.loads(line))
         if time.monotonic() - self.weighed > WEIGH_EVERY:
-            self._weigh()
+            self._count()
 
     def _noted(self, note: dict[str, Any]) -> None:
         if "item" in note:
@@ -143,14 +143,15 @@ class _Watched:
         self.items, self.done = note.get("items", 0), 0
 
     def _next_phase(self, phase: str) -> None:
-        self._close()
-        self.phase = phase
+        self._count()
+        self.phase, self.began = phase, self.at
         self.here = self.watch.taken.setdefault(phase, Taken())
         for process in self.processes.values():
             with contextlib.suppress(OSError):
                 Path(f"/proc/{process.pid}/clear_refs").write_text("5")
 
-    def _close(self) -> None:
+    def _count(self) -> None:
+        """Note what was taken since the last time: this process may be killed, too."""
         now, cpu = time.monotonic(), sum(self.cpu.values())
         self.here.seconds += now - self.at
         self.here.cpu += cpu - self.counted
@@ -187,7 +188,7 @@ class _Watched:
     def perhaps_kill(self) -> None:
         """Where a third of a phase is done, and again where two thirds are; of a phase of one item after a second."""
         part = (self.here.kills + 1) / 3
-        enough = self.done >= part * self.items if self.items > 2 else time.monotonic() - self.at > 1.0
+        enough = self.done >= part * self.items if self.items > 2 else time.monotonic() - self.began > 1.0
         most = 2 if self.items > 2 else 1
         if len(self.watch.killed) >= self.watch.kills or self.here.kills >= most or not self.items or not enough:
             return
@@ -213,7 +214,7 @@ class _Watched:
         """Once the step is gone, and what Ray left of it too."""
         for line in self.lines:
             self._noted(json.loads(line))
-        self._close()
+        self._count()
         self.lines.close()
         _, alive = psutil.wait_procs(list(self.processes.values()), timeout=15)
         for process in alive:
