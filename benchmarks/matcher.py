@@ -11,9 +11,15 @@ machine counts less; the caches are still shared with it.
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import ahocorasick
@@ -36,6 +42,9 @@ def main() -> None:
         texts = (texts * (1 + options.rows // max(1, len(texts))))[: options.rows]
     else:
         texts = make_captions(options.rows, words, weights, rng)
+    if options.setup:
+        workers(entries)
+        return
     length = statistics.fmean(len(text) for text in texts if text is not None)
     print(f"{len(entries):,} entries, {len(texts):,} captions of {length:.1f} characters on average")
     runners = build(entries, texts, options.share)
@@ -50,6 +59,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--share", type=int, default=20_000, help="captions for the other two")
     parser.add_argument("--captions", help="parquet file of real captions, repeated up to --rows")
     parser.add_argument("--column", default="TEXT")
+    parser.add_argument("--setup", action="store_true", help="only what each worker of score.entries spends to begin")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
@@ -105,6 +115,31 @@ def spaced(text: str) -> str:
     for mark in ",.;:?!`":
         text = text.replace(mark, f" {mark} ")
     return text.replace("\t", " ").replace("\n", " ").replace("\r", " ")
+
+
+#: Processor time and wall time of a worker's start; what numba compiled is read before.
+SETUP = """
+import sys, time
+import pyarrow as pa
+from curate.metaclip.matching import Matcher
+from curate.score.entries import Entries
+
+Matcher(["a"]).match(pa.array(["a"]))
+op, spent, start = Entries(metadata=sys.argv[1]), time.process_time(), time.perf_counter()
+op.setup()
+print(f"{time.process_time() - spent:.2f} s of processor, {time.perf_counter() - start:.2f} s")
+"""
+
+
+def workers(entries: list[str]) -> None:
+    """The first worker of a node makes the list ready; others map its file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "metadata.json"
+        path.write_text(json.dumps(entries))
+        for worker in range(1, 4):
+            print(f"worker {worker}", end=": ", flush=True)
+            environment = {**os.environ, "XDG_CACHE_HOME": folder}
+            subprocess.run([sys.executable, "-c", SETUP, str(path)], env=environment, check=True)
 
 
 Runner = tuple[str, int, Callable[[], Any]]

@@ -44,7 +44,7 @@ def compiled(*arguments: Any) -> Callable[[F], F]:
 
     def compile_once(function: F) -> F:
         dispatcher = _dispatcher(function)
-        with _one_process_at_a_time(inspect.getfile(function)):
+        with one_process_at_a_time(inspect.getfile(function)):
             dispatcher.compile(arguments)
         dispatcher.disable_compile()
         return dispatcher  # type: ignore[no-any-return]
@@ -78,10 +78,10 @@ def _own_folder() -> str:
 
 
 @contextlib.contextmanager
-def _one_process_at_a_time(path: str) -> Iterator[None]:
-    """Holds a lock on the source file: it is there on every install, and the lock ends with the process.
+def one_process_at_a_time(path: str) -> Iterator[None]:
+    """Holds a lock on a file that is there; the lock ends with the process. Without locks in its file system all go on.
 
-    Where a file system has no locks, each process compiles.
+    Of what is compiled it is the source file, which is there on every install.
     """
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(ImportError, OSError):

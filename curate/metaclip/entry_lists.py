@@ -66,6 +66,12 @@ class EntryLists:
             raise CurateError(f"'{self.metadata}' is a folder: choose among its lists by a column, {{by: lang}}")
         return load(self._path(name))
 
+    def version(self, name: str) -> str:
+        """12 hex digits that tell the entries of a list from others."""
+        if self.metadata == SMALL:
+            return SMALL_HASH.get(_wordfreq_version()) or small_hash()
+        return _hash(self._path(name))
+
     def starts(self) -> dict[str, int]:
         """The id of the first entry of each list."""
         ends = np.cumsum([0, *(self._size(name) for name in self.names)]).tolist()
@@ -105,8 +111,8 @@ class EntryLists:
     def identity(self) -> str:
         """A file's or folder's name and sha256; the small list's entries decide."""
         if self.metadata == SMALL:
-            return f"{SMALL}@{SMALL_HASH.get(_wordfreq_version()) or small_hash()}"
-        hashes = [_hash(self._path(name)) for name in self.names]
+            return f"{SMALL}@{self.version('')}"
+        hashes = [self.version(name) for name in self.names]
         joined = hashlib.sha256(repr([*zip(self.names, hashes, strict=True)]).encode()).hexdigest()
         return f"{Path(self.metadata.rstrip('/')).name}@{(joined if self.by_language else hashes[0])[:12]}"
 

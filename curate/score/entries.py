@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -64,13 +64,21 @@ class Entries(Score):
             _say(self.lists())
 
     def setup(self) -> None:
+        from curate.metaclip.kept_matcher import kept_matcher
         from curate.metaclip.matching import Matcher
         from curate.metaclip.scripts import ScriptMatcher
 
-        lists, starts = self.lists(), self.lists().starts()
-        kind = ScriptMatcher if self.spacing == "metaclip2" or (self.by and not self.spacing) else Matcher
+        lists = self.lists()
+        starts = lists.starts() if self.by else {"": 0}
+        kind: type[Matcher | ScriptMatcher] = (
+            ScriptMatcher if self.spacing == "metaclip2" or (self.by and not self.spacing) else Matcher
+        )
+
+        def of(name: str) -> tuple[Matcher | ScriptMatcher, int]:
+            return kept_matcher(kind, lists.version(name), partial(lists.load, name)), starts[name]
+
         # A list is made ready when the first caption of its language comes.
-        self._matchers = cache(lambda name: (kind(lists.load(name)), starts[name]))
+        self._matchers = cache(of)
         # What is compiled or read once is no part of how fast captions are matched.
         kind(["a"]).match(pa.array(["a"]))
         if not self.by:
