@@ -9,6 +9,7 @@ import yaml
 
 from curate.catalog import library
 from curate.filter.decide import decide
+from curate.filter.passes import Ranked
 from curate.filter.rule import Filter, load_filter
 from curate.filter.sql import condition
 from curate.filter.threshold import find_threshold
@@ -34,9 +35,8 @@ def threshold(rule: Filter, frame: pl.DataFrame):
     if rule.top.among == "passing":
         frame = frame.filter(decide(frame, rule.model_copy(update={"top": None}))["kept"])
     scored = frame.with_row_index("row").filter(pl.col(rule.top.by).is_not_null())
-    values = scored[rule.top.by].to_numpy()
-    places = scored["uid"].to_list(), 0, scored["row"].to_list()
-    return find_threshold(lambda with_places: [(values, places)], rule.top.count, rule.top.ties)
+    rows = Ranked(scored[rule.top.by].to_numpy(), scored["uid"], 0, scored["row"].to_numpy())
+    return find_threshold(lambda one, zero: zero + one.of(rows), rule.top.count, rule.top.ties)
 
 
 # Scores are stored as float32, and a threshold in SQL is no float32: a row at the limit must stay in both.
