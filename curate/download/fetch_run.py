@@ -261,8 +261,7 @@ class FetchRun:
 
     def _respect(self, job: Job) -> None:
         """A wish of the host's to be left alone, for its other URLs and for other workers too."""
-        seconds = asked_seconds(job.retry_after)
-        if job.http_status in (429, 503) and seconds > 0:
+        if job.http_status in (429, 503) and (seconds := asked_seconds(job.retry_after)) > 0:
             self._pauses.append((job.host, job.result.status, seconds))
             self._hold(job.host, job.result.status, seconds)
 
