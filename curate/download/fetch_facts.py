@@ -18,8 +18,6 @@ from curate.store.image_columns import FETCH_FIELDS
 if TYPE_CHECKING:
     from curate.download.attempt import Fetched
 
-#: Name of the folder with what robots.txt files said.
-ROBOTS = "robots"
 
 _ROBOTS = pa.schema(
     [

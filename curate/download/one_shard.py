@@ -17,14 +17,14 @@ import pyarrow as pa
 
 from curate.cluster.suspects import Suspects
 from curate.download import came_along
-from curate.download.fetch_facts import ROBOTS, FetchFacts, beside, robots_table
+from curate.download.fetch_facts import FetchFacts, beside, robots_table
 from curate.download.options import DownloadOptions, FetchOptions, check_packages
 from curate.download.run_hosts import RunHosts
 from curate.download.unfetched import REMARKS, SKIPPED, in_order, missing, shard_remarks
 from curate.pictures.resize import Resize, ResizeOptions
 from curate.record import sample_key
 from curate.store.folder import shard_name
-from curate.store.image_columns import FETCHES, IMAGE_FIELDS
+from curate.store.image_columns import FETCHES, IMAGE_FIELDS, ROBOTS
 from curate.store.images import TARS, ImageReader
 from curate.store.part_file import hashed
 from curate.store.tar import TarFile

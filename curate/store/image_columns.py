@@ -69,3 +69,7 @@ def is_image_column(name: str) -> bool:
     (True, False, False)
     """
     return name.startswith(IMAGE) and name[len(IMAGE) :] in (*IMAGE_FIELDS, *READ_FIELDS)
+
+
+#: Name of the folder with what robots.txt files said: a row for each origin, not for each row of the records.
+ROBOTS = "robots"
