@@ -5,7 +5,7 @@
     <root>/<name>-<identity>/learned.parquet    what an op learned from all rows, where others go on with it
     <root>/images-<identity>/00042.tar      the downloaded images of a shard, beside their status rows
     <root>/inputs/00000.parquet             the files that were read, one list for each input
-    <root>/written/<identity>.json          a write step that has ended: what it wrote, and what it said
+    <root>/write_notes/<identity>.json      a write step that has ended: what it wrote, and what it said
     <root>/manifest.json                    what made each table, see curate.store.manifest
 
 A part is written to a temporary name and renamed, or put in one request: if it exists, it is complete. Every file
@@ -39,7 +39,7 @@ from curate.store.verdict import ledger_columns
 LEARNED = "learned.parquet"
 
 #: The folder with a note for each write step that has ended, see curate.write.finished.
-WRITTEN = "written"
+WRITTEN = "write_notes"
 
 #: Stores whose lease this process held and another took over: it must not change their manifest.
 LOST: set[str] = set()

@@ -46,7 +46,7 @@ def to_format_1(root: Path) -> None:
     del manifest["checksum"]
     (root / "manifest.json").write_text(json.dumps({**manifest, "format": 1}))
     for path in root.glob("*/0*.parquet"):
-        if "shards-" in str(path):
+        if path.parent.name.startswith(("shards-", "robots-")):  # no rows of the store's
             continue
         table = pq.read_table(path, partitioning=None).replace_schema_metadata(None)
         if path.parent.name != "records":

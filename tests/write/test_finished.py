@@ -99,7 +99,7 @@ def test_a_card_of_the_users_stays_and_leaves_the_manifest(view):
 
 def test_a_damaged_note_is_told_by_verify_and_made_anew(view, tmp_path):
     first = write(view, OPTIONS, HERE)
-    (note,) = (Path(view.store.url) / "written").iterdir()
+    (note,) = (Path(view.store.url) / "write_notes").iterdir()
     data = note.read_bytes()
     assert "all as written" in verify(view.store.url)
     note.write_bytes(data.replace(b'"samples": 11', b'"samples": 12'))

@@ -146,6 +146,6 @@ def test_a_driver_that_is_killed_in_the_survey_ends_with_the_same_bytes(view, ma
     command = [sys.executable, "-c", DRIVER, view.store.url, str(out)]
     ended = subprocess.run(command, env={**os.environ, "PYTHONPATH": importable()}, check=False)
     assert (ended.returncode, out.exists()) == (-signal.SIGKILL, False)
-    assert not (Path(view.store.url) / "written").exists()
+    assert not (Path(view.store.url) / "write_notes").exists()
     again = written(View.of(Store(view.store.url), "keep_f"), out, HERE)
     assert again == written(view, tmp_path / "here", HERE)
