@@ -103,7 +103,7 @@ def test_a_damaged_note_is_told_by_verify_and_made_anew(view, tmp_path):
     data = note.read_bytes()
     assert "all as written" in verify(view.store.url)
     note.write_bytes(data.replace(b'"samples": 11', b'"samples": 12'))
-    with pytest.raises(CurateError, match=f"1 faults in .*written/{note.name}: differs"):
+    with pytest.raises(CurateError, match=f"1 faults in .*write_notes/{note.name}: differs"):
         verify(view.store.url)
     assert write(view, OPTIONS, HERE) == first
     assert note.read_bytes() == data
