@@ -17,8 +17,9 @@ from curate.cluster.cluster import Cluster
 FEW_SHARDS = 2_000
 FEW_ROWS = 20_000_000
 
-#: Rows of the shards that one task looks at.
-RUN_ROWS = 300_000
+#: Rows of the shards that one task looks at, and how many shards these are at most: a part that is read takes some KB
+#: beside its rows, however few they are.
+RUN_ROWS, RUN_SHARDS = 300_000, 1_000
 
 #: Reading small parquet files waits for storage more than it computes.
 THREADS = 8
@@ -35,7 +36,8 @@ def are_few(rows: Mapping[int, int]) -> bool:
 
 
 def shard_runs(rows: Mapping[int, int], most: int = 0) -> list[range]:
-    """Shards with consecutive numbers, of at most `most` rows together (default: RUN_ROWS), or one larger shard.
+    """At most RUN_SHARDS shards with consecutive numbers, of at most `most` rows together (default: RUN_ROWS), or one
+    larger shard.
 
     >>> shard_runs({0: 4, 1: 4, 2: 4, 3: 20, 4: 1, 6: 1}, 10)
     [range(0, 2), range(2, 3), range(3, 4), range(4, 5), range(6, 7)]
@@ -43,7 +45,7 @@ def shard_runs(rows: Mapping[int, int], most: int = 0) -> list[range]:
     runs: list[range] = []
     held = 0
     for shard, size in sorted(rows.items()):
-        if runs and shard == runs[-1].stop and held + size <= (most or RUN_ROWS):
+        if runs and shard == runs[-1].stop and held + size <= (most or RUN_ROWS) and len(runs[-1]) < RUN_SHARDS:
             runs[-1] = range(runs[-1].start, shard + 1)
             held += size
         else:

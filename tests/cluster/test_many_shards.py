@@ -77,3 +77,8 @@ def test_both_nodes_of_a_cluster_do_it(monkeypatch):
         cluster.stop()
     assert sorted(item for item, _ in reports) == list(range(40))
     assert len({node for _, node in reports}) == 2
+
+
+def test_a_run_has_few_shards_however_small_they_are() -> None:
+    runs = shard_runs(dict.fromkeys(range(2_500), 1))
+    assert runs == [range(1_000), range(1_000, 2_000), range(2_000, 2_500)]
