@@ -47,7 +47,7 @@ class FetchRun:
         self._held: dict[str, Pause] = {}  # by host
         self._pauses: list[tuple[str, str, float]] = []
         self._delays: dict[str, float] = {}
-        self._due = asyncio.Event()
+        self._due, self._over = asyncio.Event(), False
         self._reported: dict[Site, int] = {}
 
     async def finished(self) -> AsyncGenerator[Job, None]:
@@ -63,6 +63,7 @@ class FetchRun:
                     yield job
                     await asyncio.sleep(0)  # a full queue never suspends: without this the network would stand still
         finally:
+            self._over = True
             tasks = [*self._running, *self._lookups, visits]
             for task in tasks:
                 task.cancel()
@@ -123,7 +124,8 @@ class FetchRun:
         )
 
     async def _visits(self) -> None:
-        while True:
+        # Not for ever: in Python 3.10 and 3.11 `wait_for` loses a cancellation that comes as what it waits for ends.
+        while not self._over:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._due.wait(), None if self._desk.is_here else HEARTBEAT_SECONDS)
             self._due.clear()

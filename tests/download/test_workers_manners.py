@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Iterator
@@ -9,12 +10,15 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from conftest import MakeStore, picture
+from conftest import MakeStore, picture, slowness
 from two_nodes import two_nodes
-from web_server import Server, serving
+from web_server import Server, build, serving
 
 from curate.cluster.cluster import Cluster
+from curate.download.desk import Desk
+from curate.download.fetch import fetch
 from curate.download.options import CONTACT_HOSTS, DownloadOptions
+from curate.download.run_hosts import Ask, Reply, RunHosts
 from curate.download.step import download
 from curate.errors import CurateError
 from curate.store.view import View
@@ -92,3 +96,29 @@ def test_very_many_hosts_need_a_contact(make_store: MakeStore) -> None:
     view = make_store(rows, rows_per_shard=400)
     with pytest.raises(CurateError, match=r"more than 1,000 hosts are to be asked.*`user_agent_contact`"):
         download(view, DownloadOptions(), Cluster(None, 0))
+
+
+def test_a_shard_ends_however_late_answers_of_the_run_come(server: Server) -> None:
+    """A visit that is under way when the last row is there does not keep the shard from its end."""
+    options = build(per_host=3)
+    hosts = RunHosts(**options.of_hosts)
+
+    class Far(Desk):
+        async def visit(self, ask: Ask) -> Reply:
+            await asyncio.sleep(0.003)
+            reply: Reply = hosts.visit(ask)
+            return reply
+
+        async def rest(self) -> None:
+            await asyncio.sleep(0.001)
+
+    async def shards(desk: Far, count: int) -> int:
+        desk.is_here = False
+        urls = [f"{server.url}/ok/{number}" for number in range(4)]
+        return sum([1 for _ in range(count) async for _ in fetch(urls, options, desk)])
+
+    async def all_of_them() -> list[int]:
+        desks = [Far(hosts, options) for _ in range(3)]
+        return await asyncio.wait_for(asyncio.gather(*(shards(desk, 40) for desk in desks)), 60 * slowness())
+
+    assert asyncio.run(all_of_them()) == [160] * 3
