@@ -123,6 +123,7 @@ class RunHosts:
         self._turns: dict[str, dict[Site, int]] = {}
         self._seen: OrderedDict[str, float] = OrderedDict()
         self._next: dict[str, float] = {}
+        self._sweeping = 0.0
         self._delays: dict[str, float] = {}
         self._holds = Holds(self.clock)
         self._robots = RobotsCache(self.retries, self.backoff_seconds, self.clock)
@@ -203,8 +204,8 @@ class RunHosts:
 
     def _report(self, worker: str, turns: Mapping[Site, int]) -> None:
         """What a worker has now, whatever it had before."""
-        for site, number in self._turns.pop(worker, {}).items():
-            self._count(worker, site, -number)
+        for site, number in self._turns.get(worker, {}).items():
+            self._count_at_lines(worker, site, -number)
         self._turns.pop(worker, None)
         for site, number in turns.items():
             self._count(worker, site, number)
@@ -212,13 +213,14 @@ class RunHosts:
     def _count(self, worker: str, site: Site, number: int) -> None:
         sites = self._turns.setdefault(worker, {})
         sites[site] = sites.get(site, 0) + number
+        self._count_at_lines(worker, site, number)
+
+    def _count_at_lines(self, worker: str, site: Site, number: int) -> None:
         for key in _keys(site):
             line = self._lines.setdefault(key, _Line())
             line.turns[worker] = line.turns.get(worker, 0) + number
             if line.turns[worker] <= 0:
                 del line.turns[worker]
-            if not line.turns and not line.waiting:
-                del self._lines[key]
 
     def _others_wait(self, worker: str, key: str) -> bool:
         line = self._lines.get(key)
@@ -239,10 +241,16 @@ class RunHosts:
         while (first := next(iter(self._seen.items())))[1] < now - SILENT_SECONDS:
             self._seen.popitem(last=False)
             self._report(first[0], {})
-            for key, line in list(self._lines.items()):
-                line.waiting.pop(first[0], None)
-                if not line.turns and not line.waiting:
-                    del self._lines[key]
+        if now >= self._sweeping:
+            self._sweeping = now + SILENT_SECONDS
+            self._sweep(now)
+
+    def _sweep(self, now: float) -> None:
+        """Forget hosts that nobody has a turn at or waits for: a run asks very many."""
+        for line in self._lines.values():
+            line.forget(now)
+        self._lines = {key: line for key, line in self._lines.items() if line.turns or line.waiting}
+        self._next = {key: begins for key, begins in self._next.items() if begins > now}
 
 
 def _keys(site: Site) -> tuple[str, str]:

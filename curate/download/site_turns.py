@@ -106,8 +106,8 @@ class SiteTurns(Generic[Item]):
                 self._queues[site].few = True
         for site in wants:
             queue = self._queues.get(site)
-            if queue is None or not queue.items:
-                continue  # dropped meanwhile: a turn is not taken up
+            if queue is None or not queue.items or site.host in self._held:
+                continue  # dropped or held meanwhile: a turn is not taken up
             self._waiting.pop(site, None)
             number = min(reply.turns.get(site, 0), len(queue.items))
             if number:

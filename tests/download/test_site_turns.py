@@ -10,7 +10,7 @@ from itertools import count, pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.download.run_hosts import SILENT_SECONDS, Ask, RunHosts, Site
+from curate.download.run_hosts import SILENT_SECONDS, Ask, Reply, RunHosts, Site
 from curate.download.site_turns import SiteTurns
 
 # Two hosts of three share an address, and host 0 has two sites.
@@ -116,6 +116,29 @@ def test_a_busy_site_keeps_no_other_waiting() -> None:
             order.append(turn[1])
             worker.turns.leave(turn[0])
     assert order.index(50) < 3
+
+
+def test_a_turn_that_comes_after_the_host_asked_for_a_pause_is_not_taken_up() -> None:
+    turns: SiteTurns[int] = SiteTurns()
+    turns.add(SITES[0], 1)
+    wants = turns.wants(1)
+    turns.hold(SITES[0].host)
+    turns.receive(wants, Reply({SITES[0]: 1}))
+    assert (turns.take(), turns.turns()) == (None, {})
+    turns.release(SITES[0].host)
+    assert turns.wants(1) == {SITES[0]: 1}
+
+
+def test_hosts_that_nobody_asks_any_more_are_forgotten() -> None:
+    clock = [0.0]
+    hosts = RunHosts(per_host=1, per_second=10, clock=lambda: clock[0])
+    for number in range(1000):
+        site = Site(f"http://h{number}", f"h{number}", f"192.0.2.{number}")
+        hosts.visit(Ask("a", wants={site: 1}))
+        hosts.visit(Ask("b", wants={site: 1}))
+    clock[0] = 2 * SILENT_SECONDS
+    hosts.visit(Ask("c"))
+    assert (hosts._lines, hosts._next) == ({}, {})
 
 
 def test_turns_are_shared_and_the_one_who_waits_longest_is_next() -> None:
