@@ -7,12 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import polars as pl
 from pydantic import ValidationError
 
 from curate.cluster.cluster import Cluster
+from curate.cluster.many_shards import each_run, shard_runs
 from curate.download.options import DownloadOptions, FetchOptions, unknown_statuses
 from curate.download.step import download, folder_of
+from curate.download.unfetched import matching
 from curate.errors import CurateError, reworded
+from curate.messages.counted import counted
 from curate.store.manifest import Keep, Table
 from curate.store.store import Store
 from curate.store.view import View
@@ -46,13 +50,13 @@ def retry(store: Store, statuses: Sequence[str], patience: Mapping[str, Any], cl
     keep = manifest.tables.get(manifest.keeps().get("keep_download", ""))
     view = View.of(store)
     view = View(store, view.columns, keep.after if isinstance(keep, Keep) else None, view.images)
-    rows = {shard: _rows(view, folder, shard, statuses) for shard in store.shard_rows() if shard in store.parts(folder)}
+    if lacking := len(store.shard_rows().keys() - store.parts(folder)):
+        what = f"the download of {counted(lacking, 'shard')} has not ended"
+        raise CurateError(f"{store.url}: {what}: run the pipeline to its end first")
+    others = _counted(view, folder, statuses, cluster)
     download(view, options, cluster)
-    became: Counter[str] = Counter()
-    for shard, places in rows.items():
-        if places:
-            status = store.read_part(folder, shard, ["status"])["status"].to_pylist()
-            became.update(status[place] for place in places)
+    # What is there now, less the rows that stay as they were: of no row has to be kept in mind which it is.
+    became = _counted(view, folder, (), cluster) - others
     return Retried(became.total(), dict(sorted(became.items(), key=lambda item: (-item[1], item[0]))))
 
 
@@ -69,9 +73,27 @@ def _options(table: Table, statuses: Sequence[str], patience: Mapping[str, Any])
     return options
 
 
-def _rows(view: View, folder: str, shard: int, statuses: Sequence[str]) -> list[int]:
-    from curate.download.unfetched import matching
+def _counted(view: View, folder: str, but: Sequence[str], cluster: Cluster) -> Counter[str]:
+    """Rows that are in by their status, but for those with some."""
+    rows = view.store.shard_rows()
+    job = _Statuses(view, folder, tuple(but), shard_runs(rows))
+    return sum(each_run("retry: statuses", job.count, job.runs, rows, cluster), Counter())
 
-    part, kept = view.store.read_part(folder, shard, ["status"]), view.kept(shard)
-    again = matching(part["status"], statuses)
-    return [int(row) for row in (again if kept is None else again & kept).nonzero()[0]]
+
+@dataclass(frozen=True)
+class _Statuses:
+    """The job: counts of a run of shards."""
+
+    view: View
+    folder: str
+    but: tuple[str, ...]
+    runs: list[range]
+
+    def count(self, run: int) -> Counter[str]:
+        counts: Counter[str] = Counter()
+        for shard in self.runs[run]:
+            status = self.view.store.read_part(self.folder, shard, ["status"])["status"]
+            others, kept = ~matching(status, self.but), self.view.kept(shard)
+            chosen = pl.Series(status).filter(pl.Series(others if kept is None else others & kept))
+            counts.update(dict(chosen.value_counts().iter_rows()))
+        return counts

@@ -90,6 +90,14 @@ def test_a_store_without_a_download(tmp_path: Path) -> None:
         curate.retry(f"{tmp_path}/store", ["timeout"], workers=0)
 
 
+def test_a_download_that_has_not_ended_goes_on_by_its_pipeline(tmp_path: Path, server: Server) -> None:
+    store = Store(downloaded(tmp_path, {f"{server.url}/ok/{n}": "a" for n in range(4)}))
+    store.remove(store.part(store.manifest().current["images"], 1))
+    with pytest.raises(CurateError, match="the download of 1 shard has not ended"):
+        curate.retry(store.url, ["timeout"], workers=0)
+    assert server.asked.total() == 4
+
+
 def test_every_status_is_explained() -> None:
     page = (Path(curate.__file__).parent.parent / "docs" / "statuses.md").read_text()
     explained = set(re.findall(r"^\| `([^`]+)`", page, re.MULTILINE))
