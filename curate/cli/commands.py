@@ -11,6 +11,7 @@ from curate import api
 from curate.cli.options import AddressOption, MemoryOption, PipelineArg, SetOption, StoreArg, WorkersOption
 from curate.cli.root import app as app  # noqa: PLC0414 - with all its commands
 from curate.errors import CurateError
+from curate.messages.counted import counted
 from curate.messages.terminal import out
 
 
@@ -191,7 +192,11 @@ def retry(
     words = [word.strip() for word in status.split(",") if word.strip()]
     retried = api.retry(store, words, address=address, workers=workers, **values_of(texts_of(set_)))
     became = ", ".join(f"{rows:,} {word}" for word, rows in retried.statuses.items())
-    out.say(f"{retried.rows:,} rows fetched again: {became}" if retried.rows else "no row has one of these statuses")
+    if not retried.rows:
+        out.say("no row has one of these statuses")
+        return
+    out.say(f"{counted(retried.rows, 'row')} fetched again: {became}")
+    out.say("run the pipeline again: the steps behind its download then judge these rows")
 
 
 @app.command()

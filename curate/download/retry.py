@@ -38,6 +38,8 @@ def retry(store: Store, statuses: Sequence[str], patience: Mapping[str, Any], cl
     Raises:
         CurateError: when the store was not downloaded, or for a status or an option that there is not.
     """
+    if not statuses:
+        raise CurateError("retry: name at least one status, e.g. timeout,http_5xx; `curate show` counts them")
     manifest = store.manifest()
     folder = manifest.current.get("images", "")
     table = manifest.op_table(folder) if folder else None

@@ -66,6 +66,7 @@ def test_patience_may_be_another(tmp_path: Path, server: Server) -> None:
 @pytest.mark.parametrize(
     ("words", "options", "fault"),
     [
+        ([], {}, "name at least one status"),
         (["http_600"], {}, "no status 'http_600'"),
         (["timeouts"], {}, "did you mean 'timeout'"),
         (["timeout"], {"image_size": 512}, "image_size"),
