@@ -111,10 +111,12 @@ def test_evaluation_sets_are_decoded_as_the_pool_is(tmp_path: Path) -> None:
     for number, (data, _, _) in enumerate(ALL.values()):
         (tmp_path / f"{number:03}.jpg").write_bytes(data)
     op = load("score.phash")
-    values, names = from_folder(str(tmp_path), False, "phash", op)
-    wanted = {f"{n:03}.jpg": op.prepare_image(decode(data))[0] for n, (data, _, _) in enumerate(ALL.values())}
-    assert dict(zip(names, values.tolist(), strict=True)) == {n: bits for n, bits in wanted.items() if bits is not None}
-    assert len(names) > 60
+    images = from_folder(str(tmp_path), False, "phash", op)
+    hashes = {f"{n:03}.jpg": op.prepare_image(decode(data))[0] for n, (data, _, _) in enumerate(ALL.values())}
+    assert dict(zip(images.names, images.values.tolist(), strict=True)) == {
+        n: bits for n, bits in hashes.items() if bits is not None
+    }
+    assert len(images.names) > 60
 
 
 def test_wide_colours() -> None:

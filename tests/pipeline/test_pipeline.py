@@ -115,7 +115,7 @@ def test_a_new_threshold_neither_fetches_nor_scores(pool: tuple[Path, str], tmp_
     assert stats(pool[1])["requests"] == asked
     assert {name: after[name] for name in before} == before, "what was there stays as it was"
     fresh = {name.split("-")[0].split("/")[0] for name in set(after) - set(before)}
-    assert fresh == {"metaclip", "keep_balance", "shards", "write_notes"}
+    assert fresh == {"metaclip", "keep_balance", "shards"}
     assert second["written"]["samples"] < first["written"]["samples"]  # type: ignore[index]
     go(job, pool[0], tmp_path / "s", t="5")
     assert digest(tmp_path / "s") == after
