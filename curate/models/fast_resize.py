@@ -10,7 +10,8 @@ import numpy as np
 
 
 def fast_resize(steps: Sequence[Any]) -> Callable[[np.ndarray], Any] | None:
-    """What the steps of a preprocess before ToTensor do, for uint8 arrays (height x width x 3): a tensor of that kind.
+    """What the steps of a preprocess before ToTensor do, for uint8 arrays (height x width x 3): a uint8 tensor,
+    3 x height x width.
 
     None for other steps than `resize the shorter side and crop the middle` (CLIP's) and `squash to one size`.
 
@@ -41,12 +42,12 @@ def _shorter_side(pixels: np.ndarray, shorter: int, mode: str) -> Any:
     height, width = pixels.shape[:2]
     least = min(height, width)
     scaled = resized(pixels, shorter * height // least, shorter * width // least, mode)
-    top, left = (round((length - shorter) / 2) for length in scaled.shape[:2])
-    return scaled[top : top + shorter, left : left + shorter]
+    top, left = (round((length - shorter) / 2) for length in scaled.shape[1:])
+    return scaled[:, top : top + shorter, left : left + shorter]
 
 
 def resized(pixels: np.ndarray, height: int, width: int, mode: str = "bicubic") -> Any:
-    """A uint8 tensor of that height and width, antialiased; the order of the two directions is the installed Pillow's,
+    """A uint8 tensor, 3 x height x width, antialiased; the order of the two directions is the installed Pillow's,
     since what is cut off at 0 and 255 between them depends on it."""
     import torch
     from torch.nn.functional import interpolate
@@ -56,7 +57,7 @@ def resized(pixels: np.ndarray, height: int, width: int, mode: str = "bicubic") 
     if _pillow_may_begin_with_rows() and rows - height > 2 * max(0, columns - width):
         tensor = interpolate(tensor, size=(height, columns), mode=mode, antialias=True)
     tensor = interpolate(tensor, size=(height, width), mode=mode, antialias=True)
-    return tensor[0].permute(1, 2, 0)
+    return tensor[0]
 
 
 @cache

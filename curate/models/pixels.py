@@ -48,7 +48,7 @@ class Pixels:
         self._threads = ThreadPoolExecutor(2 if device == "cpu" else min(16, os.cpu_count() or 2))
 
     def one(self, decoded: Decoded) -> Any:
-        """uint8, height x width x 3; or whatever a preprocess of another kind gives."""
+        """uint8: 3 x height x width of the fast resize, else height x width x 3; or what another preprocess gives."""
         if self._fast is not None:
             return self._fast(decoded.pixels)
         return (self._preprocess if self._split is None else self._split[0])(decoded.image)
@@ -75,6 +75,9 @@ class Pixels:
         if self._levels is None:
             # Once: to bring them to a device waits for all that is queued there.
             self._levels = levels(*self._split[1:], batch.device)
+        if self._fast is not None:
+            # To the order of the others where it costs least: turned one by one, images took 8 times as long to stack.
+            batch = batch.permute(0, 2, 3, 1).contiguous()
         return normalised(batch, *self._levels)
 
 

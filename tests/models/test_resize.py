@@ -32,7 +32,7 @@ def noise(width: int, height: int) -> np.ndarray:
 @pytest.mark.parametrize("mode", ["bicubic", "bilinear"])
 def test_within_two_levels_of_pillow(size, into, mode):
     pixels = noise(*size)
-    ours = resized(pixels, into[1], into[0], mode).numpy().astype(int)
+    ours = resized(pixels, into[1], into[0], mode).numpy().transpose(1, 2, 0).astype(int)
     theirs = Image.fromarray(pixels).resize(into, Image.Resampling[mode.upper()])
     assert ours.shape == (into[1], into[0], 3)
     assert np.abs(ours - np.asarray(theirs)).max() <= 2
@@ -45,9 +45,11 @@ def test_the_usual_preprocessings(size, options):
     picture = Decoded(noise(*size))
     fast, slow = Pixels(preprocess, "cpu", fast=True), Pixels(preprocess, "cpu")
     ours, theirs = (pixels.one(picture).numpy().astype(int) for pixels in (fast, slow))
+    ours = ours.transpose(1, 2, 0)
     assert ours.shape == theirs.shape == (96, 96, 3)
     assert np.abs(ours - theirs).max() <= 2
     assert torch.allclose(fast.batch([fast.one(picture)]), slow.batch([slow.one(picture)]), atol=2.1 / 255 / 0.26)
+    assert fast.batch([fast.one(picture)]).stride() == slow.batch([slow.one(picture)]).stride(), "one order in memory"
 
 
 @pytest.mark.parametrize("options", [{"resize_mode": "longest"}, {"image_size": (96, 64)}])
