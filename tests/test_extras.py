@@ -46,7 +46,6 @@ IMPORTED_BY_OTHERS = {
     "nbclient": "runs the notebook in its test",
     "nbformat": "reads the notebook in its test",
     "s3fs": "fsspec opens s3:// with it",
-    "standard-imghdr": "img2dataset imports it where Python has it no more",
 }
 
 #: The extra that each op needs, when nothing but the base is installed and its options are those of OPTIONS.
@@ -331,7 +330,7 @@ def test_a_base_install_reads_scores_filters_shows_writes_and_verifies(base: Bas
         ),
         (
             ("run", "demo", "--check", "--set", "input={input}"),
-            "download needs .*'img2dataset'.*pip install 'curate.download.'",
+            "download needs .*'cv2'.*pip install 'curate.download.'",
         ),
         (
             ("run", "web", "--check", "--set", "input={input}", "--set", "root={store}"),

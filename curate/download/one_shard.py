@@ -21,7 +21,8 @@ from curate.download.fetch_facts import FetchFacts, beside, robots_table
 from curate.download.options import DownloadOptions, FetchOptions, check_packages
 from curate.download.run_hosts import RunHosts
 from curate.download.unfetched import REMARKS, SKIPPED, in_order, missing, shard_remarks
-from curate.pictures.resize import Resize, ResizeOptions
+from curate.pictures.resize import Resize
+from curate.pictures.resize_options import ResizeOptions
 from curate.record import sample_key
 from curate.store.folder import shard_name
 from curate.store.image_columns import FETCHES, IMAGE_FIELDS, ROBOTS
@@ -53,7 +54,7 @@ class DownloadShard:
     def setup(self) -> None:
         from curate.download.desk import Desk
 
-        check_packages(self.options)  # here too: a node may lack what the driver has
+        check_packages()  # here too: a node may lack what the driver has
         fields = set(ResizeOptions.model_fields)
         self.resize = Resize(ResizeOptions(**self.options.model_dump(include=fields)))
         self.fetching = FetchOptions(**self.options.model_dump(include=set(FetchOptions.model_fields)))

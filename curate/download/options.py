@@ -12,10 +12,10 @@ from curate.download.robots_tag import TDM
 from curate.download.statuses import STATUS as FETCHED
 from curate.errors import CurateError, unknown
 from curate.messages.packages import lacking
-from curate.pictures.resize import STATUS as STORED
-from curate.pictures.resize import ResizeOptions
+from curate.pictures.resize_options import STATUS as STORED
+from curate.pictures.resize_options import ResizeOptions
 
-#: What downloading takes beside the base install, and img2dataset where images are resized.
+#: What downloading takes beside the base install.
 PACKAGES = ("ada_url", "aiohappyeyeballs", "brotli", "cv2", "protego", "zstandard")
 
 
@@ -106,14 +106,10 @@ class DownloadOptions(FetchOptions, ResizeOptions):
     retry: tuple[str, ...] = ()
     processes: int | None = None
 
-    def packages(self) -> tuple[str, ...]:
-        """Modules outside the base install that it works with."""
-        return PACKAGES if self.disable_all_reencoding else (*PACKAGES, "img2dataset")
 
-
-def lacking_packages(options: DownloadOptions) -> list[str]:
+def lacking_packages() -> list[str]:
     """At most one line, that names what is not installed."""
-    line = lacking("download", options.packages(), ["download"])
+    line = lacking("download", PACKAGES, ["download"])
     return [line] if line else []
 
 
@@ -127,10 +123,10 @@ def unknown_statuses(options: DownloadOptions) -> list[str]:
     ]
 
 
-def check_packages(options: DownloadOptions) -> None:
+def check_packages() -> None:
     """
     Raises:
         CurateError: for packages that are not installed.
     """
-    for fault in lacking_packages(options):
+    for fault in lacking_packages():
         raise CurateError(fault)

@@ -18,7 +18,7 @@ from curate.download.run_hosts import RunHosts
 from curate.download.unfetched import missing
 from curate.errors import CurateError
 from curate.messages.remarks import Remarks, say
-from curate.pictures.resize import ResizeOptions
+from curate.pictures.resize_options import ResizeOptions
 from curate.store.folder import identity
 from curate.store.image_columns import FETCH_FIELDS, FETCHES, IMAGE_FIELDS
 from curate.store.manifest import Table
@@ -65,7 +65,7 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
         return replace(view.with_table(came, COLUMNS), images=came)
     todo = to_fetch(view, folder, options, cluster)
     if todo:
-        check_packages(options)
+        check_packages()
         _check_contact(view, options, todo)
         store.note_change(folder)
         with shared(cluster, RunHosts, **options.of_hosts) as hosts:

@@ -1,22 +1,20 @@
 """Turn fetched bytes into the image that is stored: checked, upright, resized and encoded as img2dataset does it."""
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
-import io
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Literal
+from typing import Any
 
+import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from curate.pictures.colour_profile import is_srgb
 from curate.pictures.cut_files import is_cut
 from curate.pictures.decoded import decode
+from curate.pictures.fitting import BY_LONGER_SIDE, encoded, fitted, is_encoded
 from curate.pictures.picture_file import (
-    MAX_WORKING_BYTES,
     TooCostly,
     check_cost,
     check_decoding,
@@ -24,67 +22,11 @@ from curate.pictures.picture_file import (
     opened,
     size_of,
 )
+from curate.pictures.resize_options import ResizeOptions
 
-STATUS = {
-    "success": "stored",
-    "not_an_image": "no image format that is read here",
-    "truncated": "the file ends before its image does",
-    "too_many_pixels": "the header declares more than max_image_pixels; not decoded",
-    "too_large_to_decode": "decoding and resizing would take more memory than max_working_bytes; not decoded",
-    "too_many_parts": "a JPEG, PNG or GIF of more segments, chunks or blocks than any program writes; not decoded",
-    "too_many_scans": "a JPEG of so many scans that decoding takes minutes; not decoded",
-    "too_small": "the shorter side is below min_image_size",
-    "bad_aspect": "longer / shorter side is above max_aspect_ratio",
-    "too_large_area": "width x height is above max_image_area",
-    "resize_error": "decoding, resizing or encoding failed; the message says why",
-}
-_RESIZER_MESSAGES = {
-    "image too small": "too_small",
-    "aspect ratio too large": "bad_aspect",
-    "image area too large": "too_large_area",
-}
-_INTERPOLATION = Literal["nearest", "linear", "bilinear", "cubic", "bicubic", "area", "lanczos", "lanczos4"]
 #: Bytes a pixel, at most, beside what decoding takes: of the original as cv2 reads it, of one that is resized and
 #: padded, and of one while it is encoded.
 _ORIGINAL, _RESIZED, _ENCODED = 7, 6, {"jpg": 5, "png": 5, "webp": 21}
-
-
-class ResizeOptions(BaseModel):
-    """How an image is stored: img2dataset's names and defaults, and limits against decompression bombs.
-
-    convert_to_srgb: colours of an embedded ICC profile are converted, so that the stored file, which carries no
-        profile, shows what the original shows. img2dataset does not; false keeps the numbers.
-    skip_reencode: keep the bytes of a file that is neither resized nor in need of conversion.
-    disable_all_reencoding: keep every file's bytes; the limits on size, area and aspect do not apply, and EXIF and
-        profiles are left to the reader. Scores see the pixels upright and in sRGB all the same.
-    max_image_pixels: Pillow's, a quarter of a GB of RGB. WebP, TIFF, GIF and ICO of more than twice that are refused by
-        Pillow whatever is said here.
-    max_working_bytes: memory that decoding, resizing and encoding one image may take, judged by its header.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
-
-    image_size: int = Field(default=256, gt=0)
-    resize_mode: Literal["no", "border", "keep_ratio", "keep_ratio_largest", "center_crop"] = "border"
-    resize_only_if_bigger: bool = False
-    upscale_interpolation: _INTERPOLATION = "lanczos"
-    downscale_interpolation: _INTERPOLATION = "area"
-    encode_quality: int = Field(default=95, ge=0, le=100)
-    encode_format: Literal["jpg", "png", "webp"] = "jpg"
-    skip_reencode: bool = False
-    disable_all_reencoding: bool = False
-    convert_to_srgb: bool = True
-    min_image_size: int = Field(default=0, ge=0)
-    max_image_area: float = Field(default=float("inf"), gt=0)
-    max_aspect_ratio: float = Field(default=float("inf"), ge=1)
-    max_image_pixels: int = Field(default=89_478_485, gt=0)
-    max_working_bytes: int = Field(default=MAX_WORKING_BYTES, gt=0)
-
-    @model_validator(mode="after")
-    def _png_quality_is_compression(self) -> "ResizeOptions":
-        if self.encode_format == "png" and self.encode_quality > 9:
-            raise ValueError(f"for png, encode_quality is the compression, 0 to 9; got {self.encode_quality}, try 6")
-        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +61,6 @@ class Resize:
 
     def __init__(self, options: ResizeOptions) -> None:
         self.options = options
-        self._resizer: Callable[[io.BytesIO], Any] | None = None
 
     def __call__(self, body: bytes) -> Stored:
         facts: dict[str, Any] = {"sha256": hashlib.sha256(body).hexdigest()}
@@ -146,10 +87,11 @@ class Resize:
             orientation, plain = header_orientation(image, body), self._cv2_reads(image, body)
             facts["changes"] = self._changes(image, orientation)
         if plain and orientation == 1:
-            with contextlib.suppress(_Undecodable):
-                return self._resized(body)
+            pixels = _by_cv2(body)
+            if pixels is not None:
+                return self._resized(pixels, body)
         facts["exif_transposed"] = orientation > 1
-        return self._resized(self._rewritten(body))
+        return self._resized(self._upright(body))
 
     def _changes(self, image: ImageFile.ImageFile, orientation: int) -> tuple[str, ...]:
         """What becomes of an image that no one would expect of resizing."""
@@ -177,7 +119,7 @@ class Resize:
     def _stored_size(self, width: int, height: int) -> tuple[int, int]:
         """About: what resizing makes of an image before any of it is cut off."""
         side, mode = self.options.image_size, self.options.resize_mode
-        by_longer = mode in ("border", "keep_ratio_largest")
+        by_longer = mode in BY_LONGER_SIDE
         scale = side / max(1, max(width, height) if by_longer else min(width, height))
         if mode == "no" or (self.options.resize_only_if_bigger and scale >= 1):
             return width, height
@@ -185,19 +127,30 @@ class Resize:
             return side, side
         return round(width * scale), round(height * scale)
 
-    def _resized(self, body: bytes) -> dict[str, Any]:
-        """What img2dataset's Resizer makes of a file that cv2 reads."""
-        if self._resizer is None:
-            ours = {"max_image_pixels", "max_working_bytes", "convert_to_srgb"}
-            self._resizer = _resizer_class()(**self.options.model_dump(exclude=ours))
-        stored, width, height, _, _, error = self._resizer(io.BytesIO(body))
-        if error == "Image decoding error":
-            raise _Undecodable("resize_error", error)
-        if error is not None:
-            raise _Stop(_RESIZER_MESSAGES.get(error, "resize_error"), error[:300])
-        if not stored:
+    def _resized(self, pixels: np.ndarray, original: bytes | None = None) -> dict[str, Any]:
+        """pixels: BGR or grey. original: the file that they are, where it may be kept."""
+        height, width = pixels.shape[:2]
+        self._check_limits(width, height)
+        try:
+            stored = fitted(pixels, self.options)
+            is_kept = original is not None and self.options.skip_reencode and stored is pixels
+            if original is not None and is_kept and is_encoded(original, self.options):
+                return {"body": original, "width": width, "height": height}
+            body = encoded(stored, self.options)
+        except Exception as problem:  # noqa: BLE001 - sides or memory that OpenCV has no room for
+            raise _Stop("resize_error", str(problem)[:300]) from None
+        height, width = stored.shape[:2]
+        if not body:
             raise _Stop("resize_error", f"no bytes came of encoding {width} x {height} pixels")
-        return {"body": stored, "width": width, "height": height}
+        return {"body": body, "width": width, "height": height}
+
+    def _check_limits(self, width: int, height: int) -> None:
+        if min(width, height) < self.options.min_image_size:
+            raise _Stop("too_small", "image too small")
+        if width * height > self.options.max_image_area:
+            raise _Stop("too_large_area", "image area too large")
+        if max(width, height) / min(width, height) > self.options.max_aspect_ratio:
+            raise _Stop("bad_aspect", "aspect ratio too large")
 
     def _cv2_reads(self, image: ImageFile.ImageFile, body: bytes) -> bool:
         """Whether cv2 gets the pixels that `decode` gets. It clips 16 bits to white, takes CMYK, GIF and alpha its own
@@ -212,19 +165,17 @@ class Resize:
             return image.mode in ("L", "RGB") and body[24] == 8  # byte 24 of a PNG: bits per sample
         return image.format == "WEBP" and image.mode == "RGB"
 
-    def _rewritten(self, body: bytes) -> bytes:
-        """The pixels of `decode` in a format that cv2 reads without surprises, lossless and uncompressed. Resizer never
-        takes it for a file to be kept under skip_reencode."""
+    def _upright(self, body: bytes) -> np.ndarray:
+        """The pixels of `decode`, BGR."""
         try:
-            decoded = decode(
+            image = decode(
                 body,
                 convert_to_srgb=self.options.convert_to_srgb,
                 max_working_bytes=self.options.max_working_bytes,
             )
         except OSError as problem:
             raise _unreadable(problem) from None
-        height, width = decoded.pixels.shape[:2]
-        return b"".join((b"P6 %d %d 255\n" % (width, height), decoded.pixels.data))
+        return np.ascontiguousarray(image.pixels[..., ::-1])
 
 
 class _Stop(Exception):
@@ -233,23 +184,16 @@ class _Stop(Exception):
         self.status = status
 
 
-class _Undecodable(_Stop):
-    """cv2 cannot read a file; Pillow may."""
+def _by_cv2(body: bytes) -> np.ndarray | None:
+    """BGR or grey pixels; None for a file that cv2 cannot read: Pillow may."""
+    import cv2
 
-
-@cache
-def _resizer_class() -> Any:
-    """img2dataset's Resizer, imported when the first image needs it: 3 s, with wandb and albumentations."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else it asks the network for its newest version
-    os.environ.setdefault("WANDB_MODE", "disabled")
-    from img2dataset import resizer
-
-    # Its SuppressStdoutStderr points file descriptors 1 and 2 of the whole process at /dev/null during every image.
-    # Meanwhile other threads' log lines are lost and a child process inherits the null device; with two threads in
-    # it, the one that leaves last "restores" /dev/null for good. A lock would mend only the last of these. Without
-    # it, libpng's and libjpeg's warnings about odd files reach the worker's stderr.
-    resizer.SuppressStdoutStderr = contextlib.nullcontext
-    return resizer.Resizer
+    cv2.setNumThreads(1)
+    try:
+        pixels: Any = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as problem:
+        raise _Stop("resize_error", str(problem)[:300]) from None
+    return pixels  # type: ignore[no-any-return]
 
 
 def _open(body: bytes, max_working_bytes: int) -> ImageFile.ImageFile:

@@ -16,7 +16,7 @@ from curate.cluster.suspects import DEADLY
 from curate.download.statuses import STATUS as FETCHED
 from curate.download.unfetched import SKIPPED
 from curate.errors import CurateError
-from curate.pictures.resize import STATUS as STORED
+from curate.pictures.resize_options import STATUS as STORED
 from curate.store.store import Store
 
 pytestmark = pytest.mark.slow

@@ -22,7 +22,8 @@ from curate.download.options import DownloadOptions
 from curate.download.step import download
 from curate.pictures.colour_profile import is_srgb
 from curate.pictures.decoded import decode
-from curate.pictures.resize import Resize, ResizeOptions
+from curate.pictures.resize import Resize
+from curate.pictures.resize_options import ResizeOptions
 from curate.pictures.upright import upright
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from curate.pictures.resize import STATUS, Resize, ResizeOptions, Stored
+from curate.pictures.resize import Resize, Stored
+from curate.pictures.resize_options import STATUS, ResizeOptions
 
 # img2dataset's: its import of imghdr, and an option of albumentations that has a new name
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -235,6 +236,18 @@ def test_every_mode_of_img2dataset_is_there() -> None:
 @pytest.mark.parametrize("bigger", [False, True])
 def test_equal_to_img2dataset(mode: str, size: tuple[int, int], bigger: bool) -> None:
     same_as_img2dataset(encode(noise(*size), "JPEG", quality=90), resize_mode=mode, resize_only_if_bigger=bigger)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("size", [(91, 60), (60, 91), (300, 7)])
+@pytest.mark.parametrize("encoding", [("jpg", 95), ("png", 6), ("webp", 90)])
+def test_equal_to_img2dataset_of_grey(mode: str, size: tuple[int, int], encoding: tuple[str, int]) -> None:
+    """A JPEG of one channel stays one; what pads it is white."""
+    body = encode(noise(*size).convert("L"), "JPEG", quality=90)
+    for side in (64, 101):
+        same_as_img2dataset(
+            body, image_size=side, resize_mode=mode, encode_format=encoding[0], encode_quality=encoding[1]
+        )
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -22,7 +22,8 @@ from curate.pictures.cut_files import is_cut
 from curate.pictures.decoded import attempt, decode
 from curate.pictures.jpeg_marks import jpeg_head, scans
 from curate.pictures.picture_file import TooCostly, opened, picture_size, without_side_chunks
-from curate.pictures.resize import Resize, ResizeOptions, Stored
+from curate.pictures.resize import Resize, Stored
+from curate.pictures.resize_options import ResizeOptions
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
