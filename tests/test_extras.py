@@ -34,6 +34,7 @@ ROOMS = {
     "metadata": {"balance"},
     "models": {"gpu"},
     "pictures": {"download", "image"},
+    "read": {"crawl"},
     "score": {"image", "language"},
     "submit": {"ray"},
 }

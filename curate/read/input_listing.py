@@ -14,6 +14,7 @@ import fsspec
 
 from curate.errors import CurateError, unknown
 from curate.read.inputs import format_of, formats
+from curate.read.paths_file import listed_in
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,9 @@ class Found:
 def look(source: str | Sequence[str], format_name: str = "auto") -> Found:
     """The files of an input: a file, folder or glob on any fsspec file system, or a list of such.
 
-    {000..999}, {a,b} and `a.tar::b.tar` stand for several. A folder of img2dataset's is read by its tars, each with the
-    parquet beside it. Names that begin with `.` or `_` are left out; `.json` and `.txt` files are, too, where there is
-    data of another kind: they describe it.
+    {000..999}, {a,b} and `a.tar::b.tar` stand for several, and a `.paths.gz` for the files that it lists. A folder of
+    img2dataset's is read by its tars, each with the parquet beside it. Names that begin with `.` or `_` are left out;
+    `.json` and `.txt` files are, too, where there is data of another kind: they describe it.
 
     Raises:
         CurateError: when nothing is there, the format is unknown, or there are several formats.
@@ -44,7 +45,8 @@ def look(source: str | Sequence[str], format_name: str = "auto") -> Found:
     if format_name != "auto" and format_name not in known:
         raise unknown("input format", format_name, known)
     listed = [source] if isinstance(source, str) else source
-    places = [place for one in listed for part in parted(one, known) for place in expanded(part)]
+    expansions = [place for one in listed for part in parted(one, known) for place in expanded(part)]
+    places = [file for place in expansions for file in listed_in(place)]
     what = source if isinstance(source, str) else ", ".join(source)
     roots: dict[str, str] = {}
     for place, files in zip(places, _listed(places), strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -27,7 +28,7 @@ class ScanFile:
     source: Source
 
     def __call__(self, number: int) -> dict[str, Any]:
-        (scan,) = on_files(self.source.module.scan, [self.source.files[number]])
+        (scan,) = on_files(partial(self.source.module.scan, **self.source.rules), [self.source.files[number]])
         return {"rows": scan.rows, "schema": scan.schema.serialize().to_pybytes(), "remarks": scan.remarks.to_json()}
 
 

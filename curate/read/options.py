@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from curate.read.captions import Choice
+from curate.read.crawl_links import LinkRules
 
 
 class ReadOptions(BaseModel):
@@ -21,6 +22,8 @@ class ReadOptions(BaseModel):
     caption: of a list of captions the first, a random one, or each in a row of its own.
     seed: of the random caption.
     as_text: columns that are kept as text, where files differ in their types.
+    link_rules: by which a web page's image links become rows, where the input is Common Crawl's: laion, metaclip2 (a
+        row for each of alt, title and data-image-title) or cc2dataset (alt texts as they are); see docs/inputs.md.
     append: add this input to a store that was read from another one.
     """
 
@@ -32,6 +35,7 @@ class ReadOptions(BaseModel):
     caption: Choice = "first"
     seed: int = 0
     as_text: tuple[str, ...] = ()
+    link_rules: LinkRules = "laion"
     append: bool = False
     rows_per_shard: int = Field(10_000, ge=1, le=1_000_000)
 
@@ -43,4 +47,5 @@ class ReadOptions(BaseModel):
     @property
     def choices(self) -> dict[str, Any]:
         """What decides the records of a file besides the file."""
-        return self.model_dump(mode="json", include={"columns", "caption", "seed", "as_text"})
+        others = {"link_rules": self.link_rules} if self.link_rules != "laion" else {}
+        return self.model_dump(mode="json", include={"columns", "caption", "seed", "as_text"}) | others

@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from types import ModuleType
 from typing import Any
 
@@ -18,15 +17,14 @@ from curate.errors import CurateError
 from curate.read import exact_types, images_in_columns, inputs, partition_columns
 from curate.read.captions import TEXTS, Choice
 from curate.read.columns import is_list, kind_of, mapping, renamed, values_of
+from curate.read.crawl_links import LinkRules
 from curate.read.exact_types import stored
 from curate.read.input_check import check
 from curate.read.input_files import mark
 from curate.read.input_listing import look
 from curate.read.options import ReadOptions
+from curate.read.uid_column import holds_uids
 from curate.store.image_columns import is_image_column
-
-#: Rows that show whether a column of that name holds uids.
-UID_ROWS = 1_000
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,7 @@ class Source:
     caption: Choice = "first"
     seed: int = 0
     as_text: tuple[str, ...] = ()
+    link_rules: LinkRules = "laion"
     ignored: dict[str, int] = field(default_factory=dict)
     complete: bool = False
     listed: bool = False
@@ -80,6 +79,11 @@ class Source:
     def seekable(self) -> bool:
         """Whether a row's place in its file tells where to read; a row for each of several captions has none."""
         return bool(self.module.SEEKABLE) and self.caption != "each"
+
+    @property
+    def rules(self) -> dict[str, Any]:
+        """What the format is told of how a file's content becomes rows."""
+        return {"links": self.link_rules} if hasattr(self.module, "HAS_LINKS") else {}
 
     def with_lists(self) -> Source:
         """The same, with `listed` as the schemas say."""
@@ -163,7 +167,7 @@ class Source:
 
     def _plain(self, number: int, start: int) -> Iterator[pa.RecordBatch]:
         """Batches as the file's format gives them."""
-        options: dict[str, Any] = {"batch_rows": images_in_columns.BATCH_ROWS} if self.inline else {}
+        options = self.rules | ({"batch_rows": images_in_columns.BATCH_ROWS} if self.inline else {})
         if hasattr(self.module, "scan") and not self.module.DECLARED:
             own = [f for f in self.schemas[number] if not (is_image_column(f.name) or partition_columns.of_folders(f))]
             options["types"] = pa.schema(own)
@@ -225,12 +229,13 @@ def open_source(options: ReadOptions) -> Source:
         options.caption,
         options.seed,
         options.as_text,
+        options.link_rules,
         listing.ignored,
     )
     source = source.with_schemas(on_files(module.schema, listing.files))
     check(source, options)
     source = source.with_lists()
-    if "uid" not in source.mapping or _holds_uids(source):
+    if "uid" not in source.mapping or holds_uids(source):
         return source
     if "uid" in options.columns:
         raise CurateError(
@@ -257,24 +262,6 @@ def _readable(file: str, batches: Iterator[Any]) -> Iterator[Any]:
 def _about(file: str) -> dict[str, Any]:
     fs, path = fsspec.core.url_to_fs(file)
     return dict(fs.info(path))
-
-
-def _holds_uids(source: Source) -> bool:
-    """Whether the column of that name holds uids, as the first rows show it, and no numbers or names of the user's."""
-    if source.caption == "each":
-        # A pair's uid would be that of several rows.
-        return False
-    for number, schema in enumerate(source.schemas):
-        theirs = mapping(schema.names, source.columns).get("uid")
-        batch = next(iter(source.batches(number)), None) if theirs else None
-        if batch is None or theirs not in batch.schema.names:
-            continue
-        values = [
-            value for value in islice(exact_types.plain(batch[theirs]).to_pylist(), UID_ROWS) if value is not None
-        ]
-        if values:
-            return all(record.as_uid(value) for value in values)
-    return True
 
 
 def on_files(ask: Callable[[str], Any], files: list[str]) -> list[Any]:

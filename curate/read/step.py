@@ -121,8 +121,10 @@ def _fresh(store: Store, source: Source, options: ReadOptions) -> list[str]:
 
 def _differing(was: dict[str, Any], now: dict[str, Any]) -> tuple[str, str]:
     """The options that differ, as they were and as they are."""
-    names = [name for name in now if was.get(name) != now[name]]
-    before, after = (", ".join(f"{name}: {one.get(name)}" for name in names) for one in (was, now))
+    usual = ReadOptions.model_fields
+    was, now = ({name: one.get(name, usual[name].default) for name in {**was, **now}} for one in (was, now))
+    names = [name for name in now if was[name] != now[name]]
+    before, after = (", ".join(f"{name}: {one[name]}" for name in names) for one in (was, now))
     return before, after
 
 

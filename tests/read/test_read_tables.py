@@ -292,7 +292,7 @@ def test_uids(load, tmp_path, said, uids, expected):
 
 
 def test_a_uid_among_uids_that_is_none(load, tmp_path, said, monkeypatch):
-    monkeypatch.setattr("curate.read.source.UID_ROWS", 1)
+    monkeypatch.setattr("curate.read.uid_column.UID_ROWS", 1)
     parquet(tmp_path / "in" / "a.parquet", uid=["0" * 32, "oops"])
     assert load()["uid"].to_list() == ["0" * 32, record.uid("http://a/a1.jpg", "t1")]
     assert said() == ["1 uid(s) that are not 32 hex digits, made anew (row 1 of shard 0: 'oops')"]

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from crawl_files import image, wat_page, write_crawl
 from PIL import Image
 
 from curate.errors import CurateError
@@ -32,6 +33,9 @@ ROWS = [
     }
     for i in range(57)
 ]
+#: What a crawl can hold of them: each has a text, without line ends.
+PAIRS = [{"url": row["url"], "text": f"caption {i}, 🐕 مرحبا"} for i, row in enumerate(ROWS)]
+CRAWLS = ("wat",)
 
 
 def _write(format_name: str, folder: Path) -> str:
@@ -53,6 +57,8 @@ def _write(format_name: str, folder: Path) -> str:
                     info = tarfile.TarInfo(f"{number:03d}.{extension}")
                     info.size = len(data)
                     tar.addfile(info, io.BytesIO(data))
+    elif format_name == "wat":
+        write_crawl(file, [wat_page(f"http://a/{i}/", [image(row["url"], row["text"])]) for i, row in enumerate(PAIRS)])
     else:
         pytest.fail(f"the contract has no file of the new format '{format_name}': add one here")
     return str(file)
@@ -67,11 +73,12 @@ def _jpeg() -> bytes:
 @pytest.mark.parametrize("format_name", inputs.formats())
 def test_contract(format_name, tmp_path):
     module, file = inputs.formats()[format_name], _write(format_name, tmp_path)
+    rows = PAIRS if format_name in CRAWLS else ROWS
     schema = module.schema(file)
-    assert set(ROWS[0]) <= set(schema.names)
-    assert module.count(file) == len(ROWS)
+    assert set(rows[0]) <= set(schema.names)
+    assert module.count(file) == len(rows)
     whole = pa.Table.from_batches(module.read(file)).to_pylist()
-    assert [{name: row[name] for name in ROWS[0]} for row in whole] == ROWS
+    assert [{name: row[name] for name in rows[0]} for row in whole] == rows
     for start in (0, 1, 9, 10, 11, 56, 57, 100):
         batches = list(module.read(file, start, batch_rows=8))
         assert all(0 < batch.num_rows <= 8 and batch.schema.names == schema.names for batch in batches)
