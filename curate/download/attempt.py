@@ -69,13 +69,15 @@ class NotYet(Exception):
 
 @dataclass(slots=True)
 class Job:
-    """One distinct URL of the shard, and what its attempts have found so far; `host` is the one asked last."""
+    """One distinct URL of the shard, and what its attempts have found so far; `host` is the one asked last, `site` that
+    of its turn, None where the last attempt had none."""
 
     url: WebURL
     rows: list[int]
     attempts: int = 0
     seconds: float = 0.0
     host: str = ""
+    site: Site | None = None
     final_url: str | None = None
     http_status: int | None = None
     content_type: str | None = None
@@ -125,7 +127,8 @@ class Job:
 class Attempt:
     """What the attempts of a shard share; called with a job whose turn at its site has come.
 
-    enter: waits for a turn at a site. leave: ends it; with True it may serve the site's next job.
+    enter: waits for a turn at a site. leave: ends it; with True it may serve the site's next job. heard: is told how an
+    attempt at a site ended, or the reading of its robots.txt: status and error.
     """
 
     client: HTTPClient
@@ -134,6 +137,7 @@ class Attempt:
     options: FetchOptions
     enter: Callable[[Site], Awaitable[None]]
     leave: Callable[[Site, bool], None]
+    heard: Callable[[Site, str, str], None]
 
     async def __call__(self, job: Job, site: Site) -> bool:
         """Whether the job has ended, with its result; False when it has to wait for the site's robots.txt."""
@@ -147,6 +151,8 @@ class Attempt:
             job.end(*explain(problem, self.options))
         else:
             job.end("success", None, body)
+        if job.site:
+            self.heard(job.site, job.result.status, job.result.error or "")
         return True
 
     async def _follow(self, job: Job, site: Site) -> Spooled:
@@ -154,11 +160,13 @@ class Attempt:
         url, before = job.url, job.seconds
         for hop in range(self.options.max_redirects + 1):
             job.asks(url)
+            job.site = None
             if hop:
                 site = await self._turn(url, job, before)
             elif not self._knows(site):
                 await self._read(site)
                 raise NotYet
+            job.site = site
             started = time.perf_counter()
             try:
                 self._check_robots(url, site, job)
@@ -204,6 +212,7 @@ class Attempt:
             self.leave(site, False)
         self.desk.rules.read.append(robots)
         self.desk.seen.append(robots)
+        self.heard(site, robots.status, robots.error)
         if not robots.failed:
             self.desk.rules.learn(robots)
 

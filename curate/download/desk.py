@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections import Counter
 from typing import Any
 
+from curate.download.failing import Streaks
 from curate.download.options import FetchOptions
 from curate.download.robots_file import Robots
 from curate.download.robots_reader import SiteRules
@@ -22,7 +24,8 @@ HEARTBEAT_SECONDS = 10.0
 class Desk:
     """
     hosts: a RunHosts, or a Ray actor of one. rules: of the robots.txt files that this worker knows. seen: the files
-    that this worker has read itself, until somebody stores them.
+    that this worker has read itself, until somebody stores them. streaks: attempts without an answer. unasked: rows
+    that were not asked for as their host does not answer, by host, until somebody takes them.
     """
 
     def __init__(self, hosts: Any, options: FetchOptions) -> None:
@@ -30,6 +33,8 @@ class Desk:
         self.worker = secrets.token_hex(8)
         self.rules = SiteRules(options.user_agent_token)
         self.seen: list[Robots] = []
+        self.streaks = Streaks()
+        self.unasked: Counter[str] = Counter()
         self.is_here = isinstance(hosts, RunHosts)
         self._seconds = 0.0
 

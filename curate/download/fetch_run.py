@@ -8,24 +8,21 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
 
-from curate.download.attempt import Attempt, Job, explain, not_asked, seconds_before_retry, site_of
-from curate.download.backoff import asked_seconds
+from curate.download.attempt import Attempt, Job, explain, seconds_before_retry, site_of
 from curate.download.desk import HEARTBEAT_SECONDS, Desk
 from curate.download.http_client import HTTPClient
 from curate.download.options import FetchOptions
-from curate.download.pause import Pause
+from curate.download.pause import Pauses
 from curate.download.resolver import AddressInfo, Resolver
 from curate.download.robots_check import Stop, check_rules, seen
 from curate.download.robots_file import Robots
 from curate.download.run_hosts import Ask, Reply, Site
+from curate.download.set_aside import Item, SetAside
 from curate.download.site_turns import SiteTurns
 
 #: Hosts that are looked up at the same time. Ahead of their turn: a name server that does not answer takes no place
 #: from a row that could be fetched.
 LOOKUPS = 128
-
-#: What may wait for a turn: a job, or a job's redirect.
-_Item = Job | asyncio.Future[None]
 
 
 class FetchRun:
@@ -35,8 +32,11 @@ class FetchRun:
         self, by_host: dict[str, list[Job]], client: HTTPClient, resolver: Resolver, desk: Desk, options: FetchOptions
     ) -> None:
         self._desk, self._options, self._resolver = desk, options, resolver
-        self._turns: SiteTurns[_Item] = SiteTurns()
-        self._attempt = Attempt(client, resolver, desk, options, self._enter, self._turns.leave)
+        self._turns: SiteTurns[Item] = SiteTurns()
+        self._pauses = Pauses(self._turns, options.max_backoff_seconds, self._later)
+        self._aside = SetAside(self._turns, desk.streaks, desk.unasked)
+        heard = self._aside.heard
+        self._attempt = Attempt(client, resolver, desk, options, self._enter, self._turns.leave, heard)
         self._unfinished = sum(map(len, by_host.values()))
         self._hosts = deque(by_host.items())
         # What has happened: called in the loop below, an event gives the jobs that ended by it.
@@ -44,8 +44,6 @@ class FetchRun:
         self._lookups: set[asyncio.Task[list[AddressInfo]]] = set()
         self._running: set[asyncio.Task[bool]] = set()
         self._retrying = 0
-        self._held: dict[str, Pause] = {}  # by host
-        self._pauses: list[tuple[str, str, float]] = []
         self._delays: dict[str, float] = {}
         self._due, self._over = asyncio.Event(), False
         self._reported: dict[Site, int] = {}
@@ -57,7 +55,7 @@ class FetchRun:
         try:
             while self._unfinished:
                 self._start()
-                for job in self._given_up() or (await self._events.get())():
+                for job in self._at_end() or (await self._events.get())():
                     self._unfinished -= 1
                     self._start()
                     yield job
@@ -110,7 +108,8 @@ class FetchRun:
         """Put a job in its site's queue; True when it ended instead, as the site's robots.txt forbids it."""
         if self._forbidden(site, job):
             return True
-        self._turns.add(site, job, first)
+        if not self._aside.takes(site, job):
+            self._turns.add(site, job, first)
         return False
 
     # ---- what the worker is given, and says ----
@@ -119,7 +118,7 @@ class FetchRun:
         return self._options.concurrency - len(self._running) - self._turns.idle
 
     def _has_news(self) -> bool:
-        return bool(self._pauses or self._desk.rules.read) or (
+        return bool(self._pauses.news or self._aside.has_news or self._desk.rules.read) or (
             not self._desk.is_here and any(self._turns.turns().get(s, 0) < n for s, n in self._reported.items())
         )
 
@@ -142,12 +141,21 @@ class FetchRun:
         robots, self._desk.rules.read = self._desk.rules.read, []
         for one in robots:
             self._note_delay(one.origin)
-        pauses, self._pauses = self._pauses, []
         delays, self._delays = self._delays, {}
         unread = {site.origin for site in wants if self._options.respect_robots_txt}
         unread = {origin for origin in unread if self._desk.rules.of(origin) is None}
         self._reported = self._turns.turns()
-        return Ask(self._desk.worker, self._reported, wants, frozenset(unread), pauses, robots, delays)
+        return self._with_news(
+            Ask(self._desk.worker, self._reported, wants, frozenset(unread), robots=robots, delays=delays)
+        )
+
+    def _with_news(self, ask: Ask) -> Ask:
+        """What hosts want, and which do not answer."""
+        ask.pauses, self._pauses.news = self._pauses.news, []
+        ask.failing, self._aside.failing = self._aside.failing, {}
+        ask.answering, self._aside.answering = frozenset(self._aside.answering), set()
+        ask.tried = frozenset(self._aside.tried)
+        return ask
 
     def _replied(self, ask: Ask, reply: Reply) -> list[Job]:
         ended = [job for robots in reply.robots.values() for job in self._learnt(robots)]
@@ -155,18 +163,25 @@ class FetchRun:
             if not robots.failed:
                 ended += self._learnt(robots)
         for host, (status, seconds) in reply.pauses.items():
-            self._hold(host, status, seconds)
+            self._pauses.hold(host, status, seconds)
+        for key, failure in reply.failing.items():
+            self._aside.learn(key, *failure)
         self._turns.receive(ask.wants, reply)
         self._reported = {
             site: ask.turns.get(site, 0) + reply.turns.get(site, 0) for site in {*ask.turns, *reply.turns}
         }
         if reply.again is not None:
-            asyncio.get_running_loop().call_later(reply.again, self._events.put_nowait, self._unpark)
+            self._later(reply.again, self._turns.unpark)
         return ended
 
-    def _unpark(self) -> list[Job]:
-        self._turns.unpark()
-        return []
+    def _later(self, seconds: float, do: Callable[[], None]) -> None:
+        """An event after some time, by which no job ends."""
+
+        def happen() -> list[Job]:
+            do()
+            return []
+
+        asyncio.get_running_loop().call_later(seconds, self._events.put_nowait, happen)
 
     def _left_alone(self, visits: asyncio.Task[None]) -> list[Job]:
         """What all workers know is out of reach: nothing may be asked without it."""
@@ -178,7 +193,7 @@ class FetchRun:
         """No turn is kept from others by a worker that has gone."""
         with contextlib.suppress(Exception):
             robots, self._desk.rules.read = self._desk.rules.read, []
-            await self._desk.visit(Ask(self._desk.worker, pauses=self._pauses, robots=robots))
+            await self._desk.visit(self._with_news(Ask(self._desk.worker, robots=robots)))
 
     # ---- what robots.txt says ----
 
@@ -199,7 +214,7 @@ class FetchRun:
         if (rules := self._desk.rules.of(origin)) and rules.delay:
             self._delays[origin] = min(rules.delay, self._options.max_backoff_seconds)
 
-    def _forbidden(self, site: Site, job: _Item) -> bool:
+    def _forbidden(self, site: Site, job: Item) -> bool:
         """Whether a job has ended, as its site's robots.txt, where it is known, forbids it."""
         rules = self._desk.rules.of(site.origin) if self._options.respect_robots_txt else None
         if rules is None or not isinstance(job, Job):
@@ -230,8 +245,8 @@ class FetchRun:
 
     async def _enter(self, site: Site) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if (held := self._held.get(site.host)) and self._is_long(held):
-            raise Stop(held.status, not_asked(site.host, held.seconds_left()))
+        self._pauses.check(site.host)
+        self._aside.check(site)
         self._turns.add(site, turn)
         self._events.put_nowait(list)
         try:
@@ -247,10 +262,12 @@ class FetchRun:
         self._running.discard(task)
         if not task.result():
             return [job] if self._queued(job, site, first=True) else []
-        self._respect(job)
+        self._pauses.respect(job)
         seconds = seconds_before_retry(job, self._options)
         if seconds is None:
             return [job]
+        if self._aside.takes(site, job):
+            return []
         self._retrying += 1
         asyncio.get_running_loop().call_later(seconds, self._events.put_nowait, lambda: self._again(job, site))
         return []
@@ -259,43 +276,17 @@ class FetchRun:
         self._retrying -= 1
         return [job] if self._queued(job, site) else []
 
-    # ---- hosts that want a pause ----
+    # ---- when nothing else is to be done ----
 
-    def _respect(self, job: Job) -> None:
-        """A wish of the host's to be left alone, for its other URLs and for other workers too."""
-        if job.http_status in (429, 503) and (seconds := asked_seconds(job.retry_after)) > 0:
-            self._pauses.append((job.host, job.result.status, seconds))
-            self._hold(job.host, job.result.status, seconds)
-
-    def _hold(self, host: str, status: str, seconds: float) -> None:
-        """No turn for the host for as long as it wants."""
-        if host in self._held and self._held[host].seconds_left() >= seconds:
-            return
-        held = self._held[host] = Pause.of(status, seconds)
-        self._turns.hold(host)
-        asyncio.get_running_loop().call_later(seconds + 0.001, self._events.put_nowait, lambda: self._release(host))
-        if self._is_long(held):
-            for site in self._turns.of_host(host):
-                for turn in self._turns.drop(site, lambda item: not isinstance(item, Job)):
-                    if isinstance(turn, asyncio.Future) and not turn.done():
-                        turn.set_exception(Stop(status, not_asked(host, seconds)))
-
-    def _release(self, host: str) -> list[Job]:
-        if host in self._held and self._held[host].seconds_left() <= 0:
-            del self._held[host]
-            self._turns.release(host)
-        return []
-
-    def _is_long(self, held: Pause) -> bool:
-        return held.seconds_left() > self._options.max_backoff_seconds
-
-    def _given_up(self) -> list[Job]:
-        """Jobs of hosts that want to be left alone for too long, once there is nothing else to do."""
+    def _at_end(self) -> list[Job]:
+        """Jobs that end now, for hosts that want to be left alone for too long or that do not answer."""
         if self._running or self._lookups or self._hosts or self._retrying or self._turns.startable:
             return []
         ended = []
-        for host, held in sorted(self._held.items()):
-            if self._is_long(held):
-                for site in self._turns.of_host(host):
-                    ended += self._unasked(site, held.status, not_asked(host, held.seconds_left()))
+        for host, status, error in self._pauses.long():
+            for site in self._turns.of_host(host):
+                ended += self._unasked(site, status, error)
+        if not ended:
+            ended = self._aside.at_end()
+            self._start()
         return ended

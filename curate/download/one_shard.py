@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -81,7 +82,7 @@ class DownloadShard:
         records = self.view.read(shard, ["url"])
         todo = missing(part, self.view.kept(shard), records.num_rows, self.again)
         if part is not None and not todo.any():
-            return {"rows": 0}
+            return {"rows": 0, "unasked": Counter()}
         columns, members = self._begun(part, shard, records.num_rows)
         facts = FetchFacts(records.num_rows, store.try_part(beside(self.folder, FETCHES), shard))
         columns["changes"] = [()] * records.num_rows
@@ -110,7 +111,8 @@ class DownloadShard:
             for old in store.names(self.folder):
                 if old != tar and is_tar_of(shard, old):
                     store.remove(f"{self.folder}/{old}")
-        return {"rows": int(todo.sum())}
+        unasked, self.desk.unasked = self.desk.unasked, Counter()
+        return {"rows": int(todo.sum()), "unasked": unasked}
 
     def _write_facts(self, shard: int, facts: FetchFacts) -> None:
         store = self.view.store

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from curate.download.failing import TRIALS, Failing
 from curate.download.holds import Holds
 from curate.download.robots_cache import RobotsCache
 from curate.download.robots_file import Robots
@@ -30,6 +31,10 @@ class Site(NamedTuple):
     host: str
     address: str
 
+    @property
+    def keys(self) -> tuple[str, str]:
+        return f"host {self.host}", f"address {self.address}"
+
 
 @dataclass
 class Ask:
@@ -37,7 +42,9 @@ class Ask:
 
     turns: that it has at each site; wants: that it has work for beside these. unread: origins among the sites it
     wants whose robots.txt it does not know. pauses: (host, status, seconds) that hosts asked for since the last visit;
-    robots: files that it has read since; delays: seconds that sites want between two requests.
+    robots: files that it has read since; delays: seconds that sites want between two requests. failing: hosts and
+    addresses (keys of a Site) that had no answer too often: status, error, and whether they were tried once more;
+    answering: those that have answered again; tried: those that it tries, with nothing else to do.
     """
 
     worker: str
@@ -47,6 +54,9 @@ class Ask:
     pauses: list[tuple[str, str, float]] = field(default_factory=list)
     robots: list[Robots] = field(default_factory=list)
     delays: dict[str, float] = field(default_factory=dict)
+    failing: dict[str, tuple[str, str, bool]] = field(default_factory=dict)
+    answering: frozenset[str] = frozenset()
+    tried: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -55,6 +65,8 @@ class Reply:
     turns: given now, at each site. few: sites at which others wait: a turn there is to be given back when it ends.
     once: sites whose turns are good for one request. read: origins whose robots.txt the worker is to read, with its
     turn, before anything else. robots: files that others have read. pauses: host -> (status, seconds left).
+    failing: keys of wanted sites that do not answer: status, error, seconds left of their rest, and whether they were
+    tried once more.
     again: seconds after which to come again for what was wanted and is not free now, None when it is not known.
     """
 
@@ -64,6 +76,7 @@ class Reply:
     read: set[str] = field(default_factory=set)
     robots: dict[str, Robots] = field(default_factory=dict)
     pauses: dict[str, tuple[str, float]] = field(default_factory=dict)
+    failing: dict[str, tuple[str, str, float, bool]] = field(default_factory=dict)
     again: float | None = None
 
 
@@ -126,6 +139,7 @@ class RunHosts:
         self._sweeping = 0.0
         self._delays: dict[str, float] = {}
         self._holds = Holds(self.clock)
+        self._failing = Failing(self.clock)
         self._robots = RobotsCache(self.retries, self.backoff_seconds, self.clock)
 
     def visit(self, ask: Ask) -> Reply:
@@ -134,13 +148,17 @@ class RunHosts:
             self._robots.note(robots)
         for host, status, seconds in ask.pauses:
             self._holds.note(host, status, seconds)
+        for key in ask.answering:
+            self._failing.forget(key)
+        for key, (status, error, tried) in ask.failing.items():
+            self._failing.note(key, status, error, tried)
         self._delays.update(ask.delays)
         self._report(ask.worker, ask.turns)
         reply = Reply()
         for site, number in ask.wants.items():
             self._give(ask, site, number, reply)
         for site in ask.turns:
-            if any(self._others_wait(ask.worker, key) for key in _keys(site)):
+            if any(self._others_wait(ask.worker, key) for key in site.keys):
                 reply.few.add(site)
         return reply
 
@@ -149,13 +167,17 @@ class RunHosts:
             reply.pauses[site.host] = (self._holds.status(site.host), seconds)
             self._stop_waiting(ask.worker, site)
             return
+        if not self._answers(ask, site, reply):
+            self._stop_waiting(ask.worker, site)
+            return
         if site.origin in ask.unread and not self._may_ask(ask, site, reply):
             return
         wait = self._seconds_to_wait(site)
-        lines = [self._lines.setdefault(key, _Line()) for key in _keys(site)]
+        lines = [self._lines.setdefault(key, _Line()) for key in site.keys]
         for line in lines:
             line.forget(self.clock())
-        room = min(line.room(ask.worker, self.per_host) for line in lines)
+        most = min(self.per_host, TRIALS) if reply.failing.keys() & set(site.keys) else self.per_host
+        room = min(line.room(ask.worker, most) for line in lines)
         spaced = self._spaced(site)
         number = min(number, room, 1 if spaced or site.origin in reply.read else number)
         if wait > 0 or number < 1:
@@ -173,6 +195,14 @@ class RunHosts:
         self._stop_waiting(ask.worker, site)
         reply.turns[site] = number
         self._count(ask.worker, site, number)
+
+    def _answers(self, ask: Ask, site: Site, reply: Reply) -> bool:
+        """Whether the site may be asked: it answers as far as anybody knows, or is to be tried again."""
+        may = all(self._failing.may_ask(key, at_end=key in ask.tried) for key in site.keys)
+        for key in site.keys:
+            if failure := self._failing.of(key):
+                reply.failing[key] = failure if not may else (*failure[:2], 0.0, failure[3])
+        return may
 
     def _may_ask(self, ask: Ask, site: Site, reply: Reply) -> bool:
         """Whether the worker knows from now on what the site's robots.txt says, or is the one to read it."""
@@ -192,13 +222,13 @@ class RunHosts:
     def _spaced(self, site: Site) -> dict[str, float]:
         """Seconds from one request to the next, at the host and at the address; none where there is no limit."""
         own = 1 / self.per_second if self.per_second else 0.0
-        host, address = _keys(site)
+        host, address = site.keys
         seconds = {host: max(own, self._delays.get(site.origin, 0.0)), address: own}
         return {key: wait for key, wait in seconds.items() if wait}
 
     def _seconds_to_wait(self, site: Site) -> float:
         now = self.clock()
-        return max(0.0, *(self._next.get(key, 0.0) - now for key in _keys(site)))
+        return max(0.0, *(self._next.get(key, 0.0) - now for key in site.keys))
 
     # ---- who has what ----
 
@@ -216,7 +246,7 @@ class RunHosts:
         self._count_at_lines(worker, site, number)
 
     def _count_at_lines(self, worker: str, site: Site, number: int) -> None:
-        for key in _keys(site):
+        for key in site.keys:
             line = self._lines.setdefault(key, _Line())
             line.turns[worker] = line.turns.get(worker, 0) + number
             if line.turns[worker] <= 0:
@@ -229,7 +259,7 @@ class RunHosts:
         return any(other != worker and now - asked < WAITING_SECONDS for other, asked in waiting)
 
     def _stop_waiting(self, worker: str, site: Site) -> None:
-        for key in _keys(site):
+        for key in site.keys:
             if line := self._lines.get(key):
                 line.waiting.pop(worker, None)
 
@@ -251,10 +281,7 @@ class RunHosts:
             line.forget(now)
         self._lines = {key: line for key, line in self._lines.items() if line.turns or line.waiting}
         self._next = {key: begins for key, begins in self._next.items() if begins > now}
-
-
-def _keys(site: Site) -> tuple[str, str]:
-    return f"host {site.host}", f"address {site.address}"
+        self._failing.sweep()
 
 
 def _sooner(one: float | None, other: float) -> float:

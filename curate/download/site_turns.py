@@ -157,6 +157,10 @@ class SiteTurns(Generic[Item]):
     def of_origin(self, origin: str) -> list[Site]:
         return [site for site in self._queues if site.origin == origin]
 
+    def at(self, key: str) -> list[Site]:
+        """Of a host or an address, as Site.keys has them."""
+        return [site for site in self._queues if key in site.keys]
+
     def of_host(self, host: str) -> list[Site]:
         return [site for site in self._queues if site.host == host]
 

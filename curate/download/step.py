@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from dataclasses import dataclass, replace
 
 import pyarrow.compute as pc
@@ -17,7 +18,9 @@ from curate.download.options import CONTACT_HOSTS, DownloadOptions, check_packag
 from curate.download.run_hosts import RunHosts
 from curate.download.unfetched import missing
 from curate.errors import CurateError
+from curate.messages.counted import counted
 from curate.messages.remarks import Remarks, say
+from curate.messages.terminal import console
 from curate.pictures.resize_options import ResizeOptions
 from curate.store.folder import identity
 from curate.store.image_columns import FETCH_FIELDS, FETCHES, IMAGE_FIELDS
@@ -79,7 +82,10 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
                 came=came,
                 hosts=hosts,
             )
-            cluster.do("download", work, todo, rows, workers=options.processes)
+            unasked: Counter[str] = Counter()
+            for _, report in cluster.each("download", work, todo, rows, workers=options.processes):
+                unasked += report["unasked"]
+        _say_unasked(store.url, unasked)
     done = store.remarks(folder)
     if todo:
         say("download: images", done)
@@ -99,6 +105,18 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
         return after  # a store that an earlier version has downloaded some of
     store.note_table(facts, Table(name=FETCHES, op="download", columns=[*FETCH_FIELDS]))
     return after.with_table(facts, FETCH_FIELDS)
+
+
+def _say_unasked(store: str, unasked: Counter[str]) -> None:
+    """unasked: rows by host."""
+    if unasked:
+        most = ", ".join(host for host, _ in unasked.most_common(3))
+        more = ", ..." if len(unasked) > 3 else ""
+        console.say(
+            f"download: {counted(len(unasked), 'host')} set aside, as attempts there had no answer ({most}{more}): "
+            f"{counted(unasked.total(), 'row')} not asked for, with the status that the host's attempts ended with. "
+            f"Later: curate retry {store} --status connect,timeout"
+        )
 
 
 def _check_contact(view: View, options: DownloadOptions, todo: list[int]) -> None:
