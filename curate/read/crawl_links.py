@@ -28,7 +28,8 @@ NO_URL = "image link(s) without a url"
 NOT_HTTP = "image url(s) that are not http or https"
 DUPLICATE = "pair(s) of the same url and text in one file"
 
-_LICENCES = "creativecommons.org/licenses/"
+#: What of a link shows a licence.
+LICENCES = "creativecommons.org/licenses/"
 _LICENCE_CHARACTERS = 80
 
 # What LAION's workers dropped and cut.
@@ -73,7 +74,7 @@ class Pairs:
             if not isinstance(link, dict):
                 continue
             url, path = link.get("url"), link.get("path")
-            if isinstance(url, str) and _LICENCES in url:
+            if isinstance(url, str) and LICENCES in url:
                 license = url[:_LICENCE_CHARACTERS].replace("\n", "")
             if isinstance(path, str) and (path == IMAGE_PATH or self._of_other_path(path)):
                 yield from self._of_image(link, url, base, license)

@@ -42,7 +42,7 @@ class Member:
     def __init__(self, handle: Watched, begin: int) -> None:
         handle.seek(begin)
         self._handle, self._codec = handle, zlib.decompressobj(31)
-        self._packed, self._given = b"", 0
+        self._packed, self._unpacked = b"", 0
         #: Where the member ends, once all of it was read.
         self.end = begin
 
@@ -60,12 +60,12 @@ class Member:
             self._packed = self._codec.unconsumed_tail
             self.end += len(packed) - len(self._packed) - len(self._codec.unused_data)
             if plain:
-                self._given += len(plain)
+                self._unpacked += len(plain)
                 return plain
         return b""
 
     def tell(self) -> int:
-        return self._given
+        return self._unpacked
 
     def is_last(self) -> bool:
         """Read it to its end; whether nothing follows."""

@@ -29,6 +29,8 @@ DAMAGED = "place(s) where WARC files are damaged or cut off, passed over to the 
 TOO_LARGE = f"record(s) of more than {MOST_BYTES >> 20} MB, left out"
 
 PACKAGES = ("fastwarc", "ftfy")
+#: And to read pages.
+HTML_PACKAGES = (*PACKAGES, "resiliparse")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,12 @@ class _Failed(Exception):
     """Damage, as a reader told it."""
 
 
-def check_packages(file: str) -> None:
+def check_packages(file: str, packages: tuple[str, ...] = PACKAGES) -> None:
     """
     Raises:
         CurateError: for packages that are not installed.
     """
-    if line := lacking(f"reading '{file}'", PACKAGES, ["crawl"]):
+    if line := lacking(f"reading '{file}'", packages, ["crawl"]):
         raise CurateError(line)
 
 
@@ -64,15 +66,15 @@ def records(file: str, kind: str, remarks: Remarks) -> Iterator[Record]:
     check_packages(file)
     with fsspec.open(file, "rb") as opened:
         handle = Watched(cast(BinaryIO, opened))
-        given, noted = 0, Remarks()
+        passed, noted = 0, Remarks()
         try:
             for record in _one_stream(handle, kind, noted):
-                given += 1
+                passed += 1
                 yield record
         except _Failed:
             noted = Remarks()
             for number, record in enumerate(_members(handle, file, kind, noted)):
-                if number >= given:
+                if number >= passed:
                     yield record
         remarks.merge(noted)
 

@@ -38,6 +38,12 @@ def wat_page(url: str, links: Any, base: str | None = None) -> bytes:
     return warc_record("metadata", url, json.dumps(about).encode())
 
 
+def warc_page(url: str, html: bytes, *, status: str = "200 OK", more: str = "", kind: str = "text/html") -> bytes:
+    """The record of a page in a WARC file."""
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\n{more}Content-Length: {len(html)}\r\n\r\n"
+    return warc_record("response", url, head.encode() + html, "application/http; msgtype=response")
+
+
 def image(url: str, alt: str | None = None, **texts: str) -> dict[str, Any]:
     """An image's link in a WAT file."""
     named = {name.replace("_", "-"): text for name, text in texts.items()}

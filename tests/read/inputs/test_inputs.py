@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from crawl_files import image, wat_page, write_crawl
+from crawl_files import image, warc_page, wat_page, write_crawl
 from PIL import Image
 
 from curate.errors import CurateError
@@ -35,7 +35,7 @@ ROWS = [
 ]
 #: What a crawl can hold of them: each has a text, without line ends.
 PAIRS = [{"url": row["url"], "text": f"caption {i}, 🐕 مرحبا"} for i, row in enumerate(ROWS)]
-CRAWLS = ("wat",)
+CRAWLS = ("wat", "warc")
 
 
 def _write(format_name: str, folder: Path) -> str:
@@ -59,6 +59,12 @@ def _write(format_name: str, folder: Path) -> str:
                     tar.addfile(info, io.BytesIO(data))
     elif format_name == "wat":
         write_crawl(file, [wat_page(f"http://a/{i}/", [image(row["url"], row["text"])]) for i, row in enumerate(PAIRS)])
+    elif format_name == "warc":
+        html = "<html><body><img src='{url}' alt='{text}'></body></html>"
+        pages = [html.format(**row).encode() for row in PAIRS]
+        write_crawl(
+            file, [warc_page(f"http://a/{i}/", page, kind="text/html; charset=utf-8") for i, page in enumerate(pages)]
+        )
     else:
         pytest.fail(f"the contract has no file of the new format '{format_name}': add one here")
     return str(file)
