@@ -1,6 +1,7 @@
 """Images a second of one core: our downloader beside img2dataset's, and what each does with urls that fail.
 
     python benchmarks/download.py [--rows 600] [--rounds 3] [--delay-seconds 0.05] [--skip-failures]
+    python benchmarks/download.py --names
 
 Both get the same urls of the same server (a process of its own on this machine), 64 requests at a time, the same resize
 options, sha256, one process, and write a tar and a parquet. Ours is DownloadShard without Ray; theirs is
@@ -13,22 +14,30 @@ Images a second of a core are those by processor time: with a server and a downl
 more about the server. The failures go through both once, with two retries and a timeout of two seconds, all rows at
 the same time; img2dataset has no limit on time or size as a whole, so a slow drip lasts until the server ends it, after
 a minute.
+
+`--names` is another question: 1,000 names that no name server answers for among 1,000 that are answered at once, all
+looked up together, by c-ares and by threads. The threads' getaddrinfo waits ten seconds for a dead name, as glibc's
+does (5 s, twice); c-ares asks a name server of this process.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import importlib
 import io
 import os
+import socket
 import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else it asks the network for its newest version
 
@@ -40,6 +49,7 @@ from run import hardware, serving
 
 from curate.cluster.cluster import Cluster
 from curate.demo.server import stats
+from curate.download.lookups import Ares, Threads
 from curate.download.one_shard import DownloadShard
 from curate.download.options import DownloadOptions
 from curate.download.step import folder_of
@@ -74,6 +84,9 @@ Result = dict[str, Any]
 
 def main() -> None:
     options = parse()
+    if options.names:
+        names()
+        return
     print(hardware("img2dataset", "aiohttp", "opencv-python-headless"))
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
@@ -93,6 +106,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--delay-seconds", type=float, default=0.0, help="what the server waits before every answer")
     parser.add_argument("--skip-failures", action="store_true")
+    parser.add_argument("--names", action="store_true", help="lookups of names, living and dead, instead")
     parser.add_argument("--folder", help="where the temporary files go; default: the system's place")
     return parser.parse_args()
 
@@ -110,6 +124,65 @@ def draw(folder: Path) -> list[int]:
         Image.fromarray((total + 127).clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=88)
         sizes.append((folder / f"{number}.jpg").write_bytes(buffer.getvalue()))
     return sizes
+
+
+# ---- names ----
+
+
+def names() -> None:
+    living, dead = ([f"{kind}{number}.test" for number in range(1000)] for kind in ("live", "dead"))
+    print(f"{'':10}{'living, s':>12}{'all, s':>10}{'cpu, s':>10}{'threads':>10}")
+    for way in ("c-ares", "threads"):
+        spent = asyncio.run(looked_up(way, living, dead))
+        print(f"{way:10}{spent[0]:12.2f}{spent[1]:10.2f}{spent[2]:10.2f}{spent[3]:10}")
+
+
+async def looked_up(way: str, living: list[str], dead: list[str]) -> tuple[float, float, float, int]:
+    """Seconds until the living names are known, until all are, of the processor, and threads at that moment."""
+    with name_server() as place, mock.patch("socket.getaddrinfo", slow_getaddrinfo):
+        lookups = Ares([place]) if way == "c-ares" else Threads()
+        began, cpu = time.monotonic(), time.process_time()
+        pairs = zip(dead, living, strict=True)
+        tasks = {name: asyncio.create_task(lookups.ask(name, 10.0)) for pair in pairs for name in pair}
+        await asyncio.gather(*(tasks[name] for name in living))
+        known = time.monotonic() - began
+        await asyncio.wait(tasks.values())
+        spent = known, time.monotonic() - began, time.process_time() - cpu, threading.active_count()
+        assert all(tasks[name].exception() for name in dead)
+        await lookups.close()
+    return spent
+
+
+def slow_getaddrinfo(host: str, *_: Any, **__: Any) -> list[Any]:
+    if host.startswith("dead"):
+        time.sleep(10)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+    return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
+
+
+@contextlib.contextmanager
+def name_server() -> Iterator[str]:
+    """Answers for names that begin with `live`, and is silent for others."""
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+    server.bind(("127.0.0.1", 0))
+
+    def answer() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                question, sender = server.recvfrom(4096)
+                end = question.index(b"\0", 12) + 5
+                if question[13:17].lower() == b"live":
+                    is_a = question[end - 4 : end - 2] == b"\x00\x01"
+                    body = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4\x7f\0\0\1" if is_a else b""
+                    head = question[:2] + b"\x85\x80\0\1" + (b"\0\1" if is_a else b"\0\0") + bytes(4)
+                    server.sendto(head + question[12:end] + body, sender)
+
+    threading.Thread(target=answer, daemon=True).start()
+    try:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+    finally:
+        server.close()
 
 
 # ---- the two downloaders ----

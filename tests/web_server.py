@@ -21,6 +21,8 @@ from curate.download.statuses import STATUS
 PICTURE = bytes(range(256)) * 40
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 MEGABYTE = bytes(1_000_000)
+#: Asked for the addresses of hosts by all that `build` and `get` make; the system's when there are none.
+NAMESERVERS: list[str] = []
 
 
 class Server:
@@ -191,7 +193,9 @@ def serving() -> Iterator[Server]:
 
 
 def build(**options: Any) -> FetchOptions:
-    return FetchOptions.model_validate({"allow_private_addresses": LOOPBACK, "timeout_seconds": 5, **options})
+    return FetchOptions.model_validate(
+        {"allow_private_addresses": LOOPBACK, "timeout_seconds": 5, "nameservers": NAMESERVERS} | options
+    )
 
 
 def get(*urls: Any, desk: Desk | None = None, **options: Any) -> list[Fetched]:

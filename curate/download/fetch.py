@@ -39,7 +39,7 @@ async def fetch(
         yield row, Fetched(status, storable(problem))
     allowed = options.allow_private_addresses
     client = HTTPClient(user_agent=options.sent_user_agent, allowed=allowed, verify_tls=options.verify_tls)
-    resolver = Resolver(allowed, options.timeout_seconds)
+    resolver = Resolver(allowed, options.timeout_seconds, options.nameservers)
     run = FetchRun(by_host, client, resolver, desk or Desk(RunHosts(**options.of_hosts), options), options)
     del by_host  # a finished job carries a body: only the queues of `run` keep jobs
     try:

@@ -11,18 +11,20 @@ from functools import partial
 from curate.download.attempt import Attempt, Job, explain, seconds_before_retry, site_of
 from curate.download.desk import HEARTBEAT_SECONDS, Desk
 from curate.download.http_client import HTTPClient
+from curate.download.lookups import AddressInfo
 from curate.download.options import FetchOptions
 from curate.download.pause import Pauses
-from curate.download.resolver import AddressInfo, Resolver
+from curate.download.resolver import Resolver
 from curate.download.robots_check import Stop, check_rules, seen
 from curate.download.robots_file import Robots
 from curate.download.run_hosts import Ask, Reply, Site
 from curate.download.set_aside import Item, SetAside
 from curate.download.site_turns import SiteTurns
 
-#: Hosts that are looked up at the same time. Ahead of their turn: a name server that does not answer takes no place
-#: from a row that could be fetched.
-LOOKUPS = 128
+#: Lookups that are begun at the same time, and at most; those that wait longer than LATE_SECONDS hold up no other.
+LOOKUPS, MOST_LOOKUPS, LATE_SECONDS = 128, 2000, 1.0
+#: Sites that are looked up before their turn. Name servers that do not answer are then known before the shard's end.
+AHEAD = 1000
 
 
 class FetchRun:
@@ -42,6 +44,7 @@ class FetchRun:
         # What has happened: called in the loop below, an event gives the jobs that ended by it.
         self._events: asyncio.Queue[Callable[[], list[Job]]] = asyncio.Queue()
         self._lookups: set[asyncio.Task[list[AddressInfo]]] = set()
+        self._late: set[asyncio.Task[list[AddressInfo]]] = set()
         self._running: set[asyncio.Task[bool]] = set()
         self._retrying = 0
         self._delays: dict[str, float] = {}
@@ -69,7 +72,7 @@ class FetchRun:
             await self._say_goodbye()
 
     def _start(self) -> None:
-        while self._hosts and len(self._lookups) < LOOKUPS and self._turns.startable < self._options.concurrency:
+        while self._hosts and self._turns.startable < AHEAD and self._may_look_up():
             self._look_up(*self._hosts.popleft())
         while len(self._running) < self._options.concurrency and (turn := self._turns.take()):
             site, item = turn
@@ -89,13 +92,18 @@ class FetchRun:
 
     # ---- where hosts are ----
 
+    def _may_look_up(self) -> bool:
+        return len(self._lookups) < MOST_LOOKUPS and len(self._lookups) - len(self._late) < LOOKUPS
+
     def _look_up(self, host: str, jobs: list[Job]) -> None:
         task = asyncio.create_task(self._resolver.lookup(host))
         self._lookups.add(task)
+        self._later(LATE_SECONDS, lambda: self._late.update(self._lookups & {task}))
         task.add_done_callback(lambda done: self._events.put_nowait(lambda: self._looked_up(jobs, done)))
 
     def _looked_up(self, jobs: list[Job], task: asyncio.Task[list[AddressInfo]]) -> list[Job]:
         self._lookups.discard(task)
+        self._late.discard(task)
         problem = task.exception()
         if isinstance(problem, Exception):
             for job in jobs:

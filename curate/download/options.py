@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Annotated, Any
 
@@ -48,6 +49,7 @@ class FetchOptions(BaseModel):
     disallowed_header_directives: what forbids the use in X-Robots-Tag, to all robots, to `user_agent_token` or to
         `curate` by name; `tdm-reservation` is the header TDM-Reservation: 1.
     allow_private_addresses: networks that may be connected to although they are loopback, private or reserved.
+    nameservers: asked for the addresses of hosts instead of the system's: `192.0.2.53`, `127.0.0.1:5353`, `[::1]:53`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,6 +69,7 @@ class FetchOptions(BaseModel):
     user_agent_contact: str | None = None
     disallowed_header_directives: tuple[str, ...] = ("noai", "noimageai", "noindex", "noimageindex", TDM)
     allow_private_addresses: tuple[IPvAnyNetwork, ...] = ()
+    nameservers: tuple[str, ...] = ()
     max_redirects: int = Field(default=5, ge=0)
     verify_tls: bool = True
 
@@ -81,6 +84,18 @@ class FetchOptions(BaseModel):
     @classmethod
     def _lower_case(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(directive.strip().lower() for directive in value)
+
+    @field_validator("nameservers")
+    @classmethod
+    def _are_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            place = re.fullmatch(r"\[(.+)\](?::(\d{1,5}))?|([^:]+)(?::(\d{1,5}))?", text)
+            try:
+                ipaddress.ip_address(text if place is None else place[1] or place[3])
+            except ValueError:
+                form = "192.0.2.53, 127.0.0.1:5353 or [::1]:5353"
+                raise ValueError(f"a name server is an address, with a port or not ({form}), got {text!r}") from None
+        return value
 
     @property
     def of_hosts(self) -> dict[str, Any]:

@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import socket
-import threading
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from curate.download.address import AddressRefused, Network, is_allowed
+from curate.download.lookups import AddressInfo, Ares, DNSError, Threads
+from curate.messages.packages import missing
 
-#: (family, type, protocol, name, socket address), as getaddrinfo gives it; the port is 0.
-AddressInfo = tuple[Any, int, int, str, tuple[Any, ...]]
-
-#: Threads that wait for name servers at most. One that outlasts its lookup's deadline lives on until the system's own.
-THREADS = 512
-
-
-class DNSError(OSError):
-    """The host has no address, or no name server answered in time."""
+__all__ = ["AddressInfo", "DNSError", "Resolver"]
 
 
 class Resolver:
     """Addresses of hosts that a fetch may connect to, remembered for as long as the object lives, failures too.
 
-    A lookup has a deadline of its own, which runs from the moment when a thread is free for it: however many names
-    hang, none runs down the time of another.
+    seconds: that a name server has for each name, however many are asked for. nameservers: instead of the system's,
+    each as `address` or `address:port`.
     """
 
-    def __init__(self, allowed: Sequence[Network], seconds: float) -> None:
+    def __init__(self, allowed: Sequence[Network], seconds: float, nameservers: Sequence[str] = ()) -> None:
         self._allowed, self._seconds = allowed, seconds
         self._known: dict[str, asyncio.Task[list[AddressInfo]]] = {}
-        self._threads = asyncio.Semaphore(THREADS)
+        self._names: Ares | Threads = Threads() if missing(["aiodns"]) else Ares(nameservers)
 
     async def lookup(self, host: str) -> list[AddressInfo]:
         """
@@ -51,26 +42,14 @@ class Resolver:
         for task in self._known.values():
             task.cancel()
         await asyncio.gather(*self._known.values(), return_exceptions=True)
+        await self._names.close()
 
     async def _ask(self, host: str) -> list[AddressInfo]:
-        infos = _literal(host) or await self._in_thread(host)
+        infos = _literal(host) or await self._names.ask(host, self._seconds)
         public = [info for info in infos if is_allowed(str(info[4][0]), self._allowed)]
         if not public:
             raise AddressRefused
         return public
-
-    async def _in_thread(self, host: str) -> list[AddressInfo]:
-        def ask() -> list[AddressInfo]:
-            flags = socket.AI_ADDRCONFIG
-            return list(socket.getaddrinfo(host, 0, socket.AF_UNSPEC, socket.SOCK_STREAM, flags=flags))
-
-        await self._threads.acquire()
-        try:
-            return await asyncio.wait_for(_threaded(ask, self._threads.release), self._seconds)
-        except asyncio.TimeoutError:
-            raise DNSError(f"{host}: no name server answered within {self._seconds:g} s") from None
-        except (OSError, UnicodeError) as problem:
-            raise DNSError(f"{host}: {problem}") from None
 
 
 def _literal(host: str) -> list[AddressInfo]:
@@ -82,32 +61,6 @@ def _literal(host: str) -> list[AddressInfo]:
     if address.version == 4:
         return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (str(address), 0))]
     return [(socket.AF_INET6, socket.SOCK_STREAM, 0, "", (str(address), 0, 0, 0))]
-
-
-def _threaded(ask: Callable[[], list[AddressInfo]], after: Callable[[], None]) -> asyncio.Future[list[AddressInfo]]:
-    """The answer of a daemon thread: unlike a pool's, it keeps no process from ending."""
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[list[AddressInfo]] = loop.create_future()
-
-    def settle(infos: list[AddressInfo] | None, problem: Exception | None) -> None:
-        after()
-        if not answer.done():
-            if infos is None:
-                answer.set_exception(problem or OSError("no answer"))
-            else:
-                answer.set_result(infos)
-
-    def work() -> None:
-        infos, problem = None, None
-        try:
-            infos = ask()
-        except Exception as error:  # noqa: BLE001 - handed on
-            problem = error
-        with contextlib.suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(settle, infos, problem)
-
-    threading.Thread(target=work, name="dns", daemon=True).start()
-    return answer
 
 
 def _looked_at(task: asyncio.Task[list[AddressInfo]]) -> None:

@@ -19,6 +19,8 @@ from curate.download.run_hosts import RunHosts
 from curate.download.unfetched import missing
 from curate.errors import CurateError
 from curate.messages.counted import counted
+from curate.messages.packages import install_hint
+from curate.messages.packages import missing as missing_packages
 from curate.messages.remarks import Remarks, say
 from curate.messages.terminal import console
 from curate.pictures.resize_options import ResizeOptions
@@ -70,6 +72,8 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
     if todo:
         check_packages()
         _check_contact(view, options, todo)
+        if missing_packages(["aiodns"]):
+            console.say(f"download: names are looked up in threads, 512 at once: {install_hint('aiodns')} for c-ares")
         store.note_change(folder)
         with shared(cluster, RunHosts, **options.of_hosts) as hosts:
             work = DownloadShard(

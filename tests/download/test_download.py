@@ -7,7 +7,6 @@ import json
 import os
 import random
 import signal
-import socket
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from conftest import HERE, MakeStore, column, picture
+from name_server import NameServer, name_serving
 from picture_files import encoded, exif, p3_profile, scene, see_through
 from PIL import Image
 
@@ -42,6 +42,12 @@ from curate.write.step import WriteOptions, write
 pytestmark = pytest.mark.slow
 
 LOOPBACK = "127.0.0.0/8"
+
+
+@pytest.fixture
+def names() -> Iterator[NameServer]:
+    with name_serving() as running:
+        yield running
 
 
 @pytest.fixture
@@ -125,14 +131,10 @@ HOSTILE = ["http://[]@", "http://[", "http://a:b:c/", "http://ex%41mple.com", "h
 
 
 def test_every_hostile_url_is_a_row_from_reading_to_writing(
-    make_store: MakeStore, site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_store: MakeStore, site: str, tmp_path: Path, names: NameServer
 ) -> None:
     """No text in the url column stops a step: in planning, as a key of duplicates, in the shards."""
 
-    def nowhere(*_: Any, **__: Any) -> Any:
-        raise socket.gaierror(socket.EAI_NONAME, "no such host")
-
-    monkeypatch.setattr(socket, "getaddrinfo", nowhere)
     draw = random.Random(7)
     odd = ["".join(draw.choices(PARTS, k=draw.randint(1, 7))) for _ in range(300)]
     urls = [*HOSTILE, "", *odd, *(f"http://{text}" for text in odd)]
@@ -140,7 +142,7 @@ def test_every_hostile_url_is_a_row_from_reading_to_writing(
     view = make_store([{"url": url} for url in [*urls, *good, None]], rows_per_shard=400)
     view = annotate(view, [Exact(by="url"), Shared(by="url", distinct="text")], HERE)
     assert len(OneText(by="url").keys(Rows({"url": pa.array([*urls, None])}))) == len(urls) + 1
-    view = download(view, options(), HERE)
+    view = download(view, options(nameservers=[names.place]), HERE)
     status = Counter(column(view, "status"))
     assert set(status) == {"bad_url", "dns", "address_refused", "connect", "success"}
     assert status.total() == len(urls) + 51 and status["success"] >= 50

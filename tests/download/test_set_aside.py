@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import polars as pl
 import pytest
 from conftest import MakeStore, picture, slowness
+from name_server import name_serving
 from web_server import Server, build, get, serving
 
 from curate.cluster.cluster import Cluster
@@ -116,11 +117,9 @@ def test_a_host_that_answers_again_gets_all_its_rows(server: Server) -> None:
 
 @pytest.mark.slow
 def test_names_of_one_dead_address_are_set_aside_together(monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
-    def getaddrinfo(host: str, port: int, *rest: object, **more: object) -> list[object]:
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.9", port))]
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    with silent() as dead:
+    with name_serving() as names, silent() as dead:
+        names.names = {f"n{n}.test": ["127.0.0.9"] for n in range(200)}
+        monkeypatch.setattr("web_server.NAMESERVERS", [names.place])
         urls = [f"http://n{n}.test:{dead.port}/{row}" for n in range(200) for row in range(2)]
         # Each name's robots.txt is asked for first.
         answers = get(*urls, f"http://127.0.0.1:{server.port}/ok", timeout_seconds=0.5)
