@@ -6,11 +6,11 @@ socket timeout), a size limit, back-off (it asks three times for a 404), a limit
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Container, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from curate.alike.web_url import WebURL, host_of, parse_url
+from curate.alike.web_url import WebURL, host_of, parse_url, without_blanks
 from curate.download.attempt import Fetched, Job, explain, storable
 from curate.download.desk import Desk
 from curate.download.fetch_run import FetchRun
@@ -18,6 +18,7 @@ from curate.download.http_client import HTTPClient
 from curate.download.options import FetchOptions
 from curate.download.resolver import Resolver
 from curate.download.run_hosts import RunHosts
+from curate.download.stored_files import protocol_of, read_files
 
 __all__ = ["FetchOptions", "Fetched", "fetch"]
 
@@ -34,9 +35,14 @@ async def fetch(
     Close the generator (`contextlib.aclosing`) when leaving early. `desk` carries what is known of hosts from one call
     to the next, and from one worker to the others.
     """
-    by_host, bad = _plan(urls, options)
+    files = _files(urls, options)
+    of_files = {row for rows in files.values() for row in rows}
+    by_host, bad = _plan(urls, options, of_files)
     for row, (status, problem) in bad:
         yield row, Fetched(status, storable(problem))
+    async with aclosing(read_files(files, options)) as answers:
+        async for row, answer in answers:
+            yield row, answer
     allowed = options.allow_private_addresses
     client = HTTPClient(user_agent=options.sent_user_agent, allowed=allowed, verify_tls=options.verify_tls)
     resolver = Resolver(allowed, options.timeout_seconds, options.nameservers)
@@ -53,13 +59,27 @@ async def fetch(
         await client.close()
 
 
+def _files(urls: Sequence[str | None], options: FetchOptions) -> dict[str, list[int]]:
+    """Rows by the file that they name, of file systems that the user named."""
+    files: dict[str, list[int]] = {}
+    for row, text in enumerate(urls) if options.allow_filesystems else ():
+        if text is not None and protocol_of(text, options):
+            files.setdefault(without_blanks(text), []).append(row)
+    return files
+
+
 def _plan(
-    urls: Sequence[str | None], options: FetchOptions
+    urls: Sequence[str | None], options: FetchOptions, others: Container[int]
 ) -> tuple[dict[str, list[Job]], list[tuple[int, tuple[str, str]]]]:
-    """A job for each distinct URL, by host; and the rows without one, with status and error."""
+    """A job for each distinct URL, by host; and the rows without one, with status and error.
+
+    others: rows that are no web URLs.
+    """
     jobs: dict[WebURL, Job] = {}
     bad = []
     for row, text in enumerate(urls):
+        if row in others:
+            continue
         try:
             url = parse_url(text)
         except Exception as problem:  # noqa: BLE001 - a row's URL is the row's affair, whatever a parser makes of it

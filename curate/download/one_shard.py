@@ -55,7 +55,7 @@ class DownloadShard:
     def setup(self) -> None:
         from curate.download.desk import Desk
 
-        check_packages()  # here too: a node may lack what the driver has
+        check_packages(self.options)  # here too: a node may lack what the driver has
         fields = set(ResizeOptions.model_fields)
         self.resize = Resize(ResizeOptions(**self.options.model_dump(include=fields)))
         self.fetching = FetchOptions(**self.options.model_dump(include=set(FetchOptions.model_fields)))

@@ -6,12 +6,12 @@ import ipaddress
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, field_validator
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, field_validator, model_validator
 
 from curate.cluster.suspects import DEADLY
 from curate.download.robots_tag import TDM
 from curate.download.statuses import STATUS as FETCHED
-from curate.errors import CurateError, unknown
+from curate.errors import CurateError, named, unknown
 from curate.messages.packages import lacking
 from curate.pictures.resize_options import STATUS as STORED
 from curate.pictures.resize_options import ResizeOptions
@@ -19,6 +19,15 @@ from curate.pictures.resize_options import ResizeOptions
 #: What downloading takes beside the base install.
 PACKAGES = ("ada_url", "aiohappyeyeballs", "brotli", "cv2", "protego", "zstandard")
 
+#: File systems of which a row may name a file, where `allow_filesystems` has them, with the package of each.
+FILE = "file"
+FILE_SYSTEMS = {
+    FILE: "",
+    **dict.fromkeys(("s3", "s3a"), "s3fs"),
+    **dict.fromkeys(("gs", "gcs"), "gcsfs"),
+    **dict.fromkeys(("az", "abfs", "abfss"), "adlfs"),
+    "hdfs": "",
+}
 
 #: Hosts beyond which whoever crawls has to say how to be reached.
 CONTACT_HOSTS = 1000
@@ -50,6 +59,10 @@ class FetchOptions(BaseModel):
         `curate` by name; `tdm-reservation` is the header TDM-Reservation: 1.
     allow_private_addresses: networks that may be connected to although they are loopback, private or reserved.
     nameservers: asked for the addresses of hosts instead of the system's: `192.0.2.53`, `127.0.0.1:5353`, `[::1]:53`.
+    allow_filesystems: file systems of which rows may name files: s3, gs, az and others of FILE_SYSTEMS; none by
+        default, since a list from the web must not read what only you may. `file` are files of this machine, by
+        `file:///...` or a path from the root, and takes `file_roots`.
+    file_roots: folders under which such files lie, links followed; all others are refused.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,6 +83,8 @@ class FetchOptions(BaseModel):
     disallowed_header_directives: tuple[str, ...] = ("noai", "noimageai", "noindex", "noimageindex", TDM)
     allow_private_addresses: tuple[IPvAnyNetwork, ...] = ()
     nameservers: tuple[str, ...] = ()
+    allow_filesystems: tuple[str, ...] = ()
+    file_roots: tuple[str, ...] = ()
     max_redirects: int = Field(default=5, ge=0)
     verify_tls: bool = True
 
@@ -97,6 +112,25 @@ class FetchOptions(BaseModel):
                 raise ValueError(f"a name server is an address, with a port or not ({form}), got {text!r}") from None
         return value
 
+    @field_validator("allow_filesystems")
+    @classmethod
+    def _are_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in FILE_SYSTEMS:
+                raise ValueError(f"no file system '{name}'{named(name, FILE_SYSTEMS)}")
+        return value
+
+    @model_validator(mode="after")
+    def _has_roots(self) -> FetchOptions:
+        if (FILE in self.allow_filesystems) != bool(self.file_roots):
+            raise ValueError(
+                "`file` in allow_filesystems and file_roots, the folders under which its files lie, go together, "
+                "e.g. {allow_filesystems: [file], file_roots: [/data/images]}"
+            )
+        if relative := [root for root in self.file_roots if not root.startswith("/")]:
+            raise ValueError(f"file_roots are paths from the root, and '{relative[0]}' is none")
+        return self
+
     @property
     def of_hosts(self) -> dict[str, Any]:
         """What a RunHosts has to know."""
@@ -122,9 +156,10 @@ class DownloadOptions(FetchOptions, ResizeOptions):
     processes: int | None = None
 
 
-def lacking_packages() -> list[str]:
+def lacking_packages(options: FetchOptions | None = None) -> list[str]:
     """At most one line, that names what is not installed."""
-    line = lacking("download", PACKAGES, ["download"])
+    systems = [package for name in (options.allow_filesystems if options else ()) if (package := FILE_SYSTEMS[name])]
+    line = lacking("download", [*PACKAGES, *dict.fromkeys(systems)], ["download"])
     return [line] if line else []
 
 
@@ -138,10 +173,10 @@ def unknown_statuses(options: DownloadOptions) -> list[str]:
     ]
 
 
-def check_packages() -> None:
+def check_packages(options: FetchOptions | None = None) -> None:
     """
     Raises:
         CurateError: for packages that are not installed.
     """
-    for fault in lacking_packages():
+    for fault in lacking_packages(options):
         raise CurateError(fault)

@@ -3,7 +3,10 @@
 STATUS = {
     "success": "the whole body arrived",
     "bad_url": "null, empty, no host, or not http(s), in the row or in a redirect",
-    "address_refused": "the host is a loopback, private, link-local, reserved or multicast address",
+    "address_refused": "the host is a loopback, private, link-local, reserved or multicast address; or a file lies "
+    "outside of file_roots",
+    "no_file": "no such file or object, in a file system of allow_filesystems",
+    "no_access": "a file system of allow_filesystems refuses: permissions or credentials",
     "dns": "the host name does not resolve",
     "connect": "no connection: refused, reset, unreachable, or ended without an answer",
     "tls": "the certificate or the TLS handshake failed",

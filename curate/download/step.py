@@ -70,7 +70,7 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
         return replace(view.with_table(came, COLUMNS), images=came)
     todo = to_fetch(view, folder, options, cluster)
     if todo:
-        check_packages()
+        check_packages(options)
         _check_contact(view, options, todo)
         if missing_packages(["aiodns"]):
             console.say(f"download: names are looked up in threads, 512 at once: {install_hint('aiodns')} for c-ares")

@@ -110,7 +110,7 @@ class DownloadStep(Step):
     options: DownloadOptions
 
     def check(self, known: Known) -> list[str]:
-        return [*lacking_packages(), *unknown_statuses(self.options)]
+        return [*lacking_packages(self.options), *unknown_statuses(self.options)]
 
     def after(self, known: Known) -> Known:
         # Where all images came with the input, nothing is fetched.
