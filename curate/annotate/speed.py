@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 
 from curate.annotate.one_shard import ShardReport
@@ -15,8 +16,8 @@ from curate.store.cost import Cost
 class Speed:
     """What workers told of their shards, added up. tables: names of those that the pass fills."""
 
-    def __init__(self, tables: Sequence[str]):
-        self.tables = tables
+    def __init__(self, tables: Sequence[str], clock: Callable[[], float] = time.monotonic):
+        self.tables, self._clock, self._since = tables, clock, clock()
         self.rows = 0
         #: By folder.
         self.seconds: Counter[str] = Counter()
@@ -47,13 +48,20 @@ class Speed:
         if not self.rows:
             return ""
         total = reduce(Cost.__add__, self.costs.values(), Cost())
-        rate = self.rows / max(self._ended - self._began, 1e-9)
+        rate = self.rows / self._wall_seconds()
         workers = counted(len(self._workers), "worker")
         speed = f"{', '.join(self.tables)}: {counted(self.rows, 'row')}, {shown(rate)} rows/s on {workers}"
         alone = "the ops alone" if len(self.tables) > 1 else "the op alone"
         if not total.model_seconds:
             return f"{speed}; {alone} had no row to look at"
         return f"{speed}; {alone} {shown(rate / total.model_share)} rows/s ({total.model_share:.2f})"
+
+    def _wall_seconds(self) -> float:
+        """From the first shard's begin to the last one's end: on clocks that may have been set meanwhile, so that only
+        what lies within the seconds of this process is believed."""
+        here = max(self._clock() - self._since, 1e-9)
+        seconds = self._ended - self._began
+        return seconds if 0 < seconds <= here else here
 
     def say(self) -> None:
         """Print the line, if there is one."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from curate.cluster.crew import Crew, Needs
+from curate.cluster.failures import Failures
 from curate.cluster.memory import machine_memory, memory_size
 from curate.cluster.nodes import ray_runs
 from curate.cluster.task import Task, job_of
@@ -97,24 +98,20 @@ class Cluster:
         file_bytes: of all items together, where their rows are not known yet.
 
         Raises:
-            CurateError: at the end, when items failed ATTEMPTS times; all others are done by then.
+            CurateError: at the end, when items failed ATTEMPTS times; all others are done by then. Before it, when
+                items fail one after the other and none is done between.
         """
         if not todo:
             return
         self.check()
-        failed: dict[int, str] = {}
+        failures = Failures(label, len(todo))
         with StepProgress(label, len(todo), sum(sizes.get(item, 0) for item in todo)) as progress:
             here = self._begins_here(task, todo, sizes, file_bytes)
-            for item, report in self._reports(task, todo, here, failed, Needs(cpus, gpus, memory), workers):
+            for item, report in self._reports(task, todo, here, failures, Needs(cpus, gpus, memory), workers):
+                failures.done()
                 progress.advance(sizes.get(item, 0))
                 yield item, report
-        if failed:
-            first = min(failed)
-            raise CurateError(
-                f"{label}: {len(failed)} of {len(todo)} shards failed and were set aside: "
-                f"{sorted(failed)[:10]}; shard {first}: {failed[first]}. The others are done: "
-                "mend the cause and run the same command again"
-            )
+        failures.check()
 
     def do(self, label: str, task: Task[object], todo: Sequence[int], sizes: Mapping[int, int], **use: Any) -> None:
         """As `each`, where nobody asks what the task returned."""
@@ -126,12 +123,12 @@ class Cluster:
         task: Task[T],
         todo: Sequence[int],
         begins_here: bool,
-        failed: dict[int, str],
+        failures: Failures,
         needs: Needs,
         workers: int | None,
     ) -> Iterator[tuple[int, T]]:
         if self.workers == 0:
-            yield from in_this_process(task, todo, failed)
+            yield from in_this_process(task, todo, failures)
             return
         done: set[int] = set()
         if begins_here:
@@ -139,7 +136,7 @@ class Cluster:
                 done.add(item)
                 yield item, report
         if rest := [item for item in todo if item not in done]:
-            yield from self._on_ray(task, rest, failed, needs, workers)
+            yield from self._on_ray(task, rest, failures, needs, workers)
 
     def _begins_here(
         self, task: Task[Any], todo: Sequence[int], sizes: Mapping[int, int], file_bytes: int | None
@@ -153,7 +150,7 @@ class Cluster:
         return set(todo) <= set(sizes) and sum(sizes[item] for item in todo) <= SMALL_ROWS
 
     def _on_ray(
-        self, task: Task[T], todo: Sequence[int], failed: dict[int, str], needs: Needs, workers: int | None
+        self, task: Task[T], todo: Sequence[int], failures: Failures, needs: Needs, workers: int | None
     ) -> Iterator[tuple[int, T]]:
         import ray
 
@@ -163,7 +160,7 @@ class Cluster:
         # More than any node has would be waited for without end.
         largest = max(node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"])
         needs = replace(needs, memory=min(needs.memory, int(largest)))
-        step = Workers(self._crew, needs, task, todo, failed)
+        step = Workers(self._crew, needs, task, todo, failures)
         try:
             yield from step.run(self._number_of_workers(len(todo), needs, workers))
         finally:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from typing import TypeVar
 
+from curate.cluster.failures import Failures
 from curate.cluster.task import ItemFault, Task, announce, answered, attempted, leave, set_up
 from curate.errors import CurateError
 
@@ -38,8 +39,8 @@ def for_some_seconds(task: Task[T], todo: Sequence[int]) -> Iterator[tuple[int, 
             return
 
 
-def in_this_process(task: Task[T], todo: Sequence[int], failed: dict[int, str]) -> Iterator[tuple[int, T]]:
-    """Do all items; failed collects those that fail, and why.
+def in_this_process(task: Task[T], todo: Sequence[int], failures: Failures) -> Iterator[tuple[int, T]]:
+    """Do all items but those that fail.
 
     What an item leaves to a thread is done beside the next one, and its report comes behind that.
     """
@@ -52,28 +53,33 @@ def in_this_process(task: Task[T], todo: Sequence[int], failed: dict[int, str]) 
             try:
                 waiting.append((item, _done(task, item)))
             except ItemFault as fault:  # said with the others at the end
-                failed[item] = str(fault)
+                _failed(failures, item, fault)
             while waiting and (len(waiting) > 1 or not isinstance(waiting[0][1], Future)):
-                yield from _reports(waiting, failed)
+                yield from _reports(waiting, failures)
         while waiting:
-            yield from _reports(waiting, failed)
+            yield from _reports(waiting, failures)
     except GeneratorExit:
         raise
     except BaseException:
         # The one that is being finished will be, whatever ends the step: so its report is told.
         while waiting:
-            yield from _reports(waiting, failed)
+            yield from _reports(waiting, failures)
         raise
     finally:
         leave(task)
 
 
-def _reports(waiting: deque[tuple[int, T | Future[T]]], failed: dict[int, str]) -> Iterator[tuple[int, T]]:
+def _reports(waiting: deque[tuple[int, T | Future[T]]], failures: Failures) -> Iterator[tuple[int, T]]:
     item, report = waiting.popleft()
     try:
         yield item, _answered(report)
     except ItemFault as fault:
-        failed[item] = str(fault)
+        _failed(failures, item, fault)
+
+
+def _failed(failures: Failures, item: int, fault: ItemFault) -> None:
+    failures.set_aside(item, str(fault))
+    failures.attempt_failed(item, str(fault))
 
 
 def _done(task: Task[T], item: int) -> T | Future[T]:

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from rich.markup import escape
 
 from curate.cluster.crew import Crew, Needs, end
+from curate.cluster.failures import Failures
 from curate.cluster.task import Task, job_of, reason
 from curate.errors import CurateError
 from curate.messages.progress import console
@@ -51,13 +52,13 @@ def packed(task: Task[Any]) -> bytes:
 class Workers(Generic[T]):
     """The workers of one task, which take its items one after the other.
 
-    crew: lends the workers. failed: collects the items that are set aside, and why.
+    crew: lends the workers. failures: counts what fails, and ends the step where everything does.
     """
 
-    def __init__(self, crew: Crew, needs: Needs, task: Task[T], items: Sequence[int], failed: dict[int, str]):
+    def __init__(self, crew: Crew, needs: Needs, task: Task[T], items: Sequence[int], failures: Failures):
         import ray
 
-        self.crew, self.needs, self.failed = crew, needs, failed
+        self.crew, self.needs, self.failures = crew, needs, failures
         self.allowed = CAREFUL_ATTEMPTS if hasattr(job_of(task), "careful") else ATTEMPTS
         self.task = ray.put(packed(task))
         self.todo = deque(items)
@@ -185,8 +186,9 @@ class Workers(Generic[T]):
         if item is None:
             raise CurateError(f"a worker cannot start: {reason(cause)}")
         self.attempts[item] = self.attempts.get(item, 0) + 1
+        self.failures.attempt_failed(item, reason(cause), len(self.hired))
         if self.attempts[item] >= self.allowed:
-            self.failed[item] = reason(cause)
+            self.failures.set_aside(item, reason(cause))
             return
         console.print(f"[yellow]shard {item}: {escape(reason(cause))}; attempt {self.attempts[item] + 1} follows")
         self.todo.append(item)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from curate.alike.web_url import BadURL, WebURL, host_of, parse_url
 from curate.download.address import AddressRefused
 from curate.download.answer_body import Truncated
-from curate.download.backoff import seconds_to_wait
+from curate.download.backoff import asked_seconds, seconds_to_wait
 from curate.download.coding import TooLarge
 from curate.download.desk import Desk
 from curate.download.http_client import Answer, HTTPClient
@@ -81,7 +81,8 @@ class Job:
     final_url: str | None = None
     http_status: int | None = None
     content_type: str | None = None
-    retry_after: str | None = None
+    #: Seconds for which the host asked to be left alone.
+    retry_after: float = 0.0
     robots: str | None = None
     x_robots: str | None = None
     content_usage: str | None = None
@@ -93,7 +94,8 @@ class Job:
     def asks(self, url: WebURL) -> None:
         """What came of an earlier hop or attempt is over."""
         self.host, self.final_url = host_of(url), str(url)
-        self.http_status = self.content_type = self.retry_after = self.retrieved = self.server_date = None
+        self.http_status = self.content_type = self.retrieved = self.server_date = None
+        self.retry_after = 0.0
         self.robots = self.x_robots = self.content_usage = None
 
     def answered(self, answer: Answer) -> None:
@@ -232,7 +234,7 @@ class Attempt:
             if head.status in _REDIRECTS and target is not None:
                 return parse_url(target, url)
             if head.status not in (200, 203):  # 202 is a challenge page, 206 a part of the file
-                job.retry_after = head.first("retry-after")
+                job.retry_after = asked_seconds(head.first("retry-after"), head.first("date"))
                 raise Stop(f"http_{head.status}", head.reason)
             self._check_opt_outs(answer)
             body = await answer.read(self.options.max_bytes)
@@ -277,7 +279,7 @@ def seconds_before_retry(job: Job, options: FetchOptions) -> float | None:
         return None
     longest = options.max_backoff_seconds
     return seconds_to_wait(
-        str(job.url), job.attempts, first=options.backoff_seconds, longest=longest, retry_after=job.retry_after
+        str(job.url), job.attempts, first=options.backoff_seconds, longest=longest, asked=job.retry_after
     )
 
 

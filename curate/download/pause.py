@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from curate.download.attempt import Job, not_asked
-from curate.download.backoff import asked_seconds
 from curate.download.robots_check import Stop
 from curate.download.set_aside import Item
 from curate.download.site_turns import SiteTurns
@@ -46,7 +45,7 @@ class Pauses:
 
     def respect(self, job: Job) -> None:
         """A wish of the host's to be left alone, for its other URLs and for other workers too."""
-        if job.http_status in (429, 503) and (seconds := asked_seconds(job.retry_after)) > 0:
+        if job.http_status in (429, 503) and (seconds := job.retry_after) > 0:
             self.news.append((job.host, job.result.status, seconds))
             self.hold(job.host, job.result.status, seconds)
 

@@ -23,9 +23,10 @@ from typing import IO, Any
 import psutil
 
 from curate.errors import CurateError
+from curate.messages.causes import explained
 from curate.messages.progress import console
 from curate.store.folder import Folder
-from curate.store.store import HELD, LOST, Store
+from curate.store.store import DOUBTFUL, HELD, Store
 from curate.store.view import View
 
 NAME = "lease.json"
@@ -165,8 +166,12 @@ class _Beating:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
-        if _parsed(self.store).get("token") == self.owner["token"]:
-            self.store.remove(NAME)
+        DOUBTFUL.pop(self.store.url, None)
+        try:
+            if self._is_ours():
+                self.store.remove(NAME)
+        except Exception as error:  # noqa: BLE001 - what the block did stands, and its own error says more
+            console.say(f"{self.store.url}: the lease stays until it is taken over: {explained(error) or error}")
 
     def _acquire(self) -> None:
         began = changed = time.monotonic()
@@ -191,16 +196,24 @@ class _Beating:
         if not _created(self.store, json.dumps({**self.owner, "beat": 0}).encode()):
             return False
         # Where a store cannot refuse a second creation, the later of two stands.
-        return bool(_parsed(self.store).get("token") == self.owner["token"])
+        return self._is_ours()
 
     def _beat(self) -> None:
         beat = 0
         while not self._ended.wait(BEAT_SECONDS):
             beat += 1
-            if _parsed(self.store).get("token") != self.owner["token"]:
-                LOST.add(self.store.url)
-                return
-            self.store.write_bytes(NAME, json.dumps({**self.owner, "beat": beat}).encode())
+            try:
+                if not self._is_ours():
+                    DOUBTFUL[self.store.url] = lambda: False
+                    return
+                self.store.write_bytes(NAME, json.dumps({**self.owner, "beat": beat}).encode())
+            except Exception:  # noqa: BLE001 - storage that does not answer now may do so at the next beat
+                DOUBTFUL[self.store.url] = self._is_ours
+            else:
+                DOUBTFUL.pop(self.store.url, None)
+
+    def _is_ours(self) -> bool:
+        return bool(_parsed(self.store).get("token") == self.owner["token"])
 
 
 def _ended_here(owner: dict[str, Any]) -> bool:

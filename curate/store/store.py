@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,8 +41,9 @@ LEARNED = "learned.parquet"
 #: The folder with a note for each write step that has ended, see curate.write.finished.
 WRITTEN = "write_notes"
 
-#: Stores whose lease this process held and another took over: it must not change their manifest.
-LOST: set[str] = set()
+#: Stores whose lease may no longer be this process's: another took it over, or storage did not answer for a while. What
+#: tells whether it still is: unless it does, the manifest must not be changed.
+DOUBTFUL: dict[str, Callable[[], bool]] = {}
 
 #: Stores whose lease this process holds, each with its manifest once read: nobody else changes it.
 HELD: dict[str, Manifest | None] = {}
@@ -107,7 +108,7 @@ class Store(Folder):
         Raises:
             CurateError: when another command took over this one's lease.
         """
-        if self.url in LOST:
+        if (still_held := DOUBTFUL.get(self.url)) and not still_held():
             raise CurateError(f"{self.url}: another command has taken the lease of this one, which was not heard of")
         self.write_json("manifest.json", manifest.json_tree())
         if self.url in HELD:

@@ -255,11 +255,20 @@ def report(worker: str, rows: int, began: float, ended: float, model_seconds: fl
 
 def test_the_line_of_literal_reports():
     """Two workers at 820 rows each from second 100.5 to 217.5: 1,640 rows in 117 seconds."""
-    speed = Speed(["clip"])
+    seconds = iter([0.0, 130.0, 130.0])
+    speed = Speed(["clip"], clock=lambda: next(seconds))
     speed.add(report("b", 820, 101.5, 217.5, 79.84))
     speed.add(report("a", 820, 100.5, 200.5, 80))
     assert speed.line() == "clip: 1,640 rows, 14 rows/s on 2 workers; the op alone 19 rows/s (0.74)"
     assert speed.costs["clip-1"].worker_seconds == 216
+
+
+@pytest.mark.parametrize("ended", [-3500.0, 3700.0])
+def test_a_clock_that_was_set_meanwhile(ended: float):
+    seconds = iter([0.0, 100.0])
+    speed = Speed(["clip"], clock=lambda: next(seconds))
+    speed.add(report("a", 1000, 10.0, ended, 0.0))
+    assert "clip: 1,000 rows, 10 rows/s on 1 worker" in speed.line()
 
 
 def test_rows_that_no_op_could_look_at(make_store, capsys):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
@@ -368,3 +369,33 @@ def test_a_little_csv_is_read_and_deduplicated_without_ray(tmp_path: Path) -> No
     )
     assert done.stdout == "False\n", done.stderr
     assert "1 dropped, 2 left" in done.stderr
+
+
+@dataclass
+class Down:
+    """Storage that does not answer, but for some items."""
+
+    folder: str
+    answers: tuple[int, ...] = ()
+
+    def __call__(self, item: int) -> int:
+        with open(f"{self.folder}/{item}.calls", "a") as file:
+            file.write("x")
+        if item not in self.answers:
+            raise OSError(errno.EBUSY, "Please reduce your request rate.")
+        return item
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_step_in_which_everything_fails_ends(tmp_path: Path, workers: int) -> None:
+    with pytest.raises(CurateError, match=r"images: 10 shards failed one after the other .* request rate"):
+        list(Cluster(workers=workers).each("images", Down(str(tmp_path)), range(500), dict.fromkeys(range(500), 1)))
+    assert len(list(tmp_path.iterdir())) < 20
+
+
+def test_failures_with_successes_between_do_not_end_a_step(tmp_path: Path) -> None:
+    task, done = Down(str(tmp_path), answers=tuple(range(0, 60, 9))), []
+    with pytest.raises(CurateError, match="images: 53 of 60 shards failed"):
+        for item, _ in Cluster(workers=0).each("images", task, range(60), dict.fromkeys(range(60), 1)):
+            done.append(item)
+    assert done == list(range(0, 60, 9))

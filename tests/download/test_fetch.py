@@ -14,7 +14,7 @@ import pytest
 from pydantic import ValidationError
 from web_server import MEGABYTE, PICTURE, Server, build, get, serving
 
-from curate.download.backoff import seconds_to_wait
+from curate.download.backoff import asked_seconds, seconds_to_wait
 from curate.download.fetch import FetchOptions, fetch
 
 pytestmark = pytest.mark.slow
@@ -62,14 +62,17 @@ def test_retry_after_is_respected_up_to_the_cap(server: Server) -> None:
 
 
 def test_back_off_is_the_same_every_time() -> None:
-    waits = [seconds_to_wait("http://a/", n, first=1, longest=5, retry_after=None) for n in (1, 2, 3, 9)]
-    assert waits == [seconds_to_wait("http://a/", n, first=1, longest=5, retry_after=None) for n in (1, 2, 3, 9)]
+    waits = [seconds_to_wait("http://a/", n, first=1, longest=5) for n in (1, 2, 3, 9)]
+    assert waits == [seconds_to_wait("http://a/", n, first=1, longest=5) for n in (1, 2, 3, 9)]
     for wait, middle in zip(waits, (1, 2, 4), strict=False):
         assert wait is not None
         assert middle / 2 <= wait <= middle * 1.5
     assert waits[3] == 5
-    for odd in ("soon", "", "Wed, 21 Oct 2015 07:28:00 GMT", "-5"):
-        assert seconds_to_wait("", 1, first=0, longest=5, retry_after=odd) == 0
+    for odd in ("soon", "", "Wed, 21 Oct 2015 07:28:00 GMT", "-5", None):
+        assert asked_seconds(odd) == 0
+    date = "Wed, 21 Oct 2015 07:28:00 GMT"
+    assert asked_seconds("Wed, 21 Oct 2015 07:29:00 GMT", date) == 60, "by the server's clock"
+    assert asked_seconds(date, "soon") == 0
 
 
 def test_a_slow_drip_does_not_outlast_the_deadline(server: Server) -> None:

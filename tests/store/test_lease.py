@@ -15,7 +15,7 @@ from curate.errors import CurateError
 from curate.store import lease
 from curate.store.folder import Folder
 from curate.store.lease import leased
-from curate.store.store import LOST, Store
+from curate.store.store import DOUBTFUL, Store
 
 pytestmark = pytest.mark.slow
 
@@ -120,12 +120,42 @@ def test_who_was_taken_over_does_not_change_the_manifest(s3, monkeypatch):
     with leased(store, "curate run"):
         store.write_bytes(lease.NAME, json.dumps({"token": "another"}).encode())
         for _ in range(100):
-            if store.url in LOST:
+            if store.url in DOUBTFUL:
                 break
             threading.Event().wait(0.1)
         with pytest.raises(CurateError, match="another command has taken the lease"):
             store.save(store.manifest())
-    LOST.discard(store.url)
+    assert not DOUBTFUL
+
+
+def test_a_beat_that_storage_refuses_is_tried_again(s3, monkeypatch):
+    """While it is in doubt the manifest is saved only by who can read that the lease is still this process's."""
+    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.1)
+    store, answers = Store(f"{s3}/doubt"), threading.Event()
+    parsed = lease._parsed
+
+    def refusing(folder):
+        if answers.is_set():
+            return parsed(folder)
+        raise OSError(16, "Please reduce your request rate.")
+
+    with leased(store, "curate run"):
+        monkeypatch.setattr(lease, "_parsed", refusing)
+        until(lambda: store.url in DOUBTFUL)
+        with pytest.raises(OSError, match="request rate"):
+            store.save(store.manifest())
+        answers.set()
+        until(lambda: store.url not in DOUBTFUL)
+        store.save(store.manifest())
+    assert not store.exists(lease.NAME)
+
+
+def until(true):
+    for _ in range(200):
+        if true():
+            return
+        threading.Event().wait(0.1)
+    raise AssertionError("never came true")
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
