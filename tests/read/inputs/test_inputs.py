@@ -42,6 +42,10 @@ def _write(format_name: str, folder: Path) -> str:
     file = folder / f"x{inputs.formats()[format_name].EXTENSIONS[0]}"
     if format_name == "parquet":
         pq.write_table(pa.Table.from_pylist(ROWS), file, row_group_size=10)
+    elif format_name == "arrow":
+        table = pa.Table.from_pylist(ROWS)
+        with pa.ipc.new_stream(file, table.schema) as writer:
+            writer.write_table(table, max_chunksize=10)
     elif format_name == "csv":
         with open(file, "w", newline="", encoding="utf-8") as handle:
             writer = csv.DictWriter(handle, list(ROWS[0]))
