@@ -386,10 +386,11 @@ class Down:
         return item
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_step_in_which_everything_fails_ends(tmp_path: Path, workers: int) -> None:
+@pytest.mark.parametrize("on_ray", [False, True])
+def test_a_step_in_which_everything_fails_ends(tmp_path: Path, ray_cluster: Cluster, on_ray: bool) -> None:
+    cluster = ray_cluster if on_ray else Cluster(workers=0)
     with pytest.raises(CurateError, match=r"images: 10 shards failed one after the other .* request rate"):
-        list(Cluster(workers=workers).each("images", Down(str(tmp_path)), range(500), dict.fromkeys(range(500), 1)))
+        list(cluster.each("images", Down(str(tmp_path)), range(500), dict.fromkeys(range(500), 1)))
     assert len(list(tmp_path.iterdir())) < 20
 
 
