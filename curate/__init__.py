@@ -12,12 +12,13 @@ __version__ = "0.2.0"
 if TYPE_CHECKING:
     from inspect import Signature
 
-    from curate.api import check, filter, probe, report, retry, run, score, upgrade, verify, write
+    from curate.api import check, filter, probe, remove, report, retry, run, score, upgrade, verify, write
     from curate.errors import CurateError
     from curate.look.dataset import Dataset
 
 __all__ = [
-    "CurateError", "check", "filter", "open", "probe", "report", "retry", "run", "score", "upgrade", "verify", "write"
+    "CurateError", "check", "filter", "open", "probe", "remove", "report", "retry", "run", "score", "upgrade", "verify",
+    "write",
 ]  # fmt: skip
 
 
@@ -47,7 +48,7 @@ class Verb(ModuleType):
         return importlib.import_module, (self.__name__,)
 
 
-for _verb in ("filter", "score", "write"):
+for _verb in ("filter", "remove", "score", "write"):
     importlib.import_module(f"curate.{_verb}").__class__ = Verb
 
 

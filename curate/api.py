@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from curate.download.retry import Retried
     from curate.look.probe import Forecast
     from curate.op import Op
+    from curate.remove.rules import Values
+    from curate.remove.step import Removed
     from curate.store.view import View
 
     #: An op as YAML has it: `score.words`, or `{"score.clip": {"model": "ViT-L-14/openai"}}`.
@@ -262,6 +264,45 @@ def retry(
 
     with changing(store, "curate retry") as opened, started(address, workers) as cluster:
         return fetch_again(opened, status, patience, cluster)
+
+
+def remove(
+    store: str,
+    *,
+    urls: Values = (),
+    hosts: Sequence[str] = (),
+    sha256: Values = (),
+    uids: Values = (),
+    where: str = "",
+    copies: bool = False,
+    anew: bool = False,
+    address: str | None = None,
+    workers: int | None = None,
+) -> Removed:
+    """Take rows out of a store for good: their images, captions, urls and values leave every file, and later runs
+    refuse them. Without rules it ends a removal that was stopped. docs/removal.md says what it does and does not.
+
+    urls, sha256, uids: a file (a string: .txt, .csv or .parquet), or a sequence of values. hosts: hosts, with all hosts
+    below them. where: rows for which this SQL condition is true. copies: also rows that show the same url or image file
+    as one of these. anew: what was computed over all rows (duplicates, clusters, balance) is made anew by the next run.
+    address, workers: of a cluster that does it when shards are many, as for `filter`.
+
+    Raises:
+        CurateError: when nothing is named, or for a list or a condition that cannot be read.
+    """
+    from curate.cluster.cluster import started
+    from curate.remove.rules import Rules
+    from curate.remove.step import remove as remove_rows
+    from curate.store.lease import leased
+    from curate.store.store import Store
+
+    rules = Rules.of(urls, hosts, sha256, uids, where, copies)
+    opened, here = Store(store), address is None and workers is None
+    if not opened.exists("manifest.json"):
+        raise CurateError(f"'{store}' has no manifest.json: it is no store")
+    # The lease shows the command to others: it names nothing that is removed.
+    with leased(opened, rules.command(store)), started(address, 0 if here else workers) as cluster:
+        return remove_rows(opened, rules, cluster, anew)
 
 
 def report(store: str, to: str | None = None) -> str:

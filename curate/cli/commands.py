@@ -200,6 +200,38 @@ def retry(
 
 
 @app.command()
+def remove(
+    store: StoreArg,
+    urls: Annotated[str, typer.Option(help="A list of urls: .txt, or .csv or .parquet with a column url.")] = "",
+    host: Annotated[list[str], typer.Option(help="A host, with all hosts below it; may be given several times.")] = [],  # noqa: B006
+    sha256: Annotated[str, typer.Option(help="A list of sha256 of image files as their hosts sent them.")] = "",
+    uids: Annotated[str, typer.Option(help="A list of uids.")] = "",
+    where: Annotated[str, typer.Option(help="SQL: rows for which it is true.")] = "",
+    copies: Annotated[bool, typer.Option("--copies", help="Also rows of the same url or image file.")] = False,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="The next run makes duplicates, clusters and balance anew.")
+    ] = False,
+    address: AddressOption = None,
+    workers: Annotated[
+        Optional[int], typer.Option(min=0, help="Workers for very many shards; without it, this process.")
+    ] = None,
+) -> None:
+    """Take rows out for good: images, captions, urls and values leave every file, and later runs refuse them.
+
+    Without rules it goes on with a removal that was stopped.
+    """
+    removed = api.remove(
+        store, urls=urls, hosts=host, sha256=sha256, uids=uids, where=where, copies=copies, anew=anew,
+        address=address, workers=workers,
+    )  # fmt: skip
+    for line in removed.text.splitlines():
+        if not line.startswith("  ") or line.startswith("  --"):
+            out.say(line)
+    if removed.certificate:
+        out.say(f"certificate, with each file before and after: {removed.certificate}")
+
+
+@app.command()
 def report(
     store: StoreArg, to: Annotated[Optional[str], typer.Option(help="HTML file; default: in the store.")] = None
 ) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from curate.errors import CurateError
-from curate.filter.batches import batches
+from curate.filter.batches import Batch, batches
 from curate.filter.decide import decision
 from curate.filter.passes import Pass, Ranked
 from curate.filter.rule import Filter
@@ -83,8 +83,7 @@ class FilterJob:
             for batch in batches(self.view, sorted(names), shards):
                 scores = rankable(batch.rows[by], self.rule.name)
                 inside = scores.is_not_null().to_numpy()
-                if self.view.keep is not None:
-                    inside &= np.concatenate([self.view.kept(shard) for shard in batch.shards])
+                inside &= self._inside(batch)
                 if passing:
                     inside &= decision(batch.rows, conditions).codes == 0
                 rows = np.flatnonzero(inside)
@@ -93,6 +92,15 @@ class FilterJob:
                     yield Ranked(values, batch.rows["uid"].gather(rows), batch.shards[0], rows)
                 else:
                     yield Ranked(values)
+
+    def _inside(self, batch: Batch) -> np.ndarray:
+        """Which rows of a batch are in."""
+        ends = [0, *batch.ends]
+        parts = []
+        for place, shard in enumerate(batch.shards):
+            kept = self.view.kept(shard)
+            parts.append(np.ones(ends[place + 1] - ends[place], bool) if kept is None else kept)
+        return np.concatenate(parts)
 
 
 def _cut(run: range, alone: bool) -> list[range]:

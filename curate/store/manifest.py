@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from curate.errors import unknown
 from curate.store.cost import Cost
 from curate.store.folder import identity
+from curate.store.removal import Removal
 from curate.store.shard_rows import ShardRows, Stretch
 
 FORMAT = 3
@@ -27,6 +28,7 @@ class Input(_Entry):
     mapping: our column to the input's. choices: options of reading that decide what a row is.
     listed: whether captions came as lists. images: folder of the images that came along.
     scanned: remarks of the scan; `remarks`: all of reading, once it has ended.
+    removed: of its rows, those that were removed, see curate.store.removal.
     """
 
     input: str
@@ -44,6 +46,7 @@ class Input(_Entry):
     images: str | None = None
     scanned: dict[str, Any] = {}
     remarks: dict[str, Any] | None = None
+    removed: int = 0
 
     @property
     def shard_numbers(self) -> range:
@@ -124,6 +127,8 @@ class Manifest(_Entry):
     """tables: by folder. current: table name to the folder that it means; the last used is the last.
 
     unfinished: by folder, the cost of shards of steps that were stopped, until the step ends and its table has it.
+    removals: what `curate remove` did, first one first. removing: the version of one that is under way, else 0.
+    anew: the version of the last removal after which results over all rows are to be made anew, else 0.
     """
 
     format: int = FORMAT
@@ -132,6 +137,9 @@ class Manifest(_Entry):
     current: dict[str, str] = {}
     runs: dict[str, Run] = {}
     unfinished: dict[str, Cost] = {}
+    removals: list[Removal] = []
+    removing: int = 0
+    anew: int = 0
 
     def json_tree(self) -> dict[str, Any]:
         """What is written to disk: all that is not as it is by default."""
@@ -143,6 +151,11 @@ class Manifest(_Entry):
     def rows(self) -> int:
         """Rows of all inputs."""
         return sum(group.rows for group in self.inputs)
+
+    @property
+    def removed(self) -> int:
+        """Rows of these that were removed."""
+        return sum(group.removed for group in self.inputs)
 
     def shard_rows(self) -> ShardRows:
         """Shard number to row count, in order."""
@@ -262,7 +275,8 @@ class Manifest(_Entry):
 
     def pool(self, keep: str | None) -> str:
         """Identity of the rows that a keep table kept: a table computed over all of them depends on it."""
-        return identity(keep=keep, inputs=[[g.files_id, g.rows, g.first_shard] for g in self.inputs])
+        more = {"anew": self.anew} if self.anew else {}
+        return identity(keep=keep, inputs=[[g.files_id, g.rows, g.first_shard] for g in self.inputs], **more)
 
     def pools(self, keep: str | None) -> set[str]:
         """Identities of the rows that a keep table kept, and of the larger pools that earlier steps took them from."""

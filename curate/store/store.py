@@ -6,6 +6,7 @@
     <root>/images-<identity>/00042.tar      the downloaded images of a shard, beside their status rows
     <root>/inputs/00000.parquet             the files that were read, one list for each input
     <root>/write_notes/<identity>.json      a write step that has ended: what it wrote, and what it said
+    <root>/removed/00001.parquet            what was removed, as keys that hold no content, see curate.store.removal
     <root>/manifest.json                    what made each table, see curate.store.manifest
 
 A part is written to a temporary name and renamed, or put in one request: if it exists, it is complete. Every file
@@ -48,6 +49,9 @@ DOUBTFUL: dict[str, Callable[[], bool]] = {}
 #: Stores whose lease this process holds, each with its manifest once read: nobody else changes it.
 HELD: dict[str, Manifest | None] = {}
 
+#: Stores in which this process removes rows: nobody else may look at what is half removed.
+REMOVING: set[str] = set()
+
 
 @dataclass(frozen=True)
 class Store(Folder):
@@ -66,9 +70,14 @@ class Store(Folder):
         """What the store holds; an empty one when nothing was read yet.
 
         Raises:
-            CurateError: when the file is damaged or of another format.
+            CurateError: when the file is damaged or of another format, or rows are being removed.
         """
         manifest = HELD.get(self.url) or self._read_manifest()
+        if manifest.removing and self.url not in REMOVING:
+            raise CurateError(
+                f"{self.url}: rows are being removed, or the command that did it was stopped: "
+                f"`curate remove {self.url}` goes on with it"
+            )
         if self.url in HELD:
             HELD[self.url] = manifest
         return manifest

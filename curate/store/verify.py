@@ -25,6 +25,7 @@ from curate.store.image_columns import ROBOTS
 from curate.store.images import TARS
 from curate.store.lease import NAME as LEASE
 from curate.store.lease import leased
+from curate.store.removal import REMOVED
 from curate.store.spill import ENTRY_BYTES
 from curate.store.store import LEARNED, WRITTEN, Store
 
@@ -152,7 +153,7 @@ def _of_store(store: Store) -> tuple[list[File], list[str]]:
     faults: list[str] = []
     files = [File("manifest.json", lambda: _json_fault(store, "manifest.json"))]
     known = {"records", *manifest.tables, *(group.images for group in manifest.inputs if group.images)}
-    known |= {INPUTS} if manifest.inputs else set()
+    known |= ({INPUTS} if manifest.inputs else set()) | ({REMOVED} if manifest.removals else set())
     for name in sorted(store.names()):
         if name in ("manifest.json", LEASE) or name.startswith("."):
             continue
@@ -168,7 +169,10 @@ def _of_store(store: Store) -> tuple[list[File], list[str]]:
         else:
             files += _of_table(store, name)
             known.discard(name)
-            if name == INPUTS:
+            if name == REMOVED:
+                versions = {removal.version for removal in manifest.removals}
+                faults += [f"{store.part(name, n)}: is missing" for n in sorted(versions - store.parts(name))]
+            elif name == INPUTS:
                 lists = set(range(len(manifest.inputs)))
                 faults += [f"{store.part(name, number)}: is missing" for number in sorted(lists - store.parts(name))]
             elif name in {"records", *manifest.tables}:
@@ -183,8 +187,10 @@ def _of_table(store: Store, table: str) -> Iterator[File]:
             yield File(place, _part_fault(store, table, place))
         elif name.endswith(".tar"):
             yield File(place, _tar_fault(store, table, name))
-        elif name.endswith(".remarks.json") or (table == WRITTEN and name.endswith(".json")):
+        elif name.endswith(".remarks.json") or (table in (WRITTEN, REMOVED) and name.endswith(".json")):
             yield File(place, _json_check(store, place))
+        elif table == REMOVED and name.endswith(".txt"):
+            yield File(place, _words_fault(store, place))
         elif name == ".work":
             yield from _of_work(store, place)
         elif not name.startswith("."):
@@ -210,7 +216,7 @@ def _part_fault(store: Store, table: str, place: str) -> Callable[[], str | None
         with store.opened(place) as part:
             owner = part_file.rows_of(part.schema)
         # Rows of these are no rows of the records.
-        if table in ("records", INPUTS) or table.startswith(f"{ROBOTS}-") or place.endswith(f"/{LEARNED}"):
+        if table in ("records", INPUTS, REMOVED) or table.startswith(f"{ROBOTS}-") or place.endswith(f"/{LEARNED}"):
             return None
         shard = int(place.rpartition("/")[2].removesuffix(".parquet"))
         if owner != store.rows_digest(shard):
@@ -254,6 +260,12 @@ def _spill_fault(store: Store, place: str) -> Callable[[], str | None]:
         return None if at == len(data) else "differs: its end"
 
     return fault
+
+
+def _words_fault(store: Store, place: str) -> Callable[[], str | None]:
+    """A certificate in words: the same as JSON lies beside it, and knows its hash."""
+    about = f"{place.removesuffix('.txt')}.json"
+    return lambda: None if _digest(store, place) == store.read_json(about)["text_sha256"] else "differs"
 
 
 def _json_check(folder: Folder, place: str) -> Callable[[], str | None]:

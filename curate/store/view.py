@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ import pyarrow as pa
 from curate.errors import CurateError, unknown
 from curate.store.manifest import Manifest
 from curate.store.part_file import rows_of
+from curate.store.removal import REMOVED, removed_rows
 from curate.store.store import Store
-from curate.store.verdict import Verdicts
+from curate.store.verdict import KEPT, Verdicts, verdict_of
 
 
 @dataclass(frozen=True)
@@ -100,17 +102,17 @@ class View:
         return pl.DataFrame(self.read(shard, columns))
 
     def kept(self, shard: int) -> np.ndarray | None:
-        """Which rows of a shard are in (bool per row); None means all."""
+        """Which rows of a shard are in (bool per row); None means all. Removed rows never are."""
         verdicts = self.verdicts(shard)
         return None if verdicts is None else verdicts.kept
 
     def verdicts(self, shard: int, owner: str = "") -> Verdicts | None:
-        """The verdict of every row of a shard; None before the first filter.
+        """The verdict of every row of a shard; None before the first filter, unless rows of the shard were removed.
 
         owner: the identity of the records that the verdicts have to belong to; "" for any.
         """
         if self.keep is None:
-            return None
+            return self._removals(shard)
         part = self.store.read_part(self.keep, shard)
         theirs = rows_of(part.schema)
         if owner and theirs and owner != theirs:
@@ -119,3 +121,25 @@ class View:
                 "filtered: delete the older part, and run again"
             )
         return Verdicts.of(part)
+
+    # ---- removed rows ----
+
+    @cached_property
+    def _has_removals(self) -> bool:
+        return bool(self.store.manifest().removals)
+
+    def removed(self, shard: int) -> np.ndarray:
+        """bool[n]: which rows of a shard were removed; of length 0 in a store from which nothing was."""
+        if not self._has_removals:
+            return np.zeros(0, bool)
+        with self.store.opened(self.store.part("records", shard)) as part:
+            removed = np.zeros(part.rows, bool)
+            removed[removed_rows(part.schema)] = True
+        return removed
+
+    def _removals(self, shard: int) -> Verdicts | None:
+        """Verdicts of the rows that were removed: all others stay; None where there are none."""
+        removed = self.removed(shard)
+        if not removed.any():
+            return None
+        return Verdicts(removed.astype(np.int32), [KEPT, verdict_of(REMOVED, REMOVED)])

@@ -1,0 +1,49 @@
+"""A removal that is killed at any write, and begun again, ends with the same bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import importable, patience
+from removal_store import run
+
+from curate.store.store import Store
+
+pytestmark = pytest.mark.slow
+
+#: Every so manieth write is one at which it is killed; CURATE_KILL_EVERY=1 tries all.
+EVERY = os.environ.get("CURATE_KILL_EVERY", "5")
+
+
+@pytest.mark.timeout(1200)
+def test_killed_at_each_write_it_ends_with_the_same_bytes(tmp_path):
+    run(tmp_path, str(tmp_path / "made"), rows=45)
+    uids = Store(str(tmp_path / "made"))["records"].collect()["uid"]
+    options = {"uids": [uids[1], uids[24]], "hosts": ["c.test"]}
+    # The store is copied to where it is looked at: its notes must not name the first one.
+    for note in (tmp_path / "made" / "write_notes").iterdir():
+        note.unlink()
+    store = Store(str(tmp_path / "made"))
+    manifest = store.manifest()
+    manifest.runs["job"].written["to"] = (
+        manifest.runs["job"].written["to"].replace(str(tmp_path / "made"), str(tmp_path / "work" / "store"))
+    )
+    store.save(manifest)
+    (tmp_path / "work").mkdir()
+    program = Path(__file__).with_name("killed_removals.py")
+    done = subprocess.run(
+        [sys.executable, str(program), store.url, str(tmp_path / "work"), json.dumps(options), EVERY],
+        capture_output=True,
+        text=True,
+        timeout=patience(600),
+        env={**os.environ, "PYTHONPATH": importable(), "POLARS_MAX_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    *faults, kills = done.stdout.splitlines()
+    assert faults == [], done.stderr[-3000:]
+    assert int(kills.split()[1]) >= 5
