@@ -78,9 +78,7 @@ async def _read(url: str, options: FetchOptions, loop: asyncio.AbstractEventLoop
         attempts, began = attempts + 1, time.perf_counter()
         status, problem, body = await _attempt(url, options, loop, pool)
         seconds += time.perf_counter() - began
-        wait = seconds_to_wait(
-            url, attempts, first=options.backoff_seconds, longest=options.max_backoff_seconds, retry_after=None
-        )
+        wait = seconds_to_wait(url, attempts, first=options.backoff_seconds, longest=options.max_backoff_seconds)
         if status not in ("timeout", "connect") or attempts > options.retries or wait is None:
             retrieved = time.time() if body is not None else None
             return Fetched(
