@@ -19,7 +19,7 @@ from curate.arrays.arrow_columns import as_array
 from curate.arrays.vectors import lengths, normalised, read_vectors, unit_rows
 from curate.errors import CurateError, unknown
 from curate.op import Score
-from curate.pictures.decoded import attempt
+from curate.pictures.attempt import attempt
 from curate.pictures.image_kind import EXTENSIONS
 
 #: Endings of the files of a folder that are images.

@@ -17,7 +17,8 @@ from curate.annotate.room import CHUNKS, Room, Share
 from curate.arrays.rows import captions_of
 from curate.cluster.suspects import Suspects
 from curate.op import Score
-from curate.pictures.decoded import Decoded, attempt
+from curate.pictures.attempt import attempt
+from curate.pictures.decoded import Decoded
 from curate.store.images import ImageReader
 
 
@@ -169,7 +170,7 @@ class Ahead:
         values: list[list[Any]] = [[None] * len(rows) for _ in self._seeing]
         clock = time.thread_time()
         for place, (data, absent) in enumerate(files):
-            image, status = (None, absent) if data is None else attempt(data)
+            image, status = (None, absent) if data is None else attempt(data, careful=self.suspects is not None)
             clock = _passed(seconds, "", clock)
             statuses.append(status)
             if image is None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from curate.annotate.op_run import OpRun
 from curate.op import Score
+from curate.pictures.decoders import seconds_apart
 from curate.store.cost import Cost
 
 #: Not a field of the meter: a job is pickled on its way to a worker.
@@ -26,7 +27,7 @@ class Spent:
 
     @classmethod
     def now(cls) -> Spent:
-        return cls(time.perf_counter(), time.process_time())
+        return cls(time.perf_counter(), time.process_time() + seconds_apart())
 
     def since(self, earlier: Spent) -> Spent:
         return Spent(self.wall - earlier.wall, self.cpu - earlier.cpu)

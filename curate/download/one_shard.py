@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -161,6 +162,7 @@ class DownloadShard:
         from curate.download.fetch import fetch
 
         places: dict[int, tuple[int, int]] = {}
+        resize = partial(self.resize, careful=suspects is not None)
         loop = asyncio.get_running_loop()
         # In a thread, so that deadlines go on while it resizes; one is enough, since there is a worker for every CPU.
         with ThreadPoolExecutor(1) as thread:
@@ -173,7 +175,7 @@ class DownloadShard:
                         continue
                     if suspects:
                         await loop.run_in_executor(thread, suspects.trying, np.array([row]))
-                    stored = await loop.run_in_executor(thread, self.resize, answer.body)
+                    stored = await loop.run_in_executor(thread, resize, answer.body)
                     columns["status"][row], columns["error_message"][row] = stored.status, stored.error
                     columns["original_bytes"][row] = len(answer.body)
                     for name in ("width", "height", "original_width", "original_height", "sha256", "format"):

@@ -16,7 +16,7 @@ from curate.filter.sql import condition
 from curate.filter.step import funnel
 from curate.look.samples import filled, verdicts
 from curate.messages.counted import counted
-from curate.pictures.decoded import attempt
+from curate.pictures.attempt import attempt
 from curate.store.images import ImageReader
 from curate.store.store import Store
 from curate.store.verdict import LEDGER

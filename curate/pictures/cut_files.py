@@ -9,7 +9,7 @@ def is_cut(body: bytes) -> bool:
     """Whether the end of the image is missing, by its format's end mark; padding or data after the end is fine."""
     if is_jpeg(body):
         start = jpeg_head(body).scan  # past the headers, whose thumbnail has an end mark of its own
-        return start is None or body.find(b"\xff\xd9", start) < 0
+        return start is None or body.rfind(b"\xff\xd9", start) < 0
     if body.startswith(b"\x89PNG\r\n\x1a\n"):
         return not _png_ends(body)
     if body.startswith((b"GIF87a", b"GIF89a")):
@@ -49,6 +49,22 @@ def _gif_ends(body: bytes) -> bool:
         seen = seen or (kind == 0x2C and at < len(body))
         at += 1
     return False
+
+
+def gif_frame(body: bytes) -> tuple[int, int]:
+    """Width and height of the first frame and of the screen that it is on, whichever is larger; (0, 0) if it is not
+    there."""
+    at = 13 + _colours(body[10:11])
+    while body[at : at + 1] == b"!":
+        at += 2
+        while body[at : at + 1] not in (b"", b"\0"):
+            at += 1 + body[at]
+        at += 1
+    if body[at : at + 1] != b"," or at + 9 > len(body):
+        return 0, 0
+    left, top, width, height = (int.from_bytes(body[i : i + 2], "little") for i in range(at + 1, at + 9, 2))
+    screen = (int.from_bytes(body[i : i + 2], "little") for i in (6, 8))
+    return max(left + width, next(screen)), max(top + height, next(screen))
 
 
 def gif_parts(body: bytes, most: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
@@ -73,16 +74,35 @@ class Decoded:
 def _array(image: Image.Image) -> np.ndarray:
     """Of an RGB image, strip by strip: Pillow makes two copies of what is asked for at once. It may be written to, as
     the array of a JPEG: compiled loops are compiled once more for one that may not."""
-    rows = max(1, STRIP_PIXELS // max(1, image.width))
-    pixels = np.empty((image.height, image.width, 3), np.uint8)
-    for top in range(0, image.height, rows):
-        below = min(top + rows, image.height)
-        strip = image if below - top == image.height else image.crop((0, top, image.width, below))
-        pixels[top:below] = np.asarray(strip)
+    pixels, top = np.empty((image.height, image.width, 3), np.uint8), 0
+    for strip in _strips(image):
+        pixels[top : top + len(strip)] = strip
+        top += len(strip)
     return pixels
 
 
-def decode(data: bytes, *, convert_to_srgb: bool = True, max_working_bytes: int = MAX_WORKING_BYTES) -> Decoded:
+def _strips(image: Image.Image) -> Iterator[np.ndarray]:
+    rows = max(1, STRIP_PIXELS // max(1, image.width))
+    for top in range(0, image.height, rows):
+        below = min(top + rows, image.height)
+        yield np.asarray(image if below - top == image.height else image.crop((0, top, image.width, below)))
+
+
+def strips(decoded: Decoded) -> Iterator[np.ndarray]:
+    """Its pixels, some rows at a time, without a second copy of all."""
+    if "pixels" in vars(decoded):
+        yield np.ascontiguousarray(decoded.pixels)
+    else:
+        yield from map(np.ascontiguousarray, _strips(decoded.image))
+
+
+def decode(
+    data: bytes,
+    *,
+    convert_to_srgb: bool = True,
+    max_working_bytes: int = MAX_WORKING_BYTES,
+    head: JpegHead | None = None,
+) -> Decoded:
     """RGB pixels of a file at its full size, as `curate.pictures.upright` makes them of whatever it holds.
 
     JPEG by simplejpeg (libjpeg-turbo), which gives the same pixels as Pillow in 0.6 of the time. What it refuses, and
@@ -92,7 +112,7 @@ def decode(data: bytes, *, convert_to_srgb: bool = True, max_working_bytes: int 
     lite0-minilm moved by 0.0028 (median) and 0.0126 (99 %) on 250 real JPEGs brought to 512 px, by 0.0016 and 0.0085
     at 1024 px. And all ops of a pass share these pixels: a hash must not depend on what else runs.
 
-    convert_to_srgb: false keeps the numbers of colours that an ICC profile describes.
+    convert_to_srgb: false keeps the numbers of colours that an ICC profile describes. head: of a JPEG, if it is known.
 
     Raises:
         TooCostly: before anything is decoded, for a file that would take more than `max_working_bytes` of memory, or
@@ -100,7 +120,7 @@ def decode(data: bytes, *, convert_to_srgb: bool = True, max_working_bytes: int 
         Exception: whatever Pillow raises on a damaged or unknown file.
     """
     if is_jpeg(data):
-        decoded = _jpeg(data, jpeg_head(data), max_working_bytes)
+        decoded = _jpeg(data, head or jpeg_head(data), max_working_bytes)
         if decoded is not None:
             return decoded
     try:
@@ -112,16 +132,6 @@ def decode(data: bytes, *, convert_to_srgb: bool = True, max_working_bytes: int 
         if decoded is None:
             raise
         return decoded
-
-
-def attempt(data: bytes) -> tuple[Decoded | None, str]:
-    """The image and `ok`, or None and why it has no pixels: a status of the row."""
-    try:
-        return decode(data), "ok"
-    except TooCostly as problem:
-        return None, f"{problem.status}: {problem}"
-    except Exception as problem:  # noqa: BLE001 - any damage is a status of this row
-        return None, f"undecodable: {type(problem).__name__}"
 
 
 def _by_pillow(data: bytes, convert_to_srgb: bool, max_working_bytes: int) -> Decoded:

@@ -11,6 +11,8 @@ _MARK = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 #: Frames: sequential and progressive ones, by Huffman or arithmetic coding; not the tables C4, C8 and CC.
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+#: What cameras and programs write: baseline, extended and progressive, by Huffman coding, of 8 bits.
+_USUAL, _USUAL_BITS = frozenset({0xC0, 0xC1, 0xC2}), 8
 
 #: Segments before a picture, of which files have some twenty; Pillow takes a minute for ten million empty ones.
 MAX_SEGMENTS = 20_000
@@ -24,7 +26,7 @@ class JpegHead:
     """width, height: in pixels, 0 where there is no frame. channels: 1, 3 or 4. frequencies: bytes a pixel that the
     decoder keeps until the last of several scans, 0 for one. noted: whether APP1 or APP2 are there, where EXIF, XMP
     and ICC profiles stand. scan: where the picture begins; None in a file that ends before. segments: how many stand
-    before the picture; counted no further than MAX_SEGMENTS.
+    before the picture; counted no further than MAX_SEGMENTS. is_rare: arithmetic coding, 12 bits, no loss, layers.
     """
 
     width: int = 0
@@ -34,6 +36,7 @@ class JpegHead:
     noted: bool = False
     scan: int | None = None
     segments: int = 0
+    is_rare: bool = False
 
 
 def is_jpeg(data: bytes) -> bool:
@@ -42,7 +45,7 @@ def is_jpeg(data: bytes) -> bool:
 
 def jpeg_head(data: bytes) -> JpegHead:
     width = height = channels = 0
-    frequencies, several, noted, at, segments = 0.0, False, False, 2, 0
+    frequencies, several, noted, at, segments, rare = 0.0, False, False, 2, 0, False
     while at + 4 <= len(data) and segments < MAX_SEGMENTS:
         mark = data[at + 1]
         if data[at] == 0xFF and mark == 0xFF:  # fill byte
@@ -50,15 +53,16 @@ def jpeg_head(data: bytes) -> JpegHead:
             continue
         if data[at] != 0xFF or mark == _SCAN:  # no marker: damaged, the decoder will judge
             several = several or data[at + 4 : at + 5] != bytes([channels])
-            return JpegHead(width, height, channels, frequencies if several else 0.0, noted, at, segments)
+            return JpegHead(width, height, channels, frequencies if several else 0.0, noted, at, segments, rare)
         if mark in _FRAMES and not channels and at + 9 < len(data):
             height, width = (int.from_bytes(data[i : i + 2], "big") for i in (at + 5, at + 7))
             channels, several = data[at + 9], mark in _PROGRESSIVE
+            rare = mark not in _USUAL or data[at + 4] != _USUAL_BITS
             frequencies = _frequencies(data[at + 11 : at + 10 + 3 * channels : 3])
         noted = noted or mark in (0xE1, 0xE2)
         segments += 1
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return JpegHead(width, height, channels, 0.0, noted, None, segments)
+    return JpegHead(width, height, channels, 0.0, noted, None, segments, rare)
 
 
 def _frequencies(sampling: bytes) -> float:

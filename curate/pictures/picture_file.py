@@ -53,6 +53,12 @@ class TooCostly(ValueError):
         self.status = status
 
 
+def no_memory(problem: Exception) -> bool:
+    """Whether a decoder raised it since memory was refused."""
+    words = ("out of memory", "insufficient memory", "failed to allocate", "cannot allocate")
+    return isinstance(problem, MemoryError) or any(word in str(problem).lower() for word in words)
+
+
 @dataclass(frozen=True)
 class PictureSize:
     """format: Pillow's, in small letters. width, height: as stored. upright: (width, height) as a viewer shows it."""
@@ -122,6 +128,22 @@ def _opened(data: bytes) -> ImageFile.ImageFile:
     raise UnidentifiedImageError("empty" if not data else f"starts with {data[:16]!r}")
 
 
+def claimed_format(data: bytes) -> str:
+    """The format that a file's first bytes claim, as Pillow knows them, with nothing opened; "" for none.
+
+    >>> claimed_format(b"\x89PNG\r\n\x1a\n"), claimed_format(b"<html>")
+    ('PNG', '')
+    """
+    for name in _formats():
+        accept = Image.OPEN[name][1]
+        try:
+            if accept is None or accept(data[:16]) is True:
+                return name
+        except (IndexError, TypeError, struct.error):
+            continue
+    return ""
+
+
 @cache
 def _formats() -> tuple[str, ...]:
     """Those of them that this build of Pillow has."""
@@ -133,7 +155,7 @@ def _check_opening(data: bytes, most: int) -> None:
     """Two formats are partly decoded when they are opened, before Pillow has told their size; of three others, Pillow
     looks at each part of the file by itself."""
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        check_cost(*_webp_size(data), _DECODER["WEBP"], most)
+        check_cost(*webp_size(data), _DECODER["WEBP"], most)
     elif data.startswith(b"\0\0\1\0"):
         for width, height in _ico_sizes(data):
             check_cost(width, height, _DECODER["ICO"], most)
@@ -216,7 +238,7 @@ def _tile_pixels(image: Any) -> int:
     return width * height if isinstance(width, int) and isinstance(height, int) else 0
 
 
-def _webp_size(data: bytes) -> tuple[int, int]:
+def webp_size(data: bytes) -> tuple[int, int]:
     kind, at = data[12:16], data[20:30].ljust(10, b"\0")
     if kind == b"VP8X":
         return int.from_bytes(at[4:7], "little") + 1, int.from_bytes(at[7:10], "little") + 1

@@ -13,12 +13,15 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from curate.pictures.colour_profile import is_srgb
 from curate.pictures.cut_files import is_cut
 from curate.pictures.decoded import decode
+from curate.pictures.decoders import decoders
+from curate.pictures.doubtful import LARGE, doubt
 from curate.pictures.fitting import BY_LONGER_SIDE, encoded, fitted, is_encoded
 from curate.pictures.picture_file import (
     TooCostly,
     check_cost,
     check_decoding,
     header_orientation,
+    no_memory,
     opened,
     size_of,
 )
@@ -62,7 +65,20 @@ class Resize:
     def __init__(self, options: ResizeOptions) -> None:
         self.options = options
 
-    def __call__(self, body: bytes) -> Stored:
+    def __call__(self, body: bytes, *, careful: bool = False) -> Stored:
+        """careful: in a process of its own, after something in its shard killed a worker."""
+        reason = doubt(body)
+        if not reason and not careful:
+            return self.here(body)
+        asked = self.options.model_dump(mode="json")
+        answer, stored = decoders().ask("resize", body, asked, self.options.max_working_bytes, reason == LARGE)
+        # Of a process that died nothing is known but that.
+        facts = {"sha256": hashlib.sha256(body).hexdigest(), **answer}
+        facts.pop("bytes", None)
+        return Stored(**{**facts, "changes": tuple(facts.get("changes", ()))}, body=stored)
+
+    def here(self, body: bytes) -> Stored:
+        """In this process."""
         facts: dict[str, Any] = {"sha256": hashlib.sha256(body).hexdigest()}
         try:
             return Stored("success", **self._store(body, facts), **facts)
@@ -71,6 +87,8 @@ class Resize:
         except Image.DecompressionBombError as problem:
             return Stored("too_many_pixels", _message(problem), **facts)
         except Exception as problem:  # noqa: BLE001 - whatever a file does to a decoder is its status
+            if no_memory(problem):
+                return Stored("too_large_to_decode", _message(problem), **facts)
             return Stored("resize_error", _message(problem), **facts)
 
     def _store(self, body: bytes, facts: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,8 @@ STATUS = {
     "too_large_to_decode": "decoding and resizing would take more memory than max_working_bytes; not decoded",
     "too_many_parts": "a JPEG, PNG or GIF of more segments, chunks or blocks than any program writes; not decoded",
     "too_many_scans": "a JPEG of so many scans that decoding takes minutes; not decoded",
+    "decode_timeout": "decoding took more than 8 seconds of the processor",
+    "decoder_died": "the process that decoded it ended twice: a crash, or memory that there was not",
     "too_small": "the shorter side is below min_image_size",
     "bad_aspect": "longer / shorter side is above max_aspect_ratio",
     "too_large_area": "width x height is above max_image_area",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 
 from curate.pictures.colour_profile import to_srgb
 
@@ -41,9 +41,7 @@ def upright(image: Image.Image, *, convert_to_srgb: bool = True, orientation: in
     colours, alpha = _parted(image)
     colours = to_srgb(colours, profile if isinstance(profile, bytes) else None)
     if alpha is not None and alpha.getextrema()[0] != 255:
-        white = Image.new("RGB", colours.size, "white")
-        white.paste(colours, mask=alpha)
-        colours = white
+        colours.paste("white", mask=ImageChops.invert(alpha))  # a copy already, whatever had an alpha
     return turned(colours, orientation)
 
 

@@ -19,7 +19,8 @@ class Cost(BaseModel):
     worker_seconds: wall clock of workers, from the begin of a shard to its parts being written.
     model_seconds: wall clock inside the op's `batch`: the model alone, with the way to its device and back.
     setup_seconds: wall clock of the op's `setup`, once in each worker: a model loads.
-    cpu_seconds: processor time of the workers' processes, all threads, in shards and in `setup`.
+    cpu_seconds: processor time of the workers' processes, all threads, and of those that decode for them, in shards and
+        in `setup`.
     gpu_seconds: by the name of the device, how long workers held it, busy or not, for their shards and the op's
         `setup`, times the part of it that each was lent. Only for ops that ran on CUDA, which share it by
         `model_seconds`.

@@ -187,10 +187,10 @@ class DeadlyShard(DownloadShard):
         super().setup()
         resize = self.resize
 
-        def deadly(body: bytes) -> Any:
+        def deadly(body: bytes, **how: Any) -> Any:
             if body.endswith(b"poison"):
                 os.kill(os.getpid(), signal.SIGKILL)
-            return resize(body)
+            return resize(body, **how)
 
         self.resize = deadly  # type: ignore[assignment]
 
@@ -205,6 +205,31 @@ def test_an_image_that_kills_its_worker_costs_no_other(
     status = [word for shard in (0, 1) for word in after.frame(shard, ["status"])["status"]]
     assert status == ["killed_its_worker" if number in (3, 11) else "success" for number in range(16)]
     assert not [name for name in after.store.names(after.images or "") if name.startswith(".")]
+
+
+class DeadlyHere(DownloadShard):
+    """Dies while it decodes some images itself."""
+
+    def setup(self) -> None:
+        super().setup()
+        here = self.resize.here
+
+        def deadly(body: bytes) -> Any:
+            if body.endswith(b"poison"):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return here(body)
+
+        self.resize.here = deadly  # type: ignore[method-assign]
+
+
+def test_after_a_death_images_are_decoded_by_a_process_that_may_die(
+    make_store: MakeStore, site: str, tmp_path: Path, ray_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "files" / "bad.jpg").write_bytes(picture(2) + b"poison")
+    urls = [f"{site}/ok/{'bad' if number == 3 else 'a'}.jpg?{number}" for number in range(8)]
+    monkeypatch.setattr(downloading, "DownloadShard", DeadlyHere)
+    after = download(make_store([{"url": url} for url in urls], 8), options(), ray_cluster)
+    assert after.frame(0, ["status"])["status"].to_list() == ["success"] * 8, "the next attempt harms no worker"
 
 
 class Died(BaseException):
@@ -223,11 +248,11 @@ def test_who_is_asked_again_after_a_death(make_store: MakeStore, site: str, tmp_
         work.setup()
         resize = work.resize
 
-        def deadly(body: bytes) -> Any:
+        def deadly(body: bytes, **how: Any) -> Any:
             seen.append(body.endswith(b"poison"))
             if seen[-1]:
                 raise Died
-            return resize(body)
+            return resize(body, **how)
 
         work.resize = deadly  # type: ignore[assignment]
         return work
