@@ -152,10 +152,19 @@ def _named(path: str | None, folder: str, explicit: bool, fields: dict[str, Any]
         return {"status": "no_image"}
     try:
         place = _place(path, folder, explicit)
-        fs, plain = fsspec.core.url_to_fs(place)
-        body = fs.cat_file(plain)
     except ValueError as error:
         return {"status": "no_image", "error_message": str(error)[:200], "sample": path}
+    return of_file(place, path, fields)
+
+
+def of_file(place: str, path: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """What describes an image that is a file.
+
+    path: what the input calls it. fields: as `facts` has them.
+    """
+    try:
+        fs, plain = fsspec.core.url_to_fs(place)
+        body = fs.cat_file(plain)
     except Exception as error:  # noqa: BLE001 - whatever keeps a file from being read is the status of its row
         return {"status": "no_image", "error_message": f"{type(error).__name__}: {path}"[:200], "sample": path}
     image: dict[str, Any] = {"status": "success", "tar": place, "offset": 0, "size": len(body), "sample": path}

@@ -13,8 +13,12 @@ from types import ModuleType
 import fsspec
 
 from curate.errors import CurateError, unknown
+from curate.read import image_files
 from curate.read.inputs import format_of, formats
 from curate.read.paths_file import listed_in
+
+#: The format of folders that hold nothing but images.
+FOLDERS = "imagefolder"
 
 
 @dataclass(frozen=True)
@@ -58,14 +62,34 @@ def look(source: str | Sequence[str], format_name: str = "auto") -> Found:
     for file in files:
         if kind := format_of(file, known):
             kinds.setdefault(kind, []).append(file)
-    if format_name != "auto":
+    folders = _image_folders(files, places) if format_name in ("auto", FOLDERS) else []
+    if folders:
+        chosen, data = FOLDERS, folders
+        roots |= {folder: root for folder in folders for file, root in roots.items() if file.startswith(folder + "/")}
+    elif format_name != "auto":
         chosen, data = format_name, files if len(files) == len(places) else kinds.get(format_name, files)
     else:
         chosen, data = _chosen(kinds, what, known)
     root = _shared([roots[file] for file in data])
-    names = [_path(file).removeprefix(root).lstrip("/") for file in data]
-    others = [os.path.splitext(file)[1] or "without an ending" for file in files if format_of(file, known) is None]
+    names = [_path(file).removeprefix(root).lstrip("/") or "." for file in data]
+    taken = image_files.folders(files)[1] if folders else set()
+    others = [
+        os.path.splitext(file)[1] or "without an ending"
+        for file in files
+        if format_of(file, known) is None and file not in taken
+    ]
     return Found(chosen, data, names, dict(sorted(Counter(others).items())))
+
+
+def _image_folders(files: list[str], places: list[str]) -> list[str]:
+    """Folders of images, where the input is folders that hold no data of another kind."""
+    if any(c in place for place in places for c in "*?[") or set(places) & set(files):
+        return []
+    folders, belonging = image_files.folders(files)
+    known = formats()
+    rest = [file for file in files if file not in belonging and format_of(file, known)]
+    # Texts and JSON describe what lies beside them.
+    return [] if any(not file.lower().endswith((".txt", ".json", ".md")) for file in rest) else folders
 
 
 def find(source: str | Sequence[str], format_name: str = "auto") -> tuple[str, list[str]]:

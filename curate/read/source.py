@@ -20,7 +20,7 @@ from curate.read.columns import is_list, kind_of, mapping, renamed, values_of
 from curate.read.crawl_links import LinkRules
 from curate.read.exact_types import stored
 from curate.read.input_check import check
-from curate.read.input_files import mark
+from curate.read.input_files import content, mark
 from curate.read.input_listing import look
 from curate.read.options import ReadOptions
 from curate.read.uid_column import holds_uids
@@ -79,6 +79,12 @@ class Source:
     def seekable(self) -> bool:
         """Whether a row's place in its file tells where to read; a row for each of several captions has none."""
         return bool(self.module.SEEKABLE) and self.caption != "each"
+
+    @property
+    def content(self) -> Callable[[str], str]:
+        """What tells whether a file holds what it held."""
+        of_format: Callable[[str], str] = getattr(self.module, "content", content)
+        return of_format
 
     @property
     def rules(self) -> dict[str, Any]:
@@ -217,7 +223,7 @@ def open_source(options: ReadOptions) -> Source:
     """
     listing = look(options.input, options.format)
     module = inputs.formats()[listing.format]
-    about = on_files(_about, listing.files)
+    about = on_files(getattr(module, "about", _about), listing.files)
     source = Source(
         listing.format,
         listing.files,

@@ -14,7 +14,6 @@ from curate.messages.counted import counted
 from curate.messages.progress import console
 from curate.messages.remarks import Remarks, say
 from curate.read.exact_types import common, holds
-from curate.read.input_files import content
 from curate.read.input_scan import scanned
 from curate.read.options import ReadOptions
 from curate.read.read_slice import ReadSlice, Slice
@@ -102,7 +101,7 @@ def _fresh(store: Store, source: Source, options: ReadOptions) -> list[str]:
             )
         # The hash is asked only where the file system cannot say that the file is the same.
         moved = group.input != options.place or not file.mark or file.mark != source.marks[number]
-        if moved and file.ends != content(source.files[number]):
+        if moved and file.ends != source.content(source.files[number]):
             if group.input == options.place:
                 raise CurateError(
                     f"'{name}' has changed since {store.url} read it, at the same size: use a new root, or give the "
@@ -148,7 +147,7 @@ def _plan_group(store: Store, source: Source, options: ReadOptions, counts: list
         remarks.add(f"column(s) '{theirs}' kept as '{ours}'{why}", 1)
     for name in sorted(left_out):
         remarks.add(f"column(s) left out, with which {store.url} did not begin: {name}", 1)
-    columns = zip(source.names, source.sizes, counts, on_files(content, source.files), source.marks, strict=True)
+    columns = zip(source.names, source.sizes, counts, on_files(source.content, source.files), source.marks, strict=True)
     files = [InputFile(*values) for values in columns]
     group = Input(
         input=options.place,

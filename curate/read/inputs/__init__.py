@@ -10,6 +10,9 @@ A module has
 and, where a file says too little of itself,
     scan(file)          rows, columns and remarks (malformed rows, guesses) of a file that is read whole for it; where
                         files do not declare their columns, `read` takes these as `types`
+and, where a file is a folder,
+    about(file)         size and mark of it, as a file system has them of a file
+    content(file)       a hash of what it holds
 and, where it holds web pages,
     HAS_LINKS           True: `count`, `scan` and `read` take `links`, the rules by which image links become rows
 and, where it costs little,

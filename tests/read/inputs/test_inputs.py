@@ -35,10 +35,17 @@ ROWS = [
 ]
 #: What a crawl can hold of them: each has a text, without line ends.
 PAIRS = [{"url": row["url"], "text": f"caption {i}, 🐕 مرحبا"} for i, row in enumerate(ROWS)]
+#: What files without a table tell of them.
+TEXTS = [{"text": row["text"]} for row in PAIRS]
 CRAWLS = ("wat", "warc")
 
 
 def _write(format_name: str, folder: Path) -> str:
+    if format_name == "imagefolder":
+        for row in PAIRS:
+            (folder / f"{row['url'][9:11].rstrip('.'):0>3}.txt").write_text(row["text"] + "\n", encoding="utf-8")
+            (folder / f"{row['url'][9:11].rstrip('.'):0>3}.jpg").write_bytes(_jpeg())
+        return str(folder)
     file = folder / f"x{inputs.formats()[format_name].EXTENSIONS[0]}"
     if format_name == "parquet":
         pq.write_table(pa.Table.from_pylist(ROWS), file, row_group_size=10)
@@ -83,7 +90,7 @@ def _jpeg() -> bytes:
 @pytest.mark.parametrize("format_name", inputs.formats())
 def test_contract(format_name, tmp_path):
     module, file = inputs.formats()[format_name], _write(format_name, tmp_path)
-    rows = PAIRS if format_name in CRAWLS else ROWS
+    rows = PAIRS if format_name in CRAWLS else TEXTS if format_name == "imagefolder" else ROWS
     schema = module.schema(file)
     assert set(rows[0]) <= set(schema.names)
     assert module.count(file) == len(rows)
