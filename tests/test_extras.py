@@ -27,7 +27,7 @@ ROOMS = {
     "balance": {"balance"},
     "cli": {"balance"},
     "cluster": {"gpu", "ray"},
-    "demo": {"demo"},
+    "demo": {"demo", "download"},
     "download": {"download"},
     "look": {"gpu"},
     "metaclip": {"balance"},
