@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from curate.store.folder import shard_name
+from curate.store.folder import is_torn, shard_name
 from curate.store.image_columns import ROBOTS
 from curate.store.removal import REMOVED
 from curate.store.store import WRITTEN, Store
 
 _SHARDS = re.compile(r"shards-[0-9a-f]{12}\Z")
 _PART = re.compile(r"[0-9]{5,}\.parquet\Z")
-_TORN = re.compile(r"\..*\.tmp\Z")
 #: Folders whose rows are no rows of the records.
 _OTHERS = {"inputs", WRITTEN, REMOVED, "opt_out"}
 
@@ -34,12 +33,12 @@ class Layout:
     def of(cls, store: Store) -> Layout:
         layout = cls()
         for name in sorted(store.names(), key=lambda name: (name != "records", name)):
-            if _TORN.match(name):
+            if is_torn(name):
                 layout.torn.append(name)
             if name.startswith(".") or name.endswith((".json", ".html")) or not store.fs.isdir(store.path(name)):
                 continue
             names = store.names(name)
-            layout.torn += [f"{name}/{inner}" for inner in sorted(names) if _TORN.match(inner)]
+            layout.torn += [f"{name}/{inner}" for inner in sorted(names) if is_torn(inner)]
             if _SHARDS.match(name):
                 layout.shards.append(name)
             elif name.startswith(f"{ROBOTS}-"):

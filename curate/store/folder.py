@@ -46,6 +46,11 @@ def _json_checksum(data: Mapping[str, Any]) -> str:
     return xxhash.xxh3_128_hexdigest(json.dumps(data, sort_keys=True).encode())
 
 
+def is_torn(name: str) -> bool:
+    """Whether a file is what `Folder.writing` had of one when its process was killed."""
+    return name.startswith(".") and name.endswith(".tmp")
+
+
 @dataclass(frozen=True)
 class Folder:
     """A folder on any fsspec file system, with whole-file writes."""

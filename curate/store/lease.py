@@ -24,8 +24,9 @@ import psutil
 
 from curate.errors import CurateError
 from curate.messages.causes import explained
+from curate.messages.counted import counted
 from curate.messages.progress import console
-from curate.store.folder import Folder
+from curate.store.folder import Folder, is_torn
 from curate.store.store import DOUBTFUL, HELD, Store
 from curate.store.view import View
 
@@ -91,6 +92,9 @@ def _lease(store: Folder, command: str, patience_seconds: float) -> Iterator[Non
             raise CurateError(f"cannot write to {store.url}: {error.strerror}") from error
         with file:
             if _locked(file, store, patience_seconds):
+                file.seek(0)
+                if file.read():  # who ends in good order leaves nothing there
+                    _sweep(store)
                 file.truncate(0)
                 file.write(json.dumps(owner).encode())
                 file.flush()
@@ -99,6 +103,19 @@ def _lease(store: Folder, command: str, patience_seconds: float) -> Iterator[Non
                 return
     with _Beating(store, owner, patience_seconds):
         yield
+
+
+def _sweep(store: Folder) -> None:
+    """Remove what a killed command had of the files that it was writing."""
+    above = sorted(store.names())
+    torn = [name for name in above if is_torn(name)]
+    for folder in above:
+        if not is_torn(folder):
+            torn += [f"{folder}/{name}" for name in sorted(store.names(folder)) if is_torn(name)]
+    for name in torn:
+        store.remove(name)
+    if torn:
+        console.say(f"{store.url}: {counted(len(torn), 'unfinished file')} of a killed command removed")
 
 
 def _owner(command: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from curate import __version__
 from curate.errors import CurateError
-from curate.store.folder import Folder, identity
+from curate.store.folder import Folder, identity, is_torn
 from curate.store.store import WRITTEN
 from curate.store.view import View
 from curate.write.dataset_card import NAME as CARD
@@ -76,11 +76,6 @@ def small_files(out: Folder) -> dict[str, Any]:
         if name != CARD or is_ours(out):
             files |= file_facts(name, out.read_bytes(name))
     return files
-
-
-def is_torn(name: str) -> bool:
-    """Whether a file is of a worker that was killed while it wrote."""
-    return name.startswith(".") and name.endswith(".tmp")
 
 
 def _whole(out: Folder, files: dict[str, Any]) -> bool:

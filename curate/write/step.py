@@ -13,10 +13,10 @@ from curate.cluster.cluster import Cluster
 from curate.cluster.many_shards import in_threads
 from curate.errors import CurateError
 from curate.messages.remarks import Remarks, say
-from curate.store.folder import Folder, identity, shard_name
+from curate.store.folder import Folder, identity, is_torn, shard_name
 from curate.store.view import View
 from curate.write.dataset_card import write_card
-from curate.write.finished import Finished, default_folder, file_facts, is_torn, small_files
+from curate.write.finished import Finished, default_folder, file_facts, small_files
 from curate.write.one_shard import WriteShard
 from curate.write.plan import plan
 from curate.write.shard_columns import columns_to_write

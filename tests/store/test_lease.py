@@ -165,3 +165,26 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
         leased(Store(str(tmp_path / "file" / "store")), "run"),
     ):
         pass
+
+
+TORN = """
+import os, signal, sys
+from curate.store.lease import leased
+from curate.store.store import Store
+store = Store(sys.argv[1])
+with leased(store, "curate run"), store.writing("images-1/00007.tar") as file:
+    store.write_bytes("images-1/00006.tar", b"whole")
+    file.write(b"half")
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_unfinished_files_of_a_killed_command_are_removed(tmp_path, capsys):
+    store = Store(str(tmp_path / "store"))
+    subprocess.run([sys.executable, "-c", TORN, store.url], check=False)
+    (tmp_path / "store" / ".manifest.json.x.1.tmp").touch()
+    assert len(store.names("images-1")) == 2
+    with leased(store, "curate run"):
+        assert store.names("images-1") == {"00006.tar"}
+    assert "2 unfinished files of a killed command removed" in capsys.readouterr().err.replace("\n", " ")
