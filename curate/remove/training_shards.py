@@ -27,6 +27,7 @@ from curate.store.folder import Folder, shard_name
 from curate.write.dataset_card import NAME as CARD
 from curate.write.dataset_card import is_ours
 from curate.write.finished import file_facts, small_files
+from curate.write.licences import with_licences
 
 #: What the manifest of shards says of removals: the version of the store's last one that changed them.
 REMOVALS = "removals"
@@ -83,7 +84,7 @@ def rewrite(folder: Folder, numbers: Sequence[int], gone: Named, version: int) -
     about["samples"] = sum(sizes.values())
     if is_ours(folder):
         card = _COUNT.sub(f"{about['samples']:,}".encode(), folder.read_bytes(CARD), count=1)
-        folder.write_bytes(CARD, card)
+        folder.write_bytes(CARD, with_licences(card.decode(), folder, len(sizes)).encode())
     about["files"] |= small_files(folder)
     folder.write_json("manifest.json", {**about, REMOVALS: version})
 

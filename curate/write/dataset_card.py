@@ -9,6 +9,7 @@ import pyarrow as pa
 import yaml
 
 from curate.store.folder import Folder
+from curate.write.licences import with_licences
 from curate.write.shard_columns import Column
 from curate.write.survey import Survey
 
@@ -28,7 +29,7 @@ def is_ours(out: Folder) -> bool:
 
 
 def write_card(out: Folder, samples: int, shards: int, columns: Sequence[Column], facts: Survey) -> None:
-    """Writes the card, unless the folder has one of the user's."""
+    """Writes the card, unless the folder has one of the user's. The shards lie there already."""
     if out.exists(NAME) and not is_ours(out):
         return
     about: dict[str, Any] = {"configs": [{"config_name": "default", "data_files": "*.tar"}]}
@@ -45,7 +46,7 @@ def write_card(out: Folder, samples: int, shards: int, columns: Sequence[Column]
         'datasets.load_dataset("<this folder>", split="train")\n'
         "```\n"
     )
-    out.write_bytes(NAME, text.encode())
+    out.write_bytes(NAME, with_licences(text, out, shards).encode())
 
 
 def _features(columns: Sequence[Column], facts: Survey) -> list[dict[str, Any]]:
