@@ -21,15 +21,18 @@ from curate.cluster.suspects import Suspects
 from curate.download import came_along
 from curate.download.fetch_facts import FetchFacts, beside, robots_table
 from curate.download.options import DownloadOptions, FetchOptions, check_packages
+from curate.download.refused import LISTS, Refusals, lists_of, refuse
 from curate.download.run_hosts import RunHosts
 from curate.download.unfetched import REMARKS, SKIPPED, in_order, missing, shard_remarks
 from curate.pictures.resize import Resize
 from curate.pictures.resize_options import ResizeOptions
 from curate.record import sample_key
+from curate.refuse.opt_out import OPTED_OUT
 from curate.store.folder import shard_name
 from curate.store.image_columns import FETCHES, IMAGE_FIELDS, ROBOTS
 from curate.store.images import TARS, ImageReader
 from curate.store.part_file import hashed
+from curate.store.removal import REMOVED
 from curate.store.tar import TarFile
 from curate.store.view import View
 
@@ -42,6 +45,7 @@ class DownloadShard:
     """Work for one shard: fetches the rows that are in and have no image yet; keeps those that have one.
 
     hosts: what all workers know of hosts, an actor of Ray; without it, what this process knows.
+    lists: the keys of opt-out lists in the store; empty for none.
     """
 
     view: View
@@ -52,6 +56,7 @@ class DownloadShard:
     session: str = ""
     came: str = ""
     hosts: Any = None
+    lists: str = ""
 
     def setup(self) -> None:
         from curate.download.desk import Desk
@@ -62,6 +67,7 @@ class DownloadShard:
         self.fetching = FetchOptions(**self.options.model_dump(include=set(FetchOptions.model_fields)))
         # From shard to shard: what hosts asked for, and what their robots.txt says.
         self.desk = Desk(self.hosts or RunHosts(**self.fetching.of_hosts), self.fetching)
+        self.refusals = Refusals.of(self.view, self.lists)
 
     def __call__(self, shard: int) -> dict[str, Any]:
         return self._download(shard, None)
@@ -80,17 +86,22 @@ class DownloadShard:
     def _download(self, shard: int, suspects: Suspects | None) -> dict[str, Any]:
         store = self.view.store
         part = store.try_part(self.folder, shard)
-        records = self.view.read(shard, ["url"])
-        todo = missing(part, self.view.kept(shard), records.num_rows, self.again)
-        if part is not None and not todo.any():
-            return {"rows": 0, "unasked": Counter()}
+        records, kept = self.view.read(shard, ["url"]), self.view.kept(shard)
+        todo = missing(part, kept, records.num_rows, self.again)
+        same_lists = part is not None and lists_of(part.schema) == self.lists
+        if same_lists and not todo.any():
+            return {"rows": 0, "unasked": Counter(), "refused": Counter()}
         columns, members = self._begun(part, shard, records.num_rows)
+        if part is not None and not same_lists:
+            # By other lists than now: whoever is on these no more is fetched.
+            todo |= (np.asarray(columns["status"], object) == OPTED_OUT) & (True if kept is None else kept)
         facts = FetchFacts(records.num_rows, store.try_part(beside(self.folder, FETCHES), shard))
         columns["changes"] = [()] * records.num_rows
         if part is None:
             todo &= np.asarray(columns["status"], object) == SKIPPED
         with tempfile.TemporaryFile() as spool:
             urls = records["url"].to_pylist()
+            todo &= ~self.refusals.looked_at(columns, urls, np.ones(len(urls), bool) if kept is None else kept)
             todo &= ~self._malformed(shard, urls, todo, columns)
             places: dict[int, tuple[int, int]] = {}
             for rows in in_order(np.flatnonzero(todo).tolist(), columns, suspects):
@@ -107,13 +118,15 @@ class DownloadShard:
         self._write_facts(shard, facts)
         # The status rows are the commit: they name the tar whose offsets they hold.
         about = {TARS: json.dumps(digests).encode(), REMARKS: json.dumps(remarks.to_json()).encode()}
+        about |= {LISTS: self.lists.encode()} if self.lists else {}
         store.write_part(self.folder, shard, table, about)
         if part is not None:
             for old in store.names(self.folder):
                 if old != tar and is_tar_of(shard, old):
                     store.remove(f"{self.folder}/{old}")
         unasked, self.desk.unasked = self.desk.unasked, Counter()
-        return {"rows": int(todo.sum()), "unasked": unasked}
+        refused = Counter(status for status in columns["status"] if status in (REMOVED, OPTED_OUT))
+        return {"rows": int(todo.sum()), "unasked": unasked, "refused": refused}
 
     def _write_facts(self, shard: int, facts: FetchFacts) -> None:
         store = self.view.store
@@ -131,7 +144,11 @@ class DownloadShard:
             return {name: part[name].to_pylist() for name in IMAGE_FIELDS}, members
         if self.came:
             return came_along.columns(self.view, self.came, shard, SKIPPED)
-        return {name: [SKIPPED if name == "status" else None] * rows for name in IMAGE_FIELDS}, None
+        columns: dict[str, list[Any]] = {name: [None] * rows for name in IMAGE_FIELDS}
+        columns["status"] = [SKIPPED] * rows
+        if (out := self.view.out(shard)) is not None:
+            columns["status"] = [word or SKIPPED for word in out.tolist()]
+        return columns, None
 
     def _malformed(
         self, shard: int, urls: Sequence[str | None], todo: np.ndarray, columns: dict[str, list[Any]]
@@ -170,12 +187,16 @@ class DownloadShard:
                 async for number, answer in answers:
                     row = rows[number]
                     columns["status"][row], columns["error_message"][row] = answer.status, answer.error
-                    facts.note(row, answer)
                     if answer.body is None:
+                        facts.note(row, answer)
                         continue
                     if suspects:
                         await loop.run_in_executor(thread, suspects.trying, np.array([row]))
                     stored = await loop.run_in_executor(thread, resize, answer.body)
+                    if word := self.refusals.of_file(urls[row], answer.final_url, stored.sha256, answer.body):
+                        refuse(columns, row, word)
+                        continue
+                    facts.note(row, answer)
                     columns["status"][row], columns["error_message"][row] = stored.status, stored.error
                     columns["original_bytes"][row] = len(answer.body)
                     for name in ("width", "height", "original_width", "original_height", "sha256", "format"):

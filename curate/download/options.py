@@ -148,11 +148,15 @@ class DownloadOptions(FetchOptions, ResizeOptions):
     """img2dataset's options by their names, and ours: those of FetchOptions, of ResizeOptions, and these.
 
     retry: statuses of an earlier run to fetch again, e.g. [timeout, http_503]; http_5xx is all codes from 500 on.
+    opt_out: files of urls, domains, md5 or sha256 whose owners opted out (.txt, one a line; .csv or .parquet with
+        columns url, domain, md5, sha256), a domain with all below it. Their rows get the status `opted_out`, and no
+        request; a file that is known only once it came is thrown away. See docs/removal.md.
     processes: shards downloaded at the same time; None takes one per CPU, or what `--workers` says. `--workers 0`
         downloads one after the other, in this process.
     """
 
     retry: tuple[str, ...] = ()
+    opt_out: tuple[str, ...] = ()
     processes: int | None = None
 
 

@@ -15,6 +15,7 @@ from curate.download import came_along
 from curate.download.fetch_facts import beside
 from curate.download.one_shard import DownloadShard
 from curate.download.options import CONTACT_HOSTS, DownloadOptions, check_packages
+from curate.download.refused import lists_of
 from curate.download.run_hosts import RunHosts
 from curate.download.unfetched import missing
 from curate.errors import CurateError
@@ -24,6 +25,7 @@ from curate.messages.packages import missing as missing_packages
 from curate.messages.remarks import Remarks, say
 from curate.messages.terminal import console
 from curate.pictures.resize_options import ResizeOptions
+from curate.refuse import opt_out
 from curate.store.folder import identity
 from curate.store.image_columns import FETCH_FIELDS, FETCHES, IMAGE_FIELDS
 from curate.store.manifest import Table
@@ -62,13 +64,14 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
         remarks = came_along.looked_at(view, came, cluster)
         say("download", remarks)
         folder = folder_of(options, came)
-    if came and not (remarks.counts.get(came_along.FETCHED) or store.parts(folder)):
+    lists = opt_out.made(store, options.opt_out)
+    if came and not lists and not (remarks.counts.get(came_along.FETCHED) or store.parts(folder)):
         # Nothing is lacking: the table that reading made is the one.
         entry = manifest.op_table(came)
         of_reading = entry.remarks if entry else {}
         store.note_table(came, Table(name="images", op="read", remarks=of_reading | remarks.to_json()))
         return replace(view.with_table(came, COLUMNS), images=came)
-    todo = to_fetch(view, folder, options, cluster)
+    todo = to_fetch(view, folder, options, cluster, lists)
     if todo:
         check_packages(options)
         _check_contact(view, options, todo)
@@ -85,11 +88,16 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
                 session=secrets.token_hex(8),
                 came=came,
                 hosts=hosts,
+                lists=lists,
             )
-            unasked: Counter[str] = Counter()
+            unasked, refused = Counter[str](), Counter[str]()
             for _, report in cluster.each("download", work, todo, rows, workers=options.processes):
                 unasked += report["unasked"]
+                refused += report["refused"]
         _say_unasked(store.url, unasked)
+        if refused:
+            counts = ", ".join(f"{counted(rows, 'row')} {word}" for word, rows in sorted(refused.items()))
+            console.say(f"download: {counts}: refused, no image of theirs is stored")
     done = store.remarks(folder)
     if todo:
         say("download: images", done)
@@ -150,19 +158,22 @@ class _Lacking:
     folder: str
     options: DownloadOptions
     runs: list[range]
+    lists: str
 
     def look(self, run: int) -> list[int]:
         return [shard for shard in self.runs[run] if self._lacks(shard)]
 
     def _lacks(self, shard: int) -> bool:
         part = self.view.store.read_part(self.folder, shard, ["status"])
+        if lists_of(part.schema) != self.lists:
+            return True
         return bool(missing(part, self.view.kept(shard), part.num_rows, self.options.retry).any())
 
 
-def to_fetch(view: View, folder: str, options: DownloadOptions, cluster: Cluster) -> list[int]:
+def to_fetch(view: View, folder: str, options: DownloadOptions, cluster: Cluster, lists: str = "") -> list[int]:
     """Shards with something to fetch; looked at before, so that a finished step starts no download."""
     rows, parts = view.store.shard_rows(), view.store.parts(folder)
     stored = {shard: rows[shard] for shard in rows if shard in parts}
-    job = _Lacking(view, folder, options, shard_runs(stored))
+    job = _Lacking(view, folder, options, shard_runs(stored), lists)
     lacking = each_run("download: what is lacking", job.look, job.runs, stored, cluster)
     return sorted(rows.keys() - parts | {shard for some in lacking for shard in some})

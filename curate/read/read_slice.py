@@ -18,9 +18,11 @@ from curate.read import captions, images_in_columns
 from curate.read.columns import is_list, values_of
 from curate.read.copied_images import CopiedImages
 from curate.read.exact_types import cast, plain, stored
+from curate.read.refusing import SAID, Refusals
 from curate.read.source import Source
 from curate.store.image_columns import IMAGE, IMAGE_FIELDS, is_image_column
 from curate.store.images import TARS
+from curate.store.removal import noted
 from curate.store.store import Store
 
 #: Column of what was done with a row while it was read; it is counted for each shard and goes no further.
@@ -48,6 +50,10 @@ class ReadSlice:
     images: str
     types: pa.Schema
     rows_per_shard: int
+    lists: str = ""
+
+    def setup(self) -> None:
+        self.refusals = Refusals.of(self.store, self.lists)
 
     def __call__(self, number: int) -> dict[str, Any]:
         part = self.slices[number]
@@ -55,16 +61,18 @@ class ReadSlice:
         batches = self._batches(part)
         rest: pa.Table | None = None
         for shard in shards:
-            need, pieces = self.rows[shard], list[pa.Table]()
+            need, pieces, refused = self.rows[shard], list[pa.Table](), list[np.ndarray]()
             with CopiedImages(self.store, self.images, shard, self.rows_per_shard) as copied:
                 while need:
                     table = rest if rest is not None and rest.num_rows else next(batches, None)
                     if table is None:
                         raise CurateError(f"input changed while it was read: shard {shard} misses {need} rows")
-                    pieces.append(copied.settled(table.slice(0, need)))
+                    piece, words = self.refusals.applied(_with_uids(table.slice(0, need)))
+                    refused.append(words)
+                    pieces.append(copied.settled(piece))
                     rest = table.slice(need)
                     need -= pieces[-1].num_rows
-            self._write(shard, pa.concat_tables(pieces), copied.digests)
+            self._write(shard, pa.concat_tables(pieces), copied.digests, np.concatenate(refused))
         return {"rows": sum(self.rows[s] for s in shards)}
 
     def _batches(self, part: Slice) -> Iterator[pa.Table]:
@@ -132,21 +140,29 @@ class ReadSlice:
             _note_damage(values, array, field.name, remarks)
         return array
 
-    def _write(self, shard: int, table: pa.Table, tars: dict[str, str]) -> None:
-        uids = table["uid"]
-        if uids.null_count:
-            filled = pc.coalesce(uids, record.uids(table["url"], _identifying(table)))
-            table = table.set_column(table.column_names.index("uid"), "uid", filled)
+    def _write(self, shard: int, table: pa.Table, tars: dict[str, str], refused: np.ndarray) -> None:
         images = [n for n in table.column_names if is_image_column(n)]
-        records = table.drop_columns([*images, REMARK])
+        records = table.drop_columns([*images, REMARK]).replace_schema_metadata(noted(refused))
         if images:
             about = {n.removeprefix(IMAGE): table[n] for n in images}
             self.store.write_remarks(self.images, shard, _remarks(about, shard))
             kept = [*IMAGE_FIELDS, "members"] if "members" in about else [*IMAGE_FIELDS]
             digests = {TARS: json.dumps(tars).encode()}
             self.store.write_part(self.images, shard, pa.table(about).select(kept), digests, records)
-        self.store.write_remarks("records", shard, _row_remarks(table, shard))
-        self.store.write_part("records", shard, records)
+        remarks = _row_remarks(table, shard)
+        for word, kind in SAID.items():
+            remarks.add(kind, int((refused == word).sum()))
+        self.store.write_remarks("records", shard, remarks)
+        self.store.write_part("records", shard, records, noted(refused))
+
+
+def _with_uids(table: pa.Table) -> pa.Table:
+    """The rows, each with a uid: of those that came without one, it is made."""
+    uids = table["uid"]
+    if not uids.null_count:
+        return table
+    filled = pc.coalesce(uids, record.uids(table["url"], _identifying(table)))
+    return table.set_column(table.column_names.index("uid"), "uid", filled)
 
 
 def _uids(values: pa.Array, remarks: list[Any]) -> pa.Array:

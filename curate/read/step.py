@@ -17,11 +17,14 @@ from curate.read.exact_types import common, holds
 from curate.read.input_scan import scanned
 from curate.read.options import ReadOptions
 from curate.read.read_slice import ReadSlice, Slice
+from curate.read.refusing import SAID
 from curate.read.source import Source, on_files, open_source
+from curate.refuse import opt_out
 from curate.store.file_list import InputFile, files_id, read_file_list, write_file_list
 from curate.store.folder import identity
 from curate.store.image_columns import IMAGE_FIELDS
 from curate.store.manifest import Input, Table
+from curate.store.removal import REMOVED
 from curate.store.store import Store
 from curate.store.view import View
 
@@ -68,12 +71,13 @@ def read(store: Store, options: ReadOptions, cluster: Cluster) -> View:
             f"{store.url} holds the rows of '{groups[0].input}', not of '{options.place}': use a new root, "
             "or add them with read: {append: true} (--set append=true for the pipelines that ship)"
         )
+    lists = opt_out.made(store, options.opt_out)
     # What an earlier run began comes first: its first shard settles the types.
     for number in range(len(groups)):
-        _read_group(store, number, source, cluster)
+        _read_group(store, number, source, cluster, lists)
     if fresh:
         own, remarks, counts = scanned(source.subset(fresh), cluster)
-        _read_group(store, _plan_group(store, own, options, counts, remarks), own, cluster)
+        _read_group(store, _plan_group(store, own, options, counts, remarks), own, cluster, lists)
     return records_view(store)
 
 
@@ -191,7 +195,7 @@ def _types(store: Store, source: Source) -> pa.Schema:
     return types
 
 
-def _read_group(store: Store, number: int, source: Source, cluster: Cluster) -> None:
+def _read_group(store: Store, number: int, source: Source, cluster: Cluster, lists: str) -> None:
     group = store.manifest().inputs[number]
     shards = group.shard_numbers
     missing = set(shards) - store.parts("records")
@@ -215,6 +219,7 @@ def _read_group(store: Store, number: int, source: Source, cluster: Cluster) -> 
             images=group.images or "",
             types=_types(store, own),
             rows_per_shard=size,
+            lists=lists,
         )
         sizes = {i: sum(rows[s] for s in range(c.first_shard, c.first_shard + c.shards)) for i, c in enumerate(slices)}
         cluster.do("read", work, todo, sizes)
@@ -242,4 +247,5 @@ def _note_remarks(store: Store, number: int) -> None:
     line = [counted(group.rows, "row"), *chosen, *remarks.lines()]
     console.print(f"[yellow]read: {escape(', '.join(line))}" if remarks else f"[dim]read: {escape(', '.join(line))}")
     group.remarks = remarks.to_json()
+    group.removed += remarks.counts.get(SAID[REMOVED], 0)
     store.save(manifest)

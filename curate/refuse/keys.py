@@ -86,7 +86,8 @@ def _spelled(kind: str, texts: pl.Series) -> pl.Series:
         return url_keys(texts)
     if kind == "host":
         return texts.map_elements(host_of, pl.String) if len(texts) else texts
-    return texts.str.strip_chars().str.to_lowercase()
+    plain = texts.str.strip_chars().str.to_lowercase()
+    return plain.str.replace_all("-", "", literal=True) if kind == "uid" else plain
 
 
 def _hashed(kind: str, texts: Iterable[str]) -> np.ndarray:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 from curate.store.folder import is_torn, shard_name
 from curate.store.image_columns import ROBOTS
-from curate.store.removal import REMOVED
+from curate.store.removal import OPT_OUT, REMOVED
 from curate.store.store import WRITTEN, Store
 
 _SHARDS = re.compile(r"shards-[0-9a-f]{12}\Z")
 _PART = re.compile(r"[0-9]{5,}\.parquet\Z")
 #: Folders whose rows are no rows of the records.
-_OTHERS = {"inputs", WRITTEN, REMOVED, "opt_out"}
+_OTHERS = {"inputs", WRITTEN, REMOVED, OPT_OUT}
 
 
 @dataclass

@@ -16,7 +16,7 @@ from curate.remove import images
 from curate.remove.manifest_text import without_names
 from curate.store.folder import shard_name
 from curate.store.part_file import PLACE, ROWS_OF
-from curate.store.removal import REMOVED, noted, removed_rows, without_rows
+from curate.store.removal import REMOVED, noted, without_rows, words_of
 from curate.store.store import Store
 from curate.store.verdict import KEPT, LEDGER, VERDICT, Verdicts, verdict_of
 
@@ -82,8 +82,9 @@ class Tables:
     ) -> tuple[pa.Table, dict[bytes, bytes]]:
         about = dict(part.schema.metadata or {})
         if folder == "records":
-            rows = np.union1d(removed_rows(part.schema), np.flatnonzero(removed)).astype(np.int64)
-            return without_rows(part, removed), about | noted(rows)
+            words = words_of(part.schema, part.num_rows)
+            words[removed] = REMOVED
+            return without_rows(part, removed), about | noted(words)
         if folder.startswith("images-"):
             return images.rewritten(part, folder, shard, removed, cuts, digests)
         if folder.startswith("keep_"):

@@ -22,11 +22,15 @@ from curate.store.folder import shard_name
 #: The folder of tombstones and certificates; also the status of a removed row, and the step of its verdict.
 REMOVED = "removed"
 
+#: The folder of keys of opt-out lists, see curate.refuse.opt_out.
+OPT_OUT = "opt_out"
+
 #: The folder of a removal that is under way.
 UNDER_WAY = ".removing"
 
-#: Where the metadata of a records' part holds the numbers of its removed rows: a JSON list.
-ROWS = b"curate.removed"
+#: Where the metadata of a records' part holds the numbers of its rows that are out from the beginning: a JSON object by
+#: the word for it, `removed` or `opted_out`.
+OUT = b"curate.out"
 
 
 class Removal(BaseModel):
@@ -44,15 +48,22 @@ def tombstones_name(version: int) -> str:
     return f"{REMOVED}/{shard_name(version)}.parquet"
 
 
-def removed_rows(schema: pa.Schema) -> list[int]:
-    """The numbers of the removed rows of a shard, as the schema of its records tells them."""
-    rows: list[int] = json.loads((schema.metadata or {}).get(ROWS, b"[]"))
-    return rows
+def words_of(schema: pa.Schema, rows: int) -> np.ndarray:
+    """object[n]: the word for each row that is out from the beginning, None for others.
+
+    schema: of a shard's records, of so many rows.
+    """
+    words: np.ndarray = np.full(rows, None, object)
+    for word, numbers in json.loads((schema.metadata or {}).get(OUT, b"{}")).items():
+        words[numbers] = word
+    return words
 
 
-def noted(rows: np.ndarray) -> dict[bytes, bytes]:
-    """Metadata of a records' part. rows: numbers of its removed rows."""
-    return {ROWS: json.dumps(rows.tolist()).encode()} if len(rows) else {}
+def noted(words: np.ndarray) -> dict[bytes, bytes]:
+    """Metadata of a records' part, as `words_of` reads it."""
+    known = sorted({word for word in words.tolist() if word})
+    out = {word: np.flatnonzero(words == word).tolist() for word in known}
+    return {OUT: json.dumps(out).encode()} if out else {}
 
 
 def without_rows(table: pa.Table, removed: np.ndarray, instead: Mapping[str, str] | None = None) -> pa.Table:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -18,16 +17,16 @@ import xxhash
 
 from curate.errors import CurateError
 from curate.store import part_file
-from curate.store.file_hash import sha256_of
 from curate.store.file_list import FOLDER as INPUTS
 from curate.store.folder import Folder, json_file, shard_name
 from curate.store.image_columns import ROBOTS
 from curate.store.images import TARS
 from curate.store.lease import NAME as LEASE
 from curate.store.lease import leased
-from curate.store.removal import REMOVED
+from curate.store.removal import OPT_OUT, REMOVED
 from curate.store.spill import ENTRY_BYTES
 from curate.store.store import LEARNED, WRITTEN, Store
+from curate.store.verify_shards import file_digest, shard_fault
 
 #: Faults listed in full; all are counted.
 LISTED = 20
@@ -98,50 +97,14 @@ def _of_shards(folder: Folder, about: Mapping[str, Any], names: set[str]) -> tup
 
     def differs(name: str) -> Callable[[], str | None]:
         if name.endswith(".tar"):
-            return lambda: _shard_fault(folder, name, listed[name]["sha256"])
-        return lambda: None if _digest(folder, name) == listed[name]["sha256"] else "differs"
+            return lambda: shard_fault(folder, name, listed[name]["sha256"])
+        return lambda: None if file_digest(folder, name) == listed[name]["sha256"] else "differs"
 
     # The card may be one of the user's.
     extra = sorted(names - set(listed) - {"manifest.json", "README.md"})
     files = [File("manifest.json", lambda: _json_fault(folder, "manifest.json"))]
     files += [File(name, differs(name)) for name in sorted(listed)]
     return files, [f"{name}: is not of these shards" for name in extra if not name.startswith(".")]
-
-
-def _digest(folder: Folder, name: str) -> str:
-    with folder.reading(name) as file:
-        return sha256_of(file)
-
-
-def _shard_fault(folder: Folder, name: str, sha256: str) -> str | None:
-    """Read once, for its bytes and as a trainer reads it: webdataset finds as many samples as were written."""
-    from webdataset.tariterators import group_by_keys, tar_file_expander
-
-    samples, unreadable = 0, ""
-    with folder.reading(name) as file:
-        hashed = _Hashed(file)
-        try:
-            samples = sum(1 for _ in group_by_keys(tar_file_expander([{"stream": hashed, "url": name}])))
-        except Exception as error:  # noqa: BLE001 - whatever stops webdataset would stop a trainer
-            unreadable = f"webdataset cannot read it: {type(error).__name__}: {error}"
-        while hashed.read(_BLOCK_BYTES):
-            pass
-    if hashed.digest.hexdigest() != sha256:
-        return "differs"
-    expected = json.loads(folder.read_bytes(f"{name.removesuffix('.tar')}_stats.json"))["successes"]
-    return unreadable or (None if samples == expected else f"webdataset finds {samples:,} samples, not {expected:,}")
-
-
-class _Hashed:
-    """A file whose bytes are hashed as they are read."""
-
-    def __init__(self, file: Any) -> None:
-        self.file, self.digest = file, hashlib.sha256()
-
-    def read(self, size: int = -1) -> bytes:
-        data: bytes = self.file.read(size)
-        self.digest.update(data)
-        return data
 
 
 # ---- a store ----
@@ -189,6 +152,8 @@ def _of_table(store: Store, table: str) -> Iterator[File]:
             yield File(place, _tar_fault(store, table, name))
         elif name.endswith(".remarks.json") or (table in (WRITTEN, REMOVED) and name.endswith(".json")):
             yield File(place, _json_check(store, place))
+        elif table == OPT_OUT and name.endswith(".keys"):
+            yield File(place, _keys_fault(store, place))
         elif table == REMOVED and name.endswith(".txt"):
             yield File(place, _words_fault(store, place))
         elif name == ".work":
@@ -265,7 +230,22 @@ def _spill_fault(store: Store, place: str) -> Callable[[], str | None]:
 def _words_fault(store: Store, place: str) -> Callable[[], str | None]:
     """A certificate in words: the same as JSON lies beside it, and knows its hash."""
     about = f"{place.removesuffix('.txt')}.json"
-    return lambda: None if _digest(store, place) == store.read_json(about)["text_sha256"] else "differs"
+    return lambda: None if file_digest(store, place) == store.read_json(about)["text_sha256"] else "differs"
+
+
+def _keys_fault(store: Store, place: str) -> Callable[[], str | None]:
+    """A file of keys ends with the xxh3 of all before."""
+
+    def fault() -> str | None:
+        digest, last = xxhash.xxh3_128(), b""
+        with store.reading(place) as file:
+            while block := file.read(_BLOCK_BYTES):
+                data = last + block
+                digest.update(data[:-16])
+                last = data[-16:]
+        return None if digest.digest() == last else "differs"
+
+    return fault
 
 
 def _json_check(folder: Folder, place: str) -> Callable[[], str | None]:

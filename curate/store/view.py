@@ -14,7 +14,7 @@ import pyarrow as pa
 from curate.errors import CurateError, unknown
 from curate.store.manifest import Manifest
 from curate.store.part_file import rows_of
-from curate.store.removal import REMOVED, removed_rows
+from curate.store.removal import words_of
 from curate.store.store import Store
 from curate.store.verdict import KEPT, Verdicts, verdict_of
 
@@ -107,12 +107,12 @@ class View:
         return None if verdicts is None else verdicts.kept
 
     def verdicts(self, shard: int, owner: str = "") -> Verdicts | None:
-        """The verdict of every row of a shard; None before the first filter, unless rows of the shard were removed.
+        """The verdict of every row of a shard; None before the first filter, unless rows are out before.
 
         owner: the identity of the records that the verdicts have to belong to; "" for any.
         """
         if self.keep is None:
-            return self._removals(shard)
+            return self._first_verdicts(shard)
         part = self.store.read_part(self.keep, shard)
         theirs = rows_of(part.schema)
         if owner and theirs and owner != theirs:
@@ -122,24 +122,28 @@ class View:
             )
         return Verdicts.of(part)
 
-    # ---- removed rows ----
+    # ---- rows that are out from the beginning ----
 
     @cached_property
-    def _has_removals(self) -> bool:
-        return bool(self.store.manifest().removals)
+    def _has_out(self) -> bool:
+        manifest = self.store.manifest()
+        return bool(manifest.removals) or any("opt_out" in (group.choices or {}) for group in manifest.inputs)
 
-    def removed(self, shard: int) -> np.ndarray:
-        """bool[n]: which rows of a shard were removed; of length 0 in a store from which nothing was."""
-        if not self._has_removals:
-            return np.zeros(0, bool)
-        with self.store.opened(self.store.part("records", shard)) as part:
-            removed = np.zeros(part.rows, bool)
-            removed[removed_rows(part.schema)] = True
-        return removed
-
-    def _removals(self, shard: int) -> Verdicts | None:
-        """Verdicts of the rows that were removed: all others stay; None where there are none."""
-        removed = self.removed(shard)
-        if not removed.any():
+    def out(self, shard: int) -> np.ndarray | None:
+        """object[n]: for each row that is out from the beginning the word for it, `removed` or `opted_out`; None for
+        other rows, and for a shard without such."""
+        if not self._has_out:
             return None
-        return Verdicts(removed.astype(np.int32), [KEPT, verdict_of(REMOVED, REMOVED)])
+        with self.store.opened(self.store.part("records", shard)) as part:
+            words = words_of(part.schema, part.rows)
+        return words if words.any() else None
+
+    def _first_verdicts(self, shard: int) -> Verdicts | None:
+        words = self.out(shard)
+        if words is None:
+            return None
+        texts = sorted({word for word in words.tolist() if word})
+        codes = np.zeros(len(words), np.int32)
+        for code, word in enumerate(texts, 1):
+            codes[words == word] = code
+        return Verdicts(codes, [KEPT, *(verdict_of(word, word) for word in texts)])

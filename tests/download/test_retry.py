@@ -17,6 +17,8 @@ from curate.download.statuses import STATUS as FETCHED
 from curate.download.unfetched import SKIPPED
 from curate.errors import CurateError
 from curate.pictures.resize_options import STATUS as STORED
+from curate.refuse.opt_out import OPTED_OUT
+from curate.store.removal import REMOVED
 from curate.store.store import Store
 
 pytestmark = pytest.mark.slow
@@ -102,4 +104,4 @@ def test_a_download_that_has_not_ended_goes_on_by_its_pipeline(tmp_path: Path, s
 def test_every_status_is_explained() -> None:
     page = (Path(curate.__file__).parent.parent / "docs" / "statuses.md").read_text()
     explained = set(re.findall(r"^\| `([^`]+)`", page, re.MULTILINE))
-    assert explained == {*FETCHED, *STORED, DEADLY, SKIPPED, "malformed", "no_image"}
+    assert explained == {*FETCHED, *STORED, DEADLY, SKIPPED, OPTED_OUT, REMOVED, "malformed", "no_image"}

@@ -117,11 +117,11 @@ def test_killed_anywhere_and_run_again_gives_the_same_bytes(load, source, tmp_pa
     for survived in (0, 1, 4, 8):
         written = []
 
-        def dies(self, shard, table, tars, written=written, survived=survived):
+        def dies(self, shard, table, *more, written=written, survived=survived):
             if len(written) == survived:
                 raise KeyboardInterrupt
             written.append(shard)
-            original(self, shard, table, tars)
+            original(self, shard, table, *more)
 
         root = f"killed{survived}"
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
