@@ -24,7 +24,6 @@ from curate.messages.packages import install_hint
 from curate.messages.packages import missing as missing_packages
 from curate.messages.remarks import Remarks, say
 from curate.messages.terminal import console
-from curate.pictures.resize_options import ResizeOptions
 from curate.refuse import opt_out
 from curate.store.folder import identity
 from curate.store.image_columns import FETCH_FIELDS, FETCHES, IMAGE_FIELDS
@@ -46,9 +45,8 @@ def folder_of(options: DownloadOptions, came: str = "") -> str:
 
     came: folder of images that came with the input, which the table goes on with.
     """
-    pictures = options.model_dump(mode="json", include=set(ResizeOptions.model_fields))
     more = {"came": came} if came else {}
-    return f"images-{identity(op='download', version=IMAGES, options=pictures, **more)}"
+    return f"images-{identity(op='download', version=IMAGES, options=options.decisive, **more)}"
 
 
 def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:

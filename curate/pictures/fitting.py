@@ -27,15 +27,20 @@ _INTERPOLATIONS = {
 }
 
 
-def fitted(pixels: np.ndarray, options: ResizeOptions) -> np.ndarray:
+def fitted(pixels: np.ndarray, options: ResizeOptions, size: tuple[int, int]) -> np.ndarray:
     """uint8, height x width or height x width x 3: scaled, then cut or padded with white; `pixels` itself where nothing
-    is to be done."""
-    height, width = pixels.shape[:2]
+    is to be done.
+
+    size: (width, height) of the original, of which `pixels` may be decoded at a part of them.
+    """
+    width, height = size
     side = reference_side(width, height, options)
     if options.resize_mode == "no" or (options.resize_only_if_bigger and side <= options.image_size):
         return pixels
     larger, smaller = options.upscale_interpolation, options.downscale_interpolation
-    scaled = _scaled(pixels, options.image_size / side, smaller if side > options.image_size else larger)
+    scale = options.image_size / side
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    scaled = _scaled(pixels, size, smaller if side > options.image_size else larger)
     if options.resize_mode == "center_crop":
         return _centre(scaled, options.image_size)
     return _padded(scaled, options.image_size) if options.resize_mode == "border" else scaled
@@ -73,14 +78,13 @@ def is_encoded(body: bytes, options: ResizeOptions) -> bool:
     return body.startswith(b"RIFF") and body[8:12] == b"WEBP"
 
 
-def _scaled(pixels: np.ndarray, scale: float, interpolation: str) -> np.ndarray:
+def _scaled(pixels: np.ndarray, size: tuple[int, int], interpolation: str) -> np.ndarray:
     import cv2
 
-    height, width = (max(1, round(length * scale)) for length in pixels.shape[:2])
-    if (height, width) == pixels.shape[:2]:
+    if size == (pixels.shape[1], pixels.shape[0]):
         return pixels
     cv2.setNumThreads(1)
-    scaled: Any = cv2.resize(pixels, (width, height), interpolation=getattr(cv2, _INTERPOLATIONS[interpolation]))
+    scaled: Any = cv2.resize(pixels, size, interpolation=getattr(cv2, _INTERPOLATIONS[interpolation]))
     return scaled  # type: ignore[no-any-return]
 
 

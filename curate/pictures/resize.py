@@ -16,6 +16,7 @@ from curate.pictures.decoded import decode
 from curate.pictures.decoders import decoders
 from curate.pictures.doubtful import LARGE, doubt
 from curate.pictures.fitting import BY_LONGER_SIDE, encoded, fitted, is_encoded
+from curate.pictures.jpeg_marks import is_jpeg
 from curate.pictures.picture_file import (
     TooCostly,
     check_cost,
@@ -26,6 +27,7 @@ from curate.pictures.picture_file import (
     size_of,
 )
 from curate.pictures.resize_options import ResizeOptions
+from curate.pictures.scaled_decode import divisor, plain_jpeg, upright_jpeg
 
 #: Bytes a pixel, at most, beside what decoding takes: of the original as cv2 reads it, of one that is resized and
 #: padded, and of one while it is encoded.
@@ -104,12 +106,16 @@ class Resize:
                 return {"body": body, "width": size.width, "height": size.height}
             orientation, plain = header_orientation(image, body), self._cv2_reads(image, body)
             facts["changes"] = self._changes(image, orientation)
+            mode, (width, height) = image.mode, image.size
+            part = divisor(width, height, self.options) if is_jpeg(body) else 1
+            whole = None if part == 1 else size.upright
         if plain and orientation == 1:
-            pixels = _by_cv2(body)
+            pixels = plain_jpeg(body, mode, width, height, part) if is_jpeg(body) else None
+            pixels = _by_cv2(body) if pixels is None else pixels
             if pixels is not None:
-                return self._resized(pixels, body)
+                return self._resized(pixels, whole, body)
         facts["exif_transposed"] = orientation > 1
-        return self._resized(self._upright(body))
+        return self._resized(self._upright(body, part), whole)
 
     def _changes(self, image: ImageFile.ImageFile, orientation: int) -> tuple[str, ...]:
         """What becomes of an image that no one would expect of resizing."""
@@ -145,12 +151,15 @@ class Resize:
             return side, side
         return round(width * scale), round(height * scale)
 
-    def _resized(self, pixels: np.ndarray, original: bytes | None = None) -> dict[str, Any]:
-        """pixels: BGR or grey. original: the file that they are, where it may be kept."""
-        height, width = pixels.shape[:2]
+    def _resized(
+        self, pixels: np.ndarray, whole: tuple[int, int] | None, original: bytes | None = None
+    ) -> dict[str, Any]:
+        """pixels: BGR or grey. whole: (width, height) of what `pixels` are a smaller copy of. original: the file, where
+        it may be kept."""
+        width, height = size = whole or (pixels.shape[1], pixels.shape[0])
         self._check_limits(width, height)
         try:
-            stored = fitted(pixels, self.options)
+            stored = fitted(pixels, self.options, size)
             is_kept = original is not None and self.options.skip_reencode and stored is pixels
             if original is not None and is_kept and is_encoded(original, self.options):
                 return {"body": original, "width": width, "height": height}
@@ -183,8 +192,11 @@ class Resize:
             return image.mode in ("L", "RGB") and body[24] == 8  # byte 24 of a PNG: bits per sample
         return image.format == "WEBP" and image.mode == "RGB"
 
-    def _upright(self, body: bytes) -> np.ndarray:
-        """The pixels of `decode`, BGR."""
+    def _upright(self, body: bytes, part: int) -> np.ndarray:
+        """The pixels of `decode`, BGR; or those of a part of a JPEG's size."""
+        if part > 1:
+            with contextlib.suppress(Exception):  # damage, which `decode` forgives
+                return np.ascontiguousarray(np.asarray(upright_jpeg(body, part, self.options))[..., ::-1])
         try:
             image = decode(
                 body,
