@@ -24,6 +24,7 @@ from curate.read.options import ReadOptions
 from curate.read.step import read
 from curate.store.image_columns import FETCH_FIELDS, IMAGE_FIELDS
 from curate.store.view import View
+from curate.write.faces import lacking_for_faces
 from curate.write.step import WriteOptions, write
 
 #: Columns that a row has once it has an image, with their types where these are known.
@@ -191,9 +192,12 @@ class WriteStep(Step):
     def check(self, known: Known) -> list[str]:
         if not known.images:
             return ["there are no images to write: download comes first"]
+        if faults := lacking_for_faces(self.options.faces):
+            return faults
         if known.columns is None:
             return []
-        return [str(unknown("column", n, known.columns)) for n in self.options.columns or () if n not in known.columns]
+        named = [*(self.options.columns or ()), *filter(None, [self.options.faces])]
+        return [str(unknown("column", n, known.columns)) for n in named if n not in known.columns]
 
     def do(self, view: View, cluster: Cluster) -> View:
         return replace(view, written=write(view, self.options, cluster))

@@ -28,7 +28,9 @@ def is_ours(out: Folder) -> bool:
         return False
 
 
-def write_card(out: Folder, samples: int, shards: int, columns: Sequence[Column], facts: Survey) -> None:
+def write_card(
+    out: Folder, samples: int, shards: int, columns: Sequence[Column], facts: Survey, faces: str = ""
+) -> None:
     """Writes the card, unless the folder has one of the user's. The shards lie there already."""
     if out.exists(NAME) and not is_ours(out):
         return
@@ -46,6 +48,8 @@ def write_card(out: Folder, samples: int, shards: int, columns: Sequence[Column]
         'datasets.load_dataset("<this folder>", split="train")\n'
         "```\n"
     )
+    if faces:
+        text += f"\nFaces are blurred where `{faces}` has boxes.\n"
     out.write_bytes(NAME, with_licences(text, out, shards).encode())
 
 

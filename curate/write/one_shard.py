@@ -17,6 +17,7 @@ from curate.store.folder import Folder, shard_name
 from curate.store.images import LOCATION, ImageReader
 from curate.store.tar import Data, TarFile
 from curate.store.view import View
+from curate.write.faces import Blur
 from curate.write.plan import Piece
 from curate.write.sample_json import sample_json, values_of
 from curate.write.shard_columns import Column, read
@@ -37,9 +38,11 @@ class WriteShard:
     plan: Sequence[list[Piece]]
     columns: list[Column]
     samples_per_shard: int
+    faces: str = ""
 
     def __call__(self, number: int) -> dict[str, Any]:
         out, name = Folder(self.to), shard_name(number)
+        self._blur = Blur(self.view, self.faces) if self.faces else None
         tables: list[pa.Table] = []
         files: dict[str, Any] = {}
         with out.writing(f"{name}.tar") as file:
@@ -62,6 +65,8 @@ class WriteShard:
             file.write(written)
         files[f"{name}.parquet"] = {"bytes": written.size, "sha256": hashlib.sha256(written).hexdigest()}
         stats = {"count": count, "successes": count, "failed_to_download": 0, "failed_to_resize": 0, "files": files}
+        if self._blur:
+            stats["faces"] = dict(sorted(self._blur.counts.items()))
         out.write_bytes(f"{name}_stats.json", json.dumps(stats, indent=1).encode())
         return {"rows": count}
 
@@ -82,16 +87,18 @@ class WriteShard:
         assert self.view.images is not None
         extensions, others = (column.to_pylist() for column in sample_files(self.view, shard, rows))
         reader = ImageReader(self.view.store, self.view.images, shard)
-        images = reader.in_turn(rows.tolist())
-        facts = zip(table["key"].to_pylist(), extensions, _texts(table), others, rows.tolist(), strict=True)
-        for key, extension, (text, json_text), members, row in facts:
-            yield f"{key}.{extension}", next(images)
+        files = zip(reader.in_turn(rows.tolist()), extensions, strict=True)
+        images = self._blur.images(files, shard, rows) if self._blur else files
+        facts = zip(table["key"].to_pylist(), _texts(table), others, rows.tolist(), strict=True)
+        for key, (text, json_text), members, row in facts:
+            image, ending = next(images)
+            yield f"{key}.{ending}", image
             yield f"{key}.txt", text
             yield f"{key}.json", json_text
             for member in members or ():
                 name = member["name"]
                 place = {n: member[n] for n in LOCATION if n != "status"}
-                free = f"input.{name}" if name in (extension, "txt", "json") else name
+                free = f"input.{name}" if name in (ending, "txt", "json") else name
                 yield f"{key}.{free}", reader.read(f"'{name}' of row {row}", **place)
         reader.close()
 

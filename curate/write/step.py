@@ -16,6 +16,7 @@ from curate.messages.remarks import Remarks, say
 from curate.store.folder import Folder, identity, is_torn, shard_name
 from curate.store.view import View
 from curate.write.dataset_card import write_card
+from curate.write.faces import FACES, NOT_BLURRED, check_faces, faces_told
 from curate.write.finished import Finished, default_folder, file_facts, small_files
 from curate.write.one_shard import WriteShard
 from curate.write.plan import plan
@@ -36,6 +37,8 @@ class WriteOptions(BaseModel):
         except lists (vectors) and the columns of dedupe, which speak of other rows. A column of the input whose name
         curate has taken is called `<name>_input`.
     leave_out: columns of those that are not written.
+    blur_faces: blur what a column of face boxes names, in what is written; the stored images stay as they are. True
+        takes DataComp's `face_bboxes`; a name takes that column: lists of x0, y0, x1, y1, fractions of the sides.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +48,16 @@ class WriteOptions(BaseModel):
     bytes_per_shard: int | None = Field(None, ge=1)
     columns: tuple[str, ...] | None = None
     leave_out: tuple[str, ...] = ()
+    blur_faces: bool | str = False
+
+    @property
+    def faces(self) -> str:
+        """The column of face boxes; "" where nothing is blurred."""
+        return FACES if self.blur_faces is True else self.blur_faces or ""
+
+    def told(self, *, without: set[str]) -> dict[str, Any]:
+        """The options by name; that of faces only where some are blurred."""
+        return self.model_dump(exclude={*without, "blur_faces"}) | ({"blur_faces": self.faces} if self.faces else {})
 
 
 def write(view: View, options: WriteOptions, cluster: Cluster) -> dict[str, Any]:
@@ -57,7 +70,7 @@ def write(view: View, options: WriteOptions, cluster: Cluster) -> dict[str, Any]
     """
     if view.images is None:
         raise CurateError("nothing to write: the store has no images (a pipeline without download writes --output)")
-    finished = Finished.of(view, options.model_dump(exclude={"to"}))
+    finished = Finished.of(view, options.told(without={"to"}))
     if done := finished.again(options.to):
         say("write", Remarks.from_json(done["remarks"]))
         return done
@@ -66,7 +79,12 @@ def write(view: View, options: WriteOptions, cluster: Cluster) -> dict[str, Any]
     # The tables, not only their names: a new threshold or model is another selection.
     states = {folder: view.state(folder) for folder in {column.folder for column in columns}}
     made_of = {column.name: states[column.folder] for column in columns}
-    same = options.model_dump(exclude={"to", "columns", "leave_out"})
+    same = options.told(without={"to", "columns", "leave_out"})
+    if options.faces:
+        check_faces(view, options.faces)
+        same["faces"] = view.state(view.columns[options.faces])
+    elif FACES in view.columns:
+        remarks.add(NOT_BLURRED, 1, FACES)
     selection = identity(pool=view.pool(), images=view.state(view.images), columns=made_of, options=same, version=2)
     out = Folder(options.to or default_folder(view, selection))
     facts = survey(view, columns, cluster)
@@ -80,11 +98,14 @@ def write(view: View, options: WriteOptions, cluster: Cluster) -> dict[str, Any]
     _claim(out, selection)
     names = out.names()
     todo = [n for n in range(len(shards)) if not {shard_name(n) + end for end in _ENDS} <= names]
-    work = WriteShard(view, out.url, shards, columns, options.samples_per_shard)
+    work = WriteShard(view, out.url, shards, columns, options.samples_per_shard, options.faces)
     samples = dict(enumerate(shards.samples().tolist()))
     cluster.do("write", work, todo, samples)
+    if options.faces:
+        for kind, images in faces_told(out, len(samples)).items():
+            remarks.add(kind, images)
     say("write", remarks)
-    write_card(out, sum(samples.values()), len(samples), columns, facts)
+    write_card(out, sum(samples.values()), len(samples), columns, facts, options.faces)
     done = _finish(out, selection, {c.name: made_of[c.name] for c in columns}, samples)
     done |= {"without_image": dict(facts.without), "remarks": remarks.to_json()}
     finished.note(selection, done)
