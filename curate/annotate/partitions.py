@@ -79,6 +79,8 @@ def planned(store: Store, folder: str, fit: Mapping[str, int]) -> dict[str, int]
         known: dict[str, int] = store.read_json(plan)
         if known.keys() == fit.keys() and all(known[phase] <= rows for phase, rows in fit.items()):
             return known
+        why = "more rows at a time than fit now" if known.keys() == fit.keys() else "another version of curate"
+        console.say(f"{folder}: work that was begun is begun anew: it was cut for {why}")
     forget(store, folder)
     store.write_json(plan, fit)
     return dict(fit)

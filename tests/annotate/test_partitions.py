@@ -230,7 +230,7 @@ def test_rows_that_fit(make_store: MakeStore) -> None:
     assert rows_that_fit(AllRows(view), ["n"], 5, much, 1) > 10**9
 
 
-def test_a_plan_is_kept_while_it_fits(tmp_path: Path) -> None:
+def test_a_plan_is_kept_while_it_fits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = Store(str(tmp_path))
     assert planned(store, "t", {"keys": 10, "groups": 5}) == {"keys": 10, "groups": 5}
     store.write_bytes("t/.work/x", b"")
@@ -241,6 +241,12 @@ def test_a_plan_is_kept_while_it_fits(tmp_path: Path) -> None:
     store.write_bytes("t/.work/x", b"")
     store.remove("t/.work/plan.json")  # as if killed while it was forgotten
     assert planned(store, "t", {"groups": 5}) == {"groups": 5}
+    assert planned(store, "t", {"keys": 5}) == {"keys": 5}
+    begun_anew = [" ".join(line.split()) for line in capsys.readouterr().err.split("t: work that was begun ")[1:]]
+    assert begun_anew == [
+        "is begun anew: it was cut for more rows at a time than fit now",
+        "is begun anew: it was cut for another version of curate",
+    ]
     assert store.names("t/.work") == {"plan.json"}
     forget(store, "t")
     assert ".work" not in store.names("t")
