@@ -202,5 +202,10 @@ class _Passes:
 
 
 def funnel(manifest: Manifest, folder: str | None) -> list[dict[str, Any]]:
-    """The steps that led to a keep table, first step first: {step, entered, kept, dropped: {reason: rows}}."""
-    return [{"step": entry.step, **entry.counts.model_dump()} for entry in manifest.chain(folder)]
+    """The steps that led to a keep table, first step first: {step, entered, kept, dropped: {reason: rows}}. Rows that
+    were out from the beginning (removed, opted out) left in steps of those names before."""
+    steps = [{"step": entry.step, **entry.counts.model_dump()} for entry in manifest.chain(folder)]
+    for word, rows in sorted(manifest.out.items(), reverse=True) if steps else ():
+        first = steps[0]["entered"]
+        steps.insert(0, {"step": word, "entered": first + rows, "kept": first, "dropped": {word: rows}})
+    return steps

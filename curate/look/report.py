@@ -130,7 +130,8 @@ def _steps(dataset: Dataset) -> list[dict[str, Any]]:
     steps: list[dict[str, Any]] = []
     rules = dataset.rules()
     for row in dataset.funnel().iter_rows(named=True):
-        rule = rules[row["step"]]
+        # Rows that were out from the beginning left by no rule.
+        rule = rules.get(row["step"], {"where": {}, "top": None})
         if row["reason"] is None:
             steps.append({**row, "reasons": [], "columns": _used(rule)})
             continue

@@ -24,7 +24,6 @@ from curate.store.file_list import InputFile, files_id, read_file_list, write_fi
 from curate.store.folder import identity
 from curate.store.image_columns import IMAGE_FIELDS
 from curate.store.manifest import Input, Table
-from curate.store.removal import REMOVED
 from curate.store.store import Store
 from curate.store.view import View
 
@@ -247,5 +246,6 @@ def _note_remarks(store: Store, number: int) -> None:
     line = [counted(group.rows, "row"), *chosen, *remarks.lines()]
     console.print(f"[yellow]read: {escape(', '.join(line))}" if remarks else f"[dim]read: {escape(', '.join(line))}")
     group.remarks = remarks.to_json()
-    group.removed += remarks.counts.get(SAID[REMOVED], 0)
+    counts = {word: remarks.counts.get(kind, 0) for word, kind in SAID.items()}
+    group.out = {word: rows for word, rows in counts.items() if rows}
     store.save(manifest)

@@ -12,6 +12,7 @@ from curate.messages.remarks import Remarks
 from curate.refuse.keys import keys_of
 from curate.refuse.matching import Named
 from curate.store.manifest import Keep, Manifest, Table
+from curate.store.removal import REMOVED
 from curate.store.verdict import KEPT
 
 #: What may be a uid, the hash of a file or a url, wherever it stands in a text.
@@ -92,4 +93,6 @@ def lessened(manifest: Manifest, counts: Mapping[str, Mapping[str, int]]) -> Non
 def add_removed(manifest: Manifest, by_shard: Mapping[int, int]) -> None:
     """Add removed rows to the inputs that they came with."""
     for group in manifest.inputs:
-        group.removed += sum(rows for shard, rows in by_shard.items() if shard in group.shard_numbers)
+        rows = sum(rows for shard, rows in by_shard.items() if shard in group.shard_numbers)
+        if rows:
+            group.out = {**group.out, REMOVED: group.out.get(REMOVED, 0) + rows}

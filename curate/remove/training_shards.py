@@ -24,13 +24,11 @@ from curate.cluster.many_shards import in_threads
 from curate.refuse.matching import Named
 from curate.remove.tar_cut import cut
 from curate.store.folder import Folder, shard_name
+from curate.write.claim import REMOVALS
 from curate.write.dataset_card import NAME as CARD
 from curate.write.dataset_card import is_ours
 from curate.write.finished import file_facts, small_files
 from curate.write.licences import with_licences
-
-#: What the manifest of shards says of removals: the version of the store's last one that changed them.
-REMOVALS = "removals"
 
 _KEY = re.compile(r"((?:.*/)?[^.]+)\.")
 _COUNT = re.compile(rb"^[0-9,]+(?= image-caption pairs in )", re.MULTILINE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -28,7 +29,7 @@ class Input(_Entry):
     mapping: our column to the input's. choices: options of reading that decide what a row is.
     listed: whether captions came as lists. images: folder of the images that came along.
     scanned: remarks of the scan; `remarks`: all of reading, once it has ended.
-    removed: of its rows, those that were removed, see curate.store.removal.
+    out: rows that are out from the beginning, by the word for it: `removed`, `opted_out`; see curate.store.removal.
     """
 
     input: str
@@ -46,7 +47,7 @@ class Input(_Entry):
     images: str | None = None
     scanned: dict[str, Any] = {}
     remarks: dict[str, Any] | None = None
-    removed: int = 0
+    out: dict[str, int] = {}
 
     @property
     def shard_numbers(self) -> range:
@@ -153,9 +154,9 @@ class Manifest(_Entry):
         return sum(group.rows for group in self.inputs)
 
     @property
-    def removed(self) -> int:
-        """Rows of these that were removed."""
-        return sum(group.removed for group in self.inputs)
+    def out(self) -> dict[str, int]:
+        """Rows of these that are out from the beginning, by the word for it."""
+        return dict(sum((Counter(group.out) for group in self.inputs), Counter()))
 
     def shard_rows(self) -> ShardRows:
         """Shard number to row count, in order."""

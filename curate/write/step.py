@@ -15,6 +15,7 @@ from curate.errors import CurateError
 from curate.messages.remarks import Remarks, say
 from curate.store.folder import Folder, identity, is_torn, shard_name
 from curate.store.view import View
+from curate.write.claim import claim, shrunk
 from curate.write.dataset_card import write_card
 from curate.write.faces import FACES, NOT_BLURRED, check_faces, faces_told
 from curate.write.finished import Finished, default_folder, file_facts, small_files
@@ -95,7 +96,12 @@ def write(view: View, options: WriteOptions, cluster: Cluster) -> dict[str, Any]
     if not shards:
         lacking = ", ".join(f"{rows:,} {word}" for word, rows in facts.without.items())
         raise CurateError(f"nothing to write: no row with an image is kept{f' ({lacking})' if lacking else ''}")
-    _claim(out, selection)
+    claim(out, selection, len(view.store.manifest().removals))
+    if done := shrunk(out, selection):
+        say("write", remarks)
+        done |= {"without_image": dict(facts.without), "remarks": remarks.to_json()}
+        finished.note(selection, done)
+        return done
     names = out.names()
     todo = [n for n in range(len(shards)) if not {shard_name(n) + end for end in _ENDS} <= names]
     work = WriteShard(view, out.url, shards, columns, options.samples_per_shard, options.faces)
@@ -110,27 +116,6 @@ def write(view: View, options: WriteOptions, cluster: Cluster) -> dict[str, Any]
     done |= {"without_image": dict(facts.without), "remarks": remarks.to_json()}
     finished.note(selection, done)
     return done
-
-
-def _claim(out: Folder, selection: str) -> None:
-    """Refuse a folder that holds another selection; mark one that is ours before the first shard."""
-    try:
-        held = json.loads(out.read_bytes("selection.json"))["selection"]
-    except (KeyError, TypeError, ValueError):
-        raise CurateError(f"'{out.url}/selection.json' is damaged or not curate's: write to another folder") from None
-    except FileNotFoundError:
-        taken = sorted(n for n in out.names() if n.endswith((".tar", ".parquet", ".json")) and not n.startswith("."))
-        if taken:
-            raise CurateError(
-                f"'{out.url}' holds files that are not of these shards ({taken[0]}): write to another folder"
-            ) from None
-        out.write_bytes("selection.json", json.dumps({"selection": selection}).encode())
-        return
-    if held != selection:
-        raise CurateError(
-            f"'{out.url}' holds another selection ({held}, this one is {selection}): write to another folder, "
-            "or leave `to` out and each selection gets its own"
-        )
 
 
 def _shard_facts(out: Folder, number: int) -> dict[str, Any]:

@@ -104,4 +104,4 @@ def test_what_was_removed_does_not_come_back(tmp_path: Path, server: Server, cap
     assert server.asked == {**asked, "ok/7": 1}
     records = store["records"].collect()
     assert records["uid"].is_null().to_list() == [True, False, False, True, True, True]
-    assert store.manifest().removed == 4
+    assert store.manifest().out == {"removed": 4}

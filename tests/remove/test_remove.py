@@ -94,12 +94,12 @@ def test_rows_keep_their_places_and_all_is_accounted_for(root):
     words = Store(root)["words"].collect()
     assert words["words"][gone].to_list() == [None] * 3 and words["words_status"][gone].to_list() == ["removed"] * 3
     manifest = Store(root).manifest()
-    assert manifest.removed == 3
+    assert manifest.out == {"removed": 3}
     for entry in manifest.tables.values():
         if hasattr(entry, "counts"):
             assert entry.counts.entered == entry.counts.kept + sum(entry.counts.dropped.values())
     first = manifest.chain(manifest.last_keep())[0]
-    assert first.counts.entered + manifest.removed == manifest.rows
+    assert first.counts.entered + 3 == manifest.rows
     assert manifest.keep(manifest.last_keep()).counts.kept == ledger["kept"].sum()
 
 
@@ -143,6 +143,20 @@ def test_training_shards_lose_the_samples_and_nothing_else(root):
     assert "all as written" in api.verify(str(shards))
     assert Store(root).manifest().runs["job"].written["samples"] == len(after)
     assert len(rows) == 90
+
+
+def test_writing_again_leaves_shrunk_shards_as_they_are(root, tmp_path):
+    shards, rows = shards_of(root), records(root)
+    api.remove(root, uids=[rows["uid"][3]])
+    before = contents(str(shards))
+    written = api.write(root, "long", to=str(shards), samples_per_shard=15, workers=0)
+    assert contents(str(shards)) == before
+    assert written.samples == len(samples(shards))
+    (shards / "00001.tar").unlink()
+    with pytest.raises(CurateError, match=r"rows were removed from these shards, and 00001\.tar is missing"):
+        api.write(root, "long", to=str(shards), samples_per_shard=15, workers=0)
+    fresh = api.write(root, "long", to=str(tmp_path / "fresh"), samples_per_shard=15, workers=0)
+    assert fresh.samples == written.samples and leaks(fresh.to, secrets(rows, [3])) == []
 
 
 def test_a_host_goes_with_the_hosts_below_it(root):
@@ -222,7 +236,10 @@ def test_removed_rows_are_out_of_filters_before_any_other(root, tmp_path):
     rows = records(root)
     api.remove(root, uids=rows["uid"][:10].to_list())
     kept = api.filter(root, where="text IS NULL OR words > 0", name="all", after="none", output=str(tmp_path / "o.npy"))
-    assert kept.kept == 80 and kept.funnel[0]["entered"] == 80
+    assert kept.kept == 80
+    removed, step = kept.funnel
+    assert removed == {"step": "removed", "entered": 90, "kept": 80, "dropped": {"removed": 10}}
+    assert step["entered"] == 80
     assert len(np.load(tmp_path / "o.npy")) == 80
     best = api.filter(root, top="words=50%", name="best", after="none")
     assert best.kept == 40
