@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from curate.remove.rules import Values
     from curate.remove.step import Removed
     from curate.store.view import View
+    from curate.url_list import GetResult
 
     #: An op as YAML has it: `score.words`, or `{"score.clip": {"model": "ViT-L-14/openai"}}`.
     OpSpec: TypeAlias = str | Mapping[str, Any] | type[Op] | Op
@@ -303,6 +304,29 @@ def remove(
     # The lease shows the command to others: it names nothing that is removed.
     with leased(opened, rules.command(store)), started(address, 0 if here else workers) as cluster:
         return remove_rows(opened, rules, cluster, anew)
+
+
+def get(
+    urls: str | Sequence[str],
+    to: str = "images",
+    *,
+    address: str | None = None,
+    **options: Any,
+) -> GetResult:
+    """The images of a list of URLs (parquet, csv, tsv, txt, json, jsonl), in a folder, as img2dataset makes it.
+
+    options: img2dataset's by their names, and those of the step `download`. The store `<to>.store` beside the folder
+    knows what became of every row; the same call again goes on with it. One process unless processes_count says more.
+
+    Raises:
+        CurateError: for an option that there is not, with what to do instead, before any work.
+    """
+    from curate.cluster.cluster import started
+    from curate.url_list import get as get_images
+
+    processes = options.get("processes_count") or 1
+    with started(address, 0 if processes == 1 and not address else processes) as cluster:
+        return get_images(urls, to, options, cluster)
 
 
 def report(store: str, to: str | None = None) -> str:

@@ -81,6 +81,7 @@ FLOORS = (
     {"__main__"},
     {"cli", "demo"},
     {"api"},
+    {"url_list"},
     {"look", "run", "submit"},
     {"pipeline", "score", "dedupe", "balance"},
     {"annotate", "download", "remove", "metadata", "text_in_images"},

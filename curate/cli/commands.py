@@ -199,6 +199,26 @@ def retry(
     out.say("run the pipeline again: the steps behind its download then judge these rows")
 
 
+@app.command(context_settings={"ignore_unknown_options": True})
+def get(
+    words: Annotated[
+        list[str],
+        typer.Argument(metavar="URLS --image_size 256 ...", help="A list (parquet, csv, txt, json, ...), and options."),
+    ] = [],  # noqa: B006
+    to: Annotated[Optional[str], typer.Option(help="Folder of the images; its store is beside it.")] = None,
+    address: AddressOption = None,
+) -> None:
+    """The images of a list of URLs in a folder; img2dataset's options by their names: docs/img2dataset.md."""
+    from curate.cli.img2dataset_options import result_lines, values_of_words
+
+    options = values_of_words(words)
+    urls, to = options.pop("url_list", None), to or options.pop("output_folder", "images")
+    if not urls:
+        raise CurateError("get: name a list of URLs: curate get urls.parquet --to images")
+    for line in result_lines(api.get(urls, to, address=address, **options), options):
+        out.say(line)
+
+
 @app.command()
 def remove(
     store: StoreArg,

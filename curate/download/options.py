@@ -163,7 +163,9 @@ class DownloadOptions(FetchOptions, ResizeOptions):
 def lacking_packages(options: FetchOptions | None = None) -> list[str]:
     """At most one line, that names what is not installed."""
     systems = [package for name in (options.allow_filesystems if options else ()) if (package := FILE_SYSTEMS[name])]
-    line = lacking("download", [*PACKAGES, *dict.fromkeys(systems)], ["download"])
+    # Without nameservers of the user's, threads ask the system's where aiodns is not there.
+    resolvers = ["aiodns"] if options and options.nameservers else []
+    line = lacking("download", [*PACKAGES, *resolvers, *dict.fromkeys(systems)], ["download"])
     return [line] if line else []
 
 

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.cluster.many_shards import in_threads
+from curate.errors import CurateError
 from curate.refuse.matching import Named
 from curate.remove.tar_cut import cut
 from curate.store.folder import Folder, shard_name
@@ -55,7 +56,13 @@ def hit_shards(folder: Folder, gone: Named) -> list[int]:
     def hit(place: int) -> bool:
         return bool(_removed(_read(folder, numbers[place], ["uid"]), gone).any())
 
-    return [numbers[place] for place, is_hit in enumerate(in_threads(hit, len(numbers))) if is_hit]
+    hits = [numbers[place] for place, is_hit in enumerate(in_threads(hit, len(numbers))) if is_hit]
+    if hits and f"{shard_name(hits[0])}.tar" not in folder.names():
+        raise CurateError(
+            f"'{folder.url}' holds removed samples in files or parquets; only tars can be cut: "
+            "delete the folder, remove from its store, then run `curate get` again"
+        )
+    return hits
 
 
 def hit_files(folder: Folder, numbers: Sequence[int]) -> list[str]:

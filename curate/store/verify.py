@@ -101,7 +101,9 @@ def _of_shards(folder: Folder, about: Mapping[str, Any], names: set[str]) -> tup
         return lambda: None if file_digest(folder, name) == listed[name]["sha256"] else "differs"
 
     # The card may be one of the user's.
-    extra = sorted(names - set(listed) - {"manifest.json", "README.md"})
+    folders = {name.partition("/")[0] for name in listed if "/" in name}
+    extra = sorted(names - set(listed) - folders - {"manifest.json", "README.md"})
+    extra += sorted({f"{one}/{name}" for one in folders for name in folder.names(one)} - set(listed))
     files = [File("manifest.json", lambda: _json_fault(folder, "manifest.json"))]
     files += [File(name, differs(name)) for name in sorted(listed)]
     return files, [f"{name}: is not of these shards" for name in extra if not name.startswith(".")]

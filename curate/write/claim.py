@@ -3,14 +3,35 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from curate.errors import CurateError
 from curate.store.folder import Folder
+from curate.write.dataset_card import NAME as CARD
+from curate.write.dataset_card import is_ours
 
 #: In the manifest of shards: the version of the store's last removal that changed them. In selection.json: how many
 #: removals the store had had when they were begun.
 REMOVALS = "removals"
+
+#: What lies in a folder of shards, and is no user's.
+_OURS = re.compile(r"\d{5,}(\.tar|\.parquet|_stats\.json)?|sizes\.json|manifest\.json")
+
+
+def make_room(out: Folder, selection: str) -> None:
+    """Delete the shards of another selection; `selection.json`, which says that they are shards, goes last."""
+    try:
+        held = json.loads(out.read_bytes("selection.json"))["selection"]
+    except (FileNotFoundError, KeyError, TypeError, ValueError):
+        return  # `claim` looks at what lies there
+    if held != selection:
+        for name in sorted(out.names()):
+            if _OURS.fullmatch(name):
+                out.remove(name)
+        if is_ours(out):
+            out.remove(CARD)
+        out.remove("selection.json")
 
 
 def claim(out: Folder, selection: str, removals: int) -> None:

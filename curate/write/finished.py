@@ -81,6 +81,8 @@ def small_files(out: Folder) -> dict[str, Any]:
 def _whole(out: Folder, files: dict[str, Any]) -> bool:
     """Whether all files of the shards are there, the small ones as they were written, and no torn ones beside them."""
     names = out.names()
-    if not files.keys() <= names or any(map(is_torn, names)):
+    folders = {name.rpartition("/")[0] for name in files} - {""}
+    inside = {f"{folder}/{name}" for folder in folders for name in out.names(folder)}
+    if not files.keys() <= names | inside or any(map(is_torn, names)):
         return False
     return small_files(out) == {name: files[name] for name in _SMALL if name in files}

@@ -42,32 +42,35 @@ class WriteShard:
 
     def __call__(self, number: int) -> dict[str, Any]:
         out, name = Folder(self.to), shard_name(number)
-        self._blur = Blur(self.view, self.faces) if self.faces else None
         tables: list[pa.Table] = []
         files: dict[str, Any] = {}
         with out.writing(f"{name}.tar") as file:
             tar = TarFile(file, hashlib.sha256())
-            count = 0
-            for piece in self.plan[number]:
-                rows = writable(self.view, piece.shard)[0][piece.start : piece.stop]
-                table = read(self.view, piece.shard, self.columns).take(pa.array(rows))
-                keys = [sample_key(number, count + i, self.samples_per_shard) for i in range(len(rows))]
-                table = table.add_column(0, "key", pa.array(keys, pa.string()))
-                self._samples(tar, table, piece.shard, rows)
+            for shard, rows, table in self._pieces(number):
+                self._samples(tar, table, shard, rows)
                 tables.append(table)
-                count += len(rows)
             tar.close()
         files[f"{name}.tar"] = {"bytes": tar.position, "sha256": tar.digest()}
-        buffer = pa.BufferOutputStream()
-        pq.write_table(pa.concat_tables(tables), buffer, compression="zstd")
-        written = buffer.getvalue()
-        with out.writing(f"{name}.parquet") as file:
-            file.write(written)
-        files[f"{name}.parquet"] = {"bytes": written.size, "sha256": hashlib.sha256(written).hexdigest()}
+        files |= write_table(out, f"{name}.parquet", pa.concat_tables(tables))
+        return self._commit(out, number, sum(table.num_rows for table in tables), files)
+
+    def _pieces(self, number: int) -> Iterator[tuple[int, np.ndarray, pa.Table]]:
+        """Of each piece of a training shard: the store's shard, the rows there, and their columns with their keys."""
+        self._blur = Blur(self.view, self.faces) if self.faces else None
+        count = 0
+        for piece in self.plan[number]:
+            rows = writable(self.view, piece.shard)[0][piece.start : piece.stop]
+            table = read(self.view, piece.shard, self.columns).take(pa.array(rows))
+            keys = [sample_key(number, count + i, self.samples_per_shard) for i in range(len(rows))]
+            yield piece.shard, rows, table.add_column(0, "key", pa.array(keys, pa.string()))
+            count += len(rows)
+
+    def _commit(self, out: Folder, number: int, count: int, files: dict[str, Any]) -> dict[str, Any]:
+        """The statistics, the last file of a shard. files: name to bytes and sha256 of all others."""
         stats = {"count": count, "successes": count, "failed_to_download": 0, "failed_to_resize": 0, "files": files}
         if self._blur:
             stats["faces"] = dict(sorted(self._blur.counts.items()))
-        out.write_bytes(f"{name}_stats.json", json.dumps(stats, indent=1).encode())
+        out.write_bytes(f"{shard_name(number)}_stats.json", json.dumps(stats, indent=1).encode())
         return {"rows": count}
 
     def _samples(self, tar: TarFile, table: pa.Table, shard: int, rows: np.ndarray) -> None:
@@ -101,6 +104,16 @@ class WriteShard:
                 free = f"input.{name}" if name in (ending, "txt", "json") else name
                 yield f"{key}.{free}", reader.read(f"'{name}' of row {row}", **place)
         reader.close()
+
+
+def write_table(out: Folder, name: str, table: pa.Table) -> dict[str, Any]:
+    """A parquet file; returns its name, bytes and sha256."""
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer, compression="zstd")
+    written = buffer.getvalue()
+    with out.writing(name) as file:
+        file.write(written)
+    return {name: {"bytes": written.size, "sha256": hashlib.sha256(written).hexdigest()}}
 
 
 def _texts(table: pa.Table) -> Iterator[tuple[Data, Data]]:

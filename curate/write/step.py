@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,17 +16,22 @@ from curate.errors import CurateError
 from curate.messages.remarks import Remarks, say
 from curate.store.folder import Folder, identity, is_torn, shard_name
 from curate.store.view import View
-from curate.write.claim import claim, shrunk
+from curate.write.claim import claim, make_room, shrunk
 from curate.write.dataset_card import write_card
 from curate.write.faces import FACES, NOT_BLURRED, check_faces, faces_told
 from curate.write.finished import Finished, default_folder, file_facts, small_files
 from curate.write.one_shard import WriteShard
+from curate.write.other_outputs import MIXED, OutputFormat, WriteFiles, WriteParquet
 from curate.write.plan import plan
 from curate.write.shard_columns import columns_to_write
-from curate.write.survey import say_what_loaders_miss, settled, sizes, survey
+from curate.write.survey import Survey, say_what_loaders_miss, settled, sizes, survey
 
 #: Files of one training shard; the last one written says that it is complete.
-_ENDS = (".tar", ".parquet", "_stats.json")
+_ENDS: dict[OutputFormat, tuple[str, ...]] = {
+    "webdataset": (".tar", ".parquet", "_stats.json"),
+    "files": (".parquet", "_stats.json"),
+    "parquet": (".parquet", "_stats.json"),
+}
 
 
 class WriteOptions(BaseModel):
@@ -40,6 +46,8 @@ class WriteOptions(BaseModel):
     leave_out: columns of those that are not written.
     blur_faces: blur what a column of face boxes names, in what is written; the stored images stay as they are. True
         takes DataComp's `face_bboxes`; a name takes that column: lists of x0, y0, x1, y1, fractions of the sides.
+    output_format: `webdataset`; or, as img2dataset writes them, `files` (a folder of files for each shard) or `parquet`
+        (with the images in it).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +58,7 @@ class WriteOptions(BaseModel):
     columns: tuple[str, ...] | None = None
     leave_out: tuple[str, ...] = ()
     blur_faces: bool | str = False
+    output_format: OutputFormat = "webdataset"
 
     @property
     def faces(self) -> str:
@@ -57,12 +66,16 @@ class WriteOptions(BaseModel):
         return FACES if self.blur_faces is True else self.blur_faces or ""
 
     def told(self, *, without: set[str]) -> dict[str, Any]:
-        """The options by name; that of faces only where some are blurred."""
-        return self.model_dump(exclude={*without, "blur_faces"}) | ({"blur_faces": self.faces} if self.faces else {})
+        """The options by name; those that came later only where they are used."""
+        later = {"blur_faces": self.faces} if self.faces else {}
+        later |= {"output_format": self.output_format} if self.output_format != "webdataset" else {}
+        return self.model_dump(exclude={*without, "blur_faces", "output_format"}) | later
 
 
-def write(view: View, options: WriteOptions, cluster: Cluster) -> dict[str, Any]:
+def write(view: View, options: WriteOptions, cluster: Cluster, replace: bool = False) -> dict[str, Any]:
     """Write what is in as training shards; what an earlier run of the same selection wrote is left as it is.
+
+    replace: shards of another selection in `to` make room.
 
     Returns {"to", "samples", "shards", "bytes", "without_image": {status: rows}, "remarks"}.
 
@@ -90,12 +103,15 @@ def write(view: View, options: WriteOptions, cluster: Cluster) -> dict[str, Any]
     out = Folder(options.to or default_folder(view, selection))
     facts = survey(view, columns, cluster)
     columns = settled(columns, facts, options.columns is None, remarks)
-    say_what_loaders_miss(facts, remarks)
+    if options.output_format == "webdataset":
+        say_what_loaders_miss(facts, remarks)
     most = options.bytes_per_shard
     shards = plan(sizes(view, facts, most is not None), options.samples_per_shard, most, facts.first_sizes(view))
     if not shards:
         lacking = ", ".join(f"{rows:,} {word}" for word, rows in facts.without.items())
         raise CurateError(f"nothing to write: no row with an image is kept{f' ({lacking})' if lacking else ''}")
+    if replace:
+        make_room(out, selection)
     claim(out, selection, len(view.store.manifest().removals))
     if done := shrunk(out, selection):
         say("write", remarks)
@@ -103,19 +119,29 @@ def write(view: View, options: WriteOptions, cluster: Cluster) -> dict[str, Any]
         finished.note(selection, done)
         return done
     names = out.names()
-    todo = [n for n in range(len(shards)) if not {shard_name(n) + end for end in _ENDS} <= names]
-    work = WriteShard(view, out.url, shards, columns, options.samples_per_shard, options.faces)
+    ends = _ENDS[options.output_format]
+    todo = [n for n in range(len(shards)) if not {shard_name(n) + end for end in ends} <= names]
+    work = _work(options, facts)(view, out.url, shards, columns, options.samples_per_shard, options.faces)
     samples = dict(enumerate(shards.samples().tolist()))
     cluster.do("write", work, todo, samples)
     if options.faces:
         for kind, images in faces_told(out, len(samples)).items():
             remarks.add(kind, images)
     say("write", remarks)
-    write_card(out, sum(samples.values()), len(samples), columns, facts, options.faces)
+    if options.output_format == "webdataset":
+        write_card(out, sum(samples.values()), len(samples), columns, facts, options.faces)
     done = _finish(out, selection, {c.name: made_of[c.name] for c in columns}, samples)
     done |= {"without_image": dict(facts.without), "remarks": remarks.to_json()}
     finished.note(selection, done)
     return done
+
+
+def _work(options: WriteOptions, facts: Survey) -> Callable[..., WriteShard]:
+    if options.output_format == "files":
+        return WriteFiles
+    if options.output_format == "parquet":
+        return partial(WriteParquet, image=next(iter(facts.extensions)) if len(facts.extensions) == 1 else MIXED)
+    return WriteShard
 
 
 def _shard_facts(out: Folder, number: int) -> dict[str, Any]:
