@@ -44,3 +44,9 @@ def mark(about: dict[str, Any]) -> str:
     """What the file system says of a file's last change, as a hash; "" where it says nothing."""
     marks = {name: str(about[name]) for name in _MARKS if about.get(name) is not None}
     return hashlib.sha256(repr(sorted(marks.items())).encode()).hexdigest()[:16] if marks else ""
+
+
+def about_file(file: str) -> dict[str, Any]:
+    """What the file system says of a file."""
+    fs, path = fsspec.core.url_to_fs(file)
+    return dict(fs.info(path))

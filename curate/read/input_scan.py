@@ -67,6 +67,8 @@ def scanned(source: Source, cluster: Cluster) -> tuple[Source, Remarks, list[int
 def _beside(source: Source, remarks: Remarks) -> None:
     """Files that lie beside the input: of images, some may be those that rows name."""
     for ending, files in source.ignored.items():
+        if ending == ".npz" and source.npz:
+            continue
         image = source.names_images and ending.lower().removeprefix(".") in EXTENSIONS
         what = ", read where a row names them" if image else " that are not read"
         remarks.add(f"file(s) beside the input{what}: {ending}", files)

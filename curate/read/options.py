@@ -25,6 +25,7 @@ class ReadOptions(BaseModel):
     as_text: columns that are kept as text, where files differ in their types.
     link_rules: by which a web page's image links become rows, where the input is Common Crawl's: laion, metaclip2 (a
         row for each of alt, title and data-image-title) or cc2dataset (alt texts as they are); see docs/inputs.md.
+    npz: arrays of the .npz beside each parquet that become columns, e.g. [b32_img, l14_img] of DataComp.
     opt_out: files of urls, domains or sha256 whose owners opted out, as for `download`: their rows come in, are out
         from the beginning, and get no image of the input.
     append: add this input to a store that was read from another one.
@@ -39,6 +40,7 @@ class ReadOptions(BaseModel):
     seed: int = 0
     as_text: tuple[str, ...] = ()
     link_rules: LinkRules = "laion"
+    npz: tuple[str, ...] = ()
     opt_out: tuple[str, ...] = ()
     append: bool = False
     rows_per_shard: int = Field(10_000, ge=1, le=1_000_000)
@@ -52,5 +54,6 @@ class ReadOptions(BaseModel):
     def choices(self) -> dict[str, Any]:
         """What decides the records of a file besides the file."""
         others: dict[str, Any] = {"link_rules": self.link_rules} if self.link_rules != "laion" else {}
+        others |= {"npz": list(self.npz)} if self.npz else {}
         others |= {"opt_out": lists_id(self.opt_out)} if self.opt_out else {}
         return self.model_dump(mode="json", include={"columns", "caption", "seed", "as_text"}) | others

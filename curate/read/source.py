@@ -6,21 +6,21 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import ModuleType
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 
 from curate import record
 from curate.errors import CurateError
-from curate.read import exact_types, images_in_columns, inputs, partition_columns
+from curate.read import exact_types, images_in_columns, inputs, npz_columns, partition_columns
 from curate.read.captions import TEXTS, Choice
 from curate.read.columns import is_list, kind_of, mapping, renamed, values_of
 from curate.read.crawl_links import LinkRules
 from curate.read.exact_types import stored
 from curate.read.input_check import check
-from curate.read.input_files import content, mark
+from curate.read.input_files import about_file, content, mark
 from curate.read.input_listing import look
 from curate.read.options import ReadOptions
 from curate.read.uid_column import holds_uids
@@ -51,6 +51,7 @@ class Source:
     seed: int = 0
     as_text: tuple[str, ...] = ()
     link_rules: LinkRules = "laion"
+    npz: tuple[str, ...] = ()
     ignored: dict[str, int] = field(default_factory=dict)
     complete: bool = False
     listed: bool = False
@@ -84,12 +85,13 @@ class Source:
     def content(self) -> Callable[[str], str]:
         """What tells whether a file holds what it held."""
         of_format: Callable[[str], str] = getattr(self.module, "content", content)
-        return of_format
+        return partial(npz_columns.content, of_format) if self.npz else of_format
 
     @property
     def rules(self) -> dict[str, Any]:
         """What the format is told of how a file's content becomes rows."""
-        return {"links": self.link_rules} if hasattr(self.module, "HAS_LINKS") else {}
+        links = {"links": self.link_rules} if hasattr(self.module, "HAS_LINKS") else {}
+        return links | ({"npz": self.npz} if self.npz else {})
 
     def with_lists(self) -> Source:
         """The same, with `listed` as the schemas say."""
@@ -154,6 +156,7 @@ class Source:
         column = getattr(self.module, "column", None)
         own = not partition_columns.of_folders(self.schemas[number].field(theirs.split(".")[0]))
         file = self.files[number]
+        own = own and theirs not in self.npz
         values = _readable(file, column(file, theirs)) if column and own else self._column(number, theirs)
         try:
             for some in values:
@@ -223,7 +226,9 @@ def open_source(options: ReadOptions) -> Source:
     """
     listing = look(options.input, options.format)
     module = inputs.formats()[listing.format]
-    about = on_files(getattr(module, "about", _about), listing.files)
+    if options.npz and not hasattr(module, "HAS_NPZ"):
+        raise CurateError(f"npz: {', '.join(options.npz)}: input '{options.place}' is {listing.format}, no parquet")
+    about = on_files(npz_columns.about if options.npz else getattr(module, "about", about_file), listing.files)
     source = Source(
         listing.format,
         listing.files,
@@ -236,9 +241,11 @@ def open_source(options: ReadOptions) -> Source:
         options.seed,
         options.as_text,
         options.link_rules,
+        options.npz,
         listing.ignored,
     )
-    source = source.with_schemas(on_files(module.schema, listing.files))
+    own_schema = partial(module.schema, npz=options.npz) if options.npz else module.schema
+    source = source.with_schemas(on_files(own_schema, listing.files))
     check(source, options)
     source = source.with_lists()
     if "uid" not in source.mapping or holds_uids(source):
@@ -263,11 +270,6 @@ def _readable(file: str, batches: Iterator[Any]) -> Iterator[Any]:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise CurateError(f"cannot read '{file}': {type(error).__name__}: {error}") from error
-
-
-def _about(file: str) -> dict[str, Any]:
-    fs, path = fsspec.core.url_to_fs(file)
-    return dict(fs.info(path))
 
 
 def on_files(ask: Callable[[str], Any], files: list[str]) -> list[Any]:

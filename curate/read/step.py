@@ -97,6 +97,11 @@ def _fresh(store: Store, source: Source, options: ReadOptions) -> list[str]:
             fresh.append(name)
             continue
         file, group = known[name]
+        if group.choices is not None and group.choices != options.choices:
+            was, now = _differing(group.choices, options.choices)
+            raise CurateError(
+                f"{store.url} was read with {was}, not with {now}: use a new root (--set root=...), or go on with {was}"
+            )
         if file.size != size:
             raise CurateError(
                 f"'{name}' had {file.size} bytes when {store.url} read it and has {size} now: "
@@ -112,11 +117,6 @@ def _fresh(store: Store, source: Source, options: ReadOptions) -> list[str]:
                 )
             raise CurateError(
                 f"{store.url} has read another '{name}', from '{group.input}': use a new root, or rename the file"
-            )
-        if group.choices is not None and group.choices != options.choices:
-            was, now = _differing(group.choices, options.choices)
-            raise CurateError(
-                f"{store.url} was read with {was}, not with {now}: use a new root (--set root=...), or go on with {was}"
             )
     return fresh
 

@@ -23,6 +23,7 @@ SUFFIX = "_input"
 
 POINTERS = "columns left out: they speak of other rows of the store"
 TIMES = "columns left out: they differ from one download to the next"
+NPZ = "columns left out: arrays of the input's npz"
 VECTORS = "columns left out: lists that curate made"
 RENAMED = "columns of the input are called <name>_input, since curate has one of that name"
 LEFT_OUT = "columns left out by name"
@@ -119,8 +120,11 @@ def _free(brought: dict[str, Column], taken: set[str]) -> dict[str, Column]:
 def _by_default(view: View, everything: dict[str, Column], remarks: Remarks) -> list[str]:
     manifest = view.store.manifest()
     chosen, left_out = [], dict[str, list[str]]()
+    npz = {name for group in manifest.inputs for name in (group.choices or {}).get("npz", ())}
     for name, column in sorted(everything.items()):
-        if column.of_input:
+        if column.of_input and name in npz:
+            left_out.setdefault(NPZ, []).append(name)
+        elif column.of_input:
             chosen.append(name)
         elif name in _OF_THE_STORE or name.endswith("_status"):
             continue

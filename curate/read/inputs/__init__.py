@@ -15,6 +15,8 @@ and, where a file is a folder,
     content(file)       a hash of what it holds
 and, where it holds web pages,
     HAS_LINKS           True: `count`, `scan` and `read` take `links`, the rules by which image links become rows
+and, where files of arrays may lie beside its files,
+    HAS_NPZ             True: `schema` and `read` take `npz`, the names of arrays that become columns
 and, where it costs little,
     column(file, name)  values of one column, for a look whether they fit another type
 """
