@@ -91,7 +91,7 @@ def condition_of(view: View, sql: str) -> Filter | None:
         return None
     from curate.filter.rule import load_filter
 
-    rule = load_filter({"name": "remove", "where": {"removed": sql}}, "remove")
+    rule = load_filter({"name": "remove", "keep": [{"if": sql, "else": "stays"}]}, "--where")
     check_columns(rule, view.columns)
     check_columns(rule, types_of(view, rule.needs()) or view.columns)
     return rule
