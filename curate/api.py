@@ -280,8 +280,9 @@ def remove(
     address: str | None = None,
     workers: int | None = None,
 ) -> Removed:
-    """Take rows out of a store for good: their images, captions, urls and values leave every file, and later runs
-    refuse them. Without rules it ends a removal that was stopped. docs/removal.md says what it does and does not.
+    """Take rows out of a store, or of training shards without one, for good: their images, captions, urls and values
+    leave every file, and later runs of a store refuse them. Without rules it ends a removal that was stopped.
+    docs/removal.md says what it does and does not.
 
     urls, sha256, uids: a file (a string: .txt, .csv or .parquet), or a sequence of values. hosts: hosts, with all hosts
     below them. where: rows for which this SQL condition is true. copies: also rows that show the same url or image file
@@ -292,6 +293,7 @@ def remove(
         CurateError: when nothing is named, or for a list or a condition that cannot be read.
     """
     from curate.cluster.cluster import started
+    from curate.remove.bare_shards import remove_from_shards
     from curate.remove.rules import Rules
     from curate.remove.step import remove as remove_rows
     from curate.store.lease import leased
@@ -299,8 +301,8 @@ def remove(
 
     rules = Rules.of(urls, hosts, sha256, uids, where, copies)
     opened, here = Store(store), address is None and workers is None
-    if not opened.exists("manifest.json"):
-        raise CurateError(f"'{store}' has no manifest.json: it is no store")
+    if not opened.exists("manifest.json") or "format" not in opened.read_json("manifest.json"):
+        return remove_from_shards(opened, rules)
     # The lease shows the command to others: it names nothing that is removed.
     with leased(opened, rules.command(store)), started(address, 0 if here else workers) as cluster:
         return remove_rows(opened, rules, cluster, anew)

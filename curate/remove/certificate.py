@@ -59,7 +59,8 @@ def _words(about: Mapping[str, Any]) -> str:
     for rule, rows in about["rules"].items():
         asked = f" of {counted(rows['asked'], rule)}" if rows["asked"] else ""
         lines.append(f"  {_RULES.get(rule, '--' + rule)}: {counted(rows['rows'], 'row')}{asked}")
-    lines.append(f"{counted(len(files) - gone, 'file')} written anew, {gone:,} deleted; manifest.json says so, too")
+    more = "" if "manifest.json" in about["files"] else "; manifest.json, which names this removal, is not in the list"
+    lines.append(f"{counted(len(files) - gone, 'file')} written anew, {gone:,} deleted{more}")
     lines += about["notes"]
     for name, file in about["files"].items():
         after = file["after"]["sha256"] if file["after"] else "deleted"

@@ -45,7 +45,7 @@ class Removed:
 NOTHING = Removed(0, 0, "", "nothing to remove: no row is named, and later runs refuse what is named already\n")
 
 
-def _now() -> str:
+def now() -> str:
     return datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
@@ -65,7 +65,7 @@ def remove(store: Store, rules: Rules, cluster: Cluster | None = None, anew: boo
         if not rules:
             assert stopped is not None
             return stopped
-        plan = planned(store, rules, _now(), anew, cluster)
+        plan = planned(store, rules, now(), anew, cluster)
         if plan is None:
             store.remove(UNDER_WAY)
             return stopped or NOTHING

@@ -102,7 +102,7 @@ def _of_shards(folder: Folder, about: Mapping[str, Any], names: set[str]) -> tup
 
     # The card may be one of the user's.
     folders = {name.partition("/")[0] for name in listed if "/" in name}
-    extra = sorted(names - set(listed) - folders - {"manifest.json", "README.md"})
+    extra = sorted(names - set(listed) - folders - {"manifest.json", "README.md", REMOVED})
     extra += sorted({f"{one}/{name}" for one in folders for name in folder.names(one)} - set(listed))
     files = [File("manifest.json", lambda: _json_fault(folder, "manifest.json"))]
     files += [File(name, differs(name)) for name in sorted(listed)]

@@ -21,7 +21,7 @@ from typing import Any
 
 from bytes_on_disk import contents, hashes
 
-import curate.remove.planning
+import curate.remove.bare_shards
 import curate.remove.step
 from curate import api
 from curate.store.folder import Folder
@@ -83,7 +83,8 @@ def in_a_fork(task: Callable[[], None]) -> int:
 
 def main(store: str, folder: str, arguments: str, every: str) -> None:
     options = json.loads(arguments)
-    curate.remove.step._now = lambda: "2026-01-02 03:04:05 UTC"
+    for module in (curate.remove.step, curate.remove.bare_shards):
+        module.now = lambda: "2026-01-02 03:04:05 UTC"  # type: ignore[attr-defined]
     root = Path(folder) / "store"
 
     def begin() -> None:
