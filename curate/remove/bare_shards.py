@@ -32,7 +32,7 @@ from curate.remove.plan import SHOWN, Plan, facts_of, named_by, read_before, rea
 from curate.remove.rules import Rules
 from curate.remove.search import WHERE
 from curate.remove.step import NOTHING, Removed, now
-from curate.remove.training_shards import hit_files, rewrite, shard_numbers, table_bytes, write_tar_without
+from curate.remove.training_shards import drop_files, hit_files, rewrite, shard_numbers, table_bytes
 from curate.store.folder import Folder, shard_name
 from curate.store.lease import NAME as LEASE
 from curate.store.lease import leased
@@ -94,7 +94,7 @@ def _planned(folder: Store, rules: Rules, when: str) -> Plan | None:
         shards={folder.url: hit}, counts={}, without_image={}, delete=[], anew=False, notes=[],
     )  # fmt: skip
     save_keys(folder, stones)
-    save_before(folder, dict.fromkeys(_files(folder, hit), folder))
+    save_before(folder, dict.fromkeys(hit_files(folder, hit), folder))
     plan.save(folder)
     return plan
 
@@ -143,16 +143,6 @@ def _named_rows(table: pa.Table, named: Named, where: Filter | None, place: str)
     return by
 
 
-def _files(folder: Folder, numbers: list[int]) -> list[str]:
-    """Files that change with these shards."""
-    names = folder.names()
-    files = hit_files(folder, numbers)
-    for number in numbers:
-        if shard_name(number) in names and folder.fs.isdir(folder.path(shard_name(number))):
-            files += [f"{shard_name(number)}/{name}" for name in sorted(folder.names(shard_name(number)))]
-    return files
-
-
 def _done(folder: Store, plan: Plan) -> Removed:
     stones = read_keys(folder)
     own = "manifest.json" in folder.names()
@@ -173,17 +163,12 @@ def _done(folder: Store, plan: Plan) -> Removed:
 
 
 def _rewrite_one(folder: Folder, number: int, gone: Named) -> None:
-    name, names = shard_name(number), folder.names()
+    name = shard_name(number)
     table = _read(folder, number)
     removed = gone.by({"uid": _names(table, folder.url)}) != None  # noqa: E711 - of each element
     if removed.any():
         keys = set(table["key"].filter(pa.array(removed)).to_pylist()) if "key" in table.column_names else set()
-        if f"{name}.tar" in names:
-            write_tar_without(folder, f"{name}.tar", keys)
-        elif name in names:
-            for file in sorted(folder.names(name)):
-                if file.partition(".")[0] in keys:
-                    folder.remove(f"{name}/{file}")
+        drop_files(folder, name, keys)
         _count(folder, name, table, removed)
         folder.write_bytes(f"{name}.parquet", table_bytes(table, removed))
 

@@ -21,7 +21,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.cluster.many_shards import in_threads
-from curate.errors import CurateError
 from curate.refuse.matching import Named
 from curate.remove.tar_cut import cut
 from curate.store.folder import Folder, shard_name
@@ -56,13 +55,7 @@ def hit_shards(folder: Folder, gone: Named) -> list[int]:
     def hit(place: int) -> bool:
         return bool(_removed(_read(folder, numbers[place], ["uid"]), gone).any())
 
-    hits = [numbers[place] for place, is_hit in enumerate(in_threads(hit, len(numbers))) if is_hit]
-    if hits and f"{shard_name(hits[0])}.tar" not in folder.names():
-        raise CurateError(
-            f"'{folder.url}' holds removed samples in files or parquets; only tars can be cut: "
-            "delete the folder, remove from its store, then run `curate get` again"
-        )
-    return hits
+    return [numbers[place] for place, is_hit in enumerate(in_threads(hit, len(numbers))) if is_hit]
 
 
 def hit_files(folder: Folder, numbers: Sequence[int]) -> list[str]:
@@ -70,7 +63,8 @@ def hit_files(folder: Folder, numbers: Sequence[int]) -> list[str]:
     names = folder.names()
     ends = (".tar", ".parquet", "_stats.json")
     files = [f"{shard_name(number)}{end}" for number in numbers for end in ends]
-    return [name for name in [*files, "sizes.json", CARD, "manifest.json"] if name in names]
+    small = [name for name in [*files, "sizes.json", CARD, "manifest.json"] if name in names]
+    return small + [f"{f}/{name}" for f in map(shard_name, numbers) if f in names for name in sorted(folder.names(f))]
 
 
 def rewrite(folder: Folder, numbers: Sequence[int], gone: Named, version: int) -> None:
@@ -79,6 +73,8 @@ def rewrite(folder: Folder, numbers: Sequence[int], gone: Named, version: int) -
         _rewrite_one(folder, number, gone)
     about = folder.read_json("manifest.json")
     for number in numbers:
+        beside = f"{shard_name(number)}/"
+        about["files"] = {name: facts for name, facts in about["files"].items() if not name.startswith(beside)}
         stats = f"{shard_name(number)}_stats.json"
         data = folder.read_bytes(stats)
         about["files"] |= json.loads(data)["files"] | file_facts(stats, data)
@@ -111,9 +107,20 @@ def _rewrite_one(folder: Folder, number: int, gone: Named) -> None:
     removed = _removed(samples, gone)
     if removed.any():
         keys = set(samples["key"].filter(pa.array(removed)).to_pylist())
-        write_tar_without(folder, f"{name}.tar", keys)
+        drop_files(folder, name, keys)
         folder.write_bytes(f"{name}.parquet", table_bytes(samples, removed))
     write_stats(folder, name, int((~removed).sum()))
+
+
+def drop_files(folder: Folder, name: str, keys: set[str]) -> None:
+    """Take the files of samples out of a shard's tar, or out of its folder of files."""
+    names = folder.names()
+    if f"{name}.tar" in names:
+        write_tar_without(folder, f"{name}.tar", keys)
+    elif name in names:
+        for file in sorted(folder.names(name)):
+            if key_of(file) in keys:
+                folder.remove(f"{name}/{file}")
 
 
 def write_tar_without(folder: Folder, name: str, keys: set[str]) -> None:
@@ -143,8 +150,10 @@ def write_stats(folder: Folder, name: str, count: int) -> None:
     """The statistics of one of our shards, of the files as they lie there."""
     stats: dict[str, Any] = json.loads(folder.read_bytes(f"{name}_stats.json"))
     stats["count"] = stats["successes"] = count
-    stats["files"] = {}
-    for end in (".tar", ".parquet"):
+    names = folder.names()
+    beside = {f"{name}/{file}" for file in folder.names(name)} if name in names else set()
+    stats["files"] = {file: facts for file, facts in stats["files"].items() if file in beside}
+    for end in [end for end in (".tar", ".parquet") if f"{name}{end}" in names]:
         digest, size = hashlib.sha256(), 0
         with folder.reading(f"{name}{end}") as file:
             for block in iter(partial(file.read, 1 << 20), b""):

@@ -145,6 +145,29 @@ def test_training_shards_lose_the_samples_and_nothing_else(root):
     assert len(rows) == 90
 
 
+@pytest.mark.parametrize("output", ["files", "parquet"])
+def test_other_outputs_lose_the_samples_too(root, tmp_path, output):
+    rows, place = records(root), str(tmp_path / "out")
+    job = tmp_path / "write.yaml"
+    job.write_text(
+        f"set: {{root: {root}}}\nsteps:\n"
+        "  - filter: {name: all, keep: [{if: words > 0, else: none}]}\n"
+        f"  - write: {{to: {place}, samples_per_shard: 15, output_format: {output}}}\n"
+    )
+    api.run(job, workers=0)
+    table = pl.read_parquet(f"{place}/00001.parquet")
+    before = hashes(contents(place))
+    api.remove(root, uids=[table["uid"][4]])
+    gone = [rows["uid"].to_list().index(table["uid"][4])]
+    assert leaks(place, secrets(rows, gone)) == []
+    after = hashes(contents(place))
+    changed = {name.partition("/")[0] for name in {*before, *after} if before.get(name) != after.get(name)}
+    folder = {"00001"} if output == "files" else set()
+    assert changed == {"00001.parquet", "00001_stats.json", "sizes.json", "manifest.json"} | folder
+    assert pl.read_parquet(f"{place}/00001.parquet").equals(table.filter(pl.col("uid") != table["uid"][4]))
+    assert "all as written" in api.verify(place)
+
+
 def test_writing_again_leaves_shrunk_shards_as_they_are(root, tmp_path):
     shards, rows = shards_of(root), records(root)
     api.remove(root, uids=[rows["uid"][3]])
