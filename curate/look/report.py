@@ -22,7 +22,7 @@ from curate.look.samples import filled, verdicts
 from curate.look.show import columns_of
 from curate.messages.counted import counted
 from curate.messages.remarks import Remarks
-from curate.pictures.decoded import decode
+from curate.pictures.attempt import attempt
 from curate.pipeline.weak_scores import in_store
 from curate.store.folder import folder_and_name, identity
 from curate.store.images import ImageReader
@@ -239,7 +239,10 @@ def _thumbnail(reader: ImageReader, row: int) -> dict[str, Any] | None:
         data = reader.bytes(row)
         if data is None:
             return None
-        image = decode(data).image
+        decoded = attempt(data)[0]
+        if decoded is None:
+            return None
+        image = decoded.image
     except Exception:  # noqa: BLE001 - a damaged image is not shown
         return None
     width, height = image.size
