@@ -35,7 +35,7 @@ ROOMS = {
     "models": {"gpu"},
     "pictures": {"download", "image"},
     "read": {"crawl"},
-    "score": {"image", "language"},
+    "score": {"faces", "image", "language"},
     "submit": {"ray"},
 }
 
@@ -67,6 +67,7 @@ NEEDS = {
     "score.clipscore": "gpu",
     "score.cotr": "",
     "score.entries": "balance",
+    "score.faces": "faces",
     "score.hub": "",
     "score.image_quality": "image",
     "score.language": "language",

@@ -38,9 +38,9 @@ def columns(names: Sequence[str]) -> dict[str, str]:
     """
     plain = {name.lower().removesuffix(SUFFIX): name for name in reversed(names)}
     chosen = {
-        told: next((plain[known] for known in known_as if known in plain), None) for told, known_as in NAMES.items()
+        what: next((plain[known] for known in known_as if known in plain), None) for what, known_as in NAMES.items()
     }
-    return {told: name for told, name in chosen.items() if name is not None}
+    return {what: name for what, name in chosen.items() if name is not None}
 
 
 def with_licences(card: str, out: Folder, shards: int) -> str:
@@ -50,12 +50,12 @@ def with_licences(card: str, out: Folder, shards: int) -> str:
     """
     card = card.partition(_BEGIN)[0]
     with out.open(f"{shard_name(0)}.parquet") as file:
-        told = columns(pq.read_schema(file).names)
-    if not told:
+        tells = columns(pq.read_schema(file).names)
+    if not tells:
         return card
     lines = ["", "What the input told of each sample's licence, unchecked:", ""]
-    lines += [f"- {what.replace('_', ' ')}: column `{name}`" for what, name in told.items()]
-    counted = told.get("licence") or told.get("licence_url")
+    lines += [f"- {what.replace('_', ' ')}: column `{name}`" for what, name in tells.items()]
+    counted = tells.get("licence") or tells.get("licence_url")
     if counted:
         counts = _counts(out, shards, counted)
         lines += ["", f"| `{counted}` | samples |", "| --- | ---: |"]

@@ -65,7 +65,7 @@ class WriteOptions(BaseModel):
         """The column of face boxes; "" where nothing is blurred."""
         return FACES if self.blur_faces is True else self.blur_faces or ""
 
-    def told(self, *, without: set[str]) -> dict[str, Any]:
+    def values(self, *, without: set[str]) -> dict[str, Any]:
         """The options by name; those that came later only where they are used."""
         later = {"blur_faces": self.faces} if self.faces else {}
         later |= {"output_format": self.output_format} if self.output_format != "webdataset" else {}
@@ -84,7 +84,7 @@ def write(view: View, options: WriteOptions, cluster: Cluster, replace: bool = F
     """
     if view.images is None:
         raise CurateError("nothing to write: the store has no images (a pipeline without download writes --output)")
-    finished = Finished.of(view, options.told(without={"to"}))
+    finished = Finished.of(view, options.values(without={"to"}))
     if done := finished.again(options.to):
         say("write", Remarks.from_json(done["remarks"]))
         return done
@@ -93,7 +93,7 @@ def write(view: View, options: WriteOptions, cluster: Cluster, replace: bool = F
     # The tables, not only their names: a new threshold or model is another selection.
     states = {folder: view.state(folder) for folder in {column.folder for column in columns}}
     made_of = {column.name: states[column.folder] for column in columns}
-    same = options.told(without={"to", "columns", "leave_out"})
+    same = options.values(without={"to", "columns", "leave_out"})
     if options.faces:
         check_faces(view, options.faces)
         same["faces"] = view.state(view.columns[options.faces])
