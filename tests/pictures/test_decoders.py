@@ -79,6 +79,7 @@ def test_the_same_pixels_and_files_wherever_they_are_decoded(name: str) -> None:
 
 
 def test_a_process_is_kept_from_file_to_file() -> None:
+    decoders().close()  # other tests have left as many as they had threads
     attempt(TIFF)
     before = children()
     seconds = seconds_apart()
