@@ -102,7 +102,7 @@ def test_what_the_server_should_not_see_is_told(
     alone: tuple[Path, Checked, dict[str, Any]], table: str, sort: str, key: str, value: int, fault: str
 ) -> None:
     folder, _, books = alone
-    host = next(site.host for site in sites_of(HOSTS, named=False) if site.sort == sort)
+    host = next(site.host for site in sites_of(HOSTS, named=True) if site.sort == sort)
     changed = copy.deepcopy(books)
     changed[table][key.format(host=host)] = value
     faults = check(folder, str(folder / "store"), changed).faults
@@ -122,8 +122,8 @@ def test_a_count_of_attempts_that_is_not_the_servers_is_told(alone: tuple[Path, 
 def test_the_statuses_of_the_web_are_those_of_the_table() -> None:
     """All that a URL can bring about, by itself."""
     planted = {"http_<code>" if kind.status.startswith("http_") else kind.status for kind in KINDS.values()}
-    assert {*FETCHED, *STORED} - planted == {"dns"}
-    assert planted <= {*FETCHED, *STORED}
+    # Whether a decoder runs out of time, or dies, hangs on the machine.
+    assert planted == {*FETCHED, *STORED} - {"decode_timeout", "decoder_died"}
 
 
 def test_the_same_arguments_build_the_same_web(tmp_path: Path) -> None:

@@ -22,7 +22,10 @@ ToOption = Annotated[Path, typer.Option("--to", help="Folder of the web: urls.pa
 RowsOption = Annotated[int, typer.Option(min=1, help="Rows of the web.")]
 HostsOption = Annotated[int, typer.Option(min=1, help="Hosts, each with an address below 127.64.0.0/10.")]
 SeedOption = Annotated[int, typer.Option(help="Draws which row is at which host, and when a run is killed.")]
-PortOption = Annotated[int, typer.Option(min=1, max=65535, help="One port for all hosts.")]
+PortOption = Annotated[int, typer.Option(min=1, max=65535, help="Of all hosts, and of the name server at 127.0.0.1.")]
+AddressesOption = Annotated[
+    bool, typer.Option("--addresses", help="Hosts are addresses: for programs that cannot be told a name server.")
+]
 
 
 class Victim(str, Enum):
@@ -31,11 +34,11 @@ class Victim(str, Enum):
     node = "node"
 
 
-def _web(to: Path, rows: int, hosts: int, seed: int, port: int) -> Web:
+def _web(to: Path, rows: int, hosts: int, seed: int, port: int, addresses: bool) -> Web:
     """The web that is there, or a new one."""
     if (to / "web.json").exists():
         return Web.load(to)
-    return build(to, rows, hosts, seed=seed, port=port)
+    return build(to, rows, hosts, seed=seed, port=port, named=not addresses)
 
 
 @app.command()
@@ -45,12 +48,14 @@ def serve(
     hosts: HostsOption = 200,
     seed: SeedOption = 0,
     port: PortOption = USUAL_PORT,
+    addresses: AddressesOption = False,
 ) -> None:
     """Build a web in a folder, where there is none, and serve it until interrupted."""
-    web = _web(to, rows, hosts, seed, port)
+    web = _web(to, rows, hosts, seed, port, addresses)
     with serving(to), contextlib.suppress(KeyboardInterrupt):
-        addresses = sorted({site.address for site in web.sites})
-        out.say(f"{len(web.sites)} hosts at {len(addresses)} addresses, {addresses[0]} and on, port {web.port}")
+        places = sorted({site.address for site in web.sites})
+        names = f", with names that the name server at 127.0.0.1:{web.port} knows" if web.named else ""
+        out.say(f"{len(web.sites)} hosts at {len(places)} addresses, {places[0]} and on, port {web.port}{names}")
         out.say(f"download it: curate run {to / 'web.yaml'}")
         out.say(f"then:        python -m curate.demo.faults check {to / 'store'} --to {to}")
         threading.Event().wait()
@@ -74,6 +79,7 @@ def run(
     hosts: HostsOption = 200,
     seed: SeedOption = 0,
     port: PortOption = USUAL_PORT,
+    addresses: AddressesOption = False,
     workers: Annotated[Optional[int], typer.Option(min=0, help="Of the run; 0 works without Ray.")] = None,
     nodes: Annotated[int, typer.Option(min=1, help="Of a Ray cluster on this machine.")] = 1,
     kills: Annotated[int, typer.Option(min=0, help="How often a second run is killed.")] = 0,
@@ -86,7 +92,7 @@ def run(
     from curate.demo.faults.kills import Killer
     from curate.demo.faults.whole_run import killed, undisturbed
 
-    _web(to, rows, hosts, seed, port)
+    _web(to, rows, hosts, seed, port, addresses)
     whole, broken = to / "store", to / "store-killed"
     for store in (whole, *([broken] if kills else [])):
         if store.exists():

@@ -165,6 +165,8 @@ def _notes(books: Mapping[str, Any]) -> list[str]:
         f"{total:,} requests and {sum(books['robots'].values()):,} for robots.txt, {sent / 1e6:,.0f} MB sent",
         f"at once: {at_once[0]} at a host, {at_once[1]} at an address; "
         f"in a second: {max(books['most_in_a_second'].values(), default=0)} at a host",
+        f"{sum(books['lookups'].values()):,} lookups of {len(books['lookups']):,} names, "
+        f"{max(books['lookups'].values(), default=0)} of one at most",
         f"the server stood still for {books['stood_still']:.2f} s at most",
         f"{sum(books['pauses'].values())} pauses asked for; {sum(books['in_pause'].values())} requests during one",
     ]

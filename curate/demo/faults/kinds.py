@@ -17,6 +17,7 @@ class Kind:
     status: what the row ends with. about: a few words for reports. share: rows, where 1 is a row of each 200.
     site: the sort of site that its rows are at. asked: requests for the URL in one attempt; 0 where it must not be
         asked for. fails: attempts that are answered 503 before one is served. again: whether one may be lost.
+        named: a kind of webs whose hosts have names.
     """
 
     status: str
@@ -26,6 +27,7 @@ class Kind:
     asked: int = 1
     fails: int = 0
     again: bool = False
+    named: bool = False
 
     def most_asked(self, retries: int) -> int:
         """Requests that a run may make for the URL."""
@@ -90,6 +92,11 @@ def _kinds() -> dict[str, Kind]:
         "large": Kind("too_large", "1 GB, not declared", 1),
         "large_chunked": Kind("too_large", "1 GB in chunks", 1),
         "port_refused": Kind("connect", "a port at which nobody listens", 1, asked=0),
+        "dns_missing": Kind("dns", "a name that there is not", 2, asked=0, named=True),
+        "dns_servfail": Kind("dns", "a name whose server fails", 1, asked=0, named=True),
+        "dns_unanswered": Kind("dns", "a name whose server says nothing", 2, asked=0, named=True),
+        "name_of_loopback": Kind("address_refused", "a name that leads to this machine", 1, asked=0, named=True),
+        "name_of_metadata": Kind("address_refused", "a name of a cloud's metadata service", 1, asked=0, named=True),
         "bad_url": Kind("bad_url", "no URL, or none of http", 3, asked=0),
         "private": Kind("address_refused", "an address of a private network", 1, asked=0),
         "loopback": Kind("address_refused", "this machine's own address", 1, asked=0),

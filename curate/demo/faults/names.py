@@ -25,8 +25,7 @@ class Names(asyncio.DatagramProtocol):
         self._addresses = addresses
         self.asked: Counter[str] = Counter()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
         self._transport = transport
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 from curate.demo.faults.answers import code, plain
 from curate.demo.faults.behaviour import Behaviour
 from curate.demo.faults.books import Books
-from curate.demo.faults.sites import MUTE, RESET, UNBOUND, Site
+from curate.demo.faults.names import Names
+from curate.demo.faults.sites import ASTRAY, MUTE, RESET, UNBOUND, Site
 from curate.demo.faults.web import Web, bodies
 
 #: Bytes of a request's head that are taken.
@@ -64,6 +65,7 @@ class Server:
         self.web, self.books = web, Books()
         self.behaviour = Behaviour(web, files, self.books)
         self.by_host = {site.host: site for site in web.sites}
+        self.names = Names({**ASTRAY, **{site.host: site.address for site in web.sites}})
         self.by_address = {site.address: site for site in web.sites}
         self._servers: list[asyncio.Server] = []
         self.lines: set[Line] = set()
@@ -80,6 +82,7 @@ class Server:
                 ) from None
             self._servers.append(server)
 
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: self.names, (CONTROL, self.web.port))
         self._watch = loop.create_task(self._stands_still())
 
     async def _stands_still(self) -> None:
@@ -89,8 +92,13 @@ class Server:
             await asyncio.sleep(LOOK_SECONDS)
             self.books.stood_still = max(self.books.stood_still, loop.time() - began - LOOK_SECONDS)
 
+    def tree(self) -> dict[str, Any]:
+        """The books, and `lookups`: how often each name was asked for, of any type of record."""
+        return {**self.books.tree(), "lookups": dict(self.names.asked)}
+
     async def stop(self) -> None:
         self._watch.cancel()
+        self._transport.close()
         for server in self._servers:
             server.close()
         for line in list(self.lines):
@@ -162,7 +170,7 @@ class Line(asyncio.Protocol):
         host = next((value.strip().lower() for name, _, value in fields if name.lower() == "host"), "")
         self.host = host.rpartition(":")[0] or host
         if self.address == CONTROL and path == BOOKS:
-            self.send(plain(json.dumps(self._server.books.tree()).encode()))
+            self.send(plain(json.dumps(self._server.tree()).encode()))
             self.transport.close()
             return
         site = self._server.by_host.get(self.host)

@@ -12,6 +12,8 @@ from curate.demo.faults.answers import code, plain, redirect
 NETWORK = "127.64.0.0/10"
 FIRST_ADDRESS = 127 << 24 | 64 << 16
 DOMAIN = "faults.test"
+#: Names that lead out of the web.
+ASTRAY = {f"name-of-loopback.{DOMAIN}": "127.0.0.1", f"name-of-metadata.{DOMAIN}": "169.254.169.254"}
 #: Names that one address of a shared machine has.
 NAMES_OF_ADDRESS = 4
 

@@ -17,7 +17,7 @@ import yaml
 
 from curate.demo.faults.kinds import KINDS
 from curate.demo.faults.pictures import FILES, picture
-from curate.demo.faults.sites import NETWORK, Site, sites_of
+from curate.demo.faults.sites import DOMAIN, NETWORK, Site, sites_of
 
 USUAL_PORT = 8766
 
@@ -50,7 +50,7 @@ class Web:
     port: int
     sites: tuple[Site, ...]
     download: Mapping[str, Any] = field(default_factory=lambda: dict(DOWNLOAD))
-    named: bool = False
+    named: bool = True
 
     def of_sort(self, sort: str) -> list[Site]:
         return [site for site in self.sites if site.sort == sort]
@@ -80,7 +80,7 @@ def build(
     *,
     seed: int = 0,
     port: int = USUAL_PORT,
-    named: bool = False,
+    named: bool = True,
     rows_per_shard: int = 500,
     **download: Any,
 ) -> Web:
@@ -88,11 +88,13 @@ def build(
 
     `truth.parquet` has the same rows with their kind, the status that each has to end with, the requests that its URL
     may get (0 where it must never be asked for), its host and path, and the sha256 of a picture that has to arrive.
-    download: other options of the step than DOWNLOAD. The same arguments write the same bytes.
+    named: whether hosts have names, which the name server of the web knows; else they are addresses, and the kinds that
+    need names are left out. download: other options of the step than DOWNLOAD. The same arguments write the same bytes.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    web = Web(port, tuple(sites_of(hosts, named)), {**DOWNLOAD, **download}, named)
-    truth = pl.DataFrame(_rows(web, row_counts(rows), random.Random(seed)), schema=_SCHEMA)
+    names = {"nameservers": [f"127.0.0.1:{port}"]} if named else {}
+    web = Web(port, tuple(sites_of(hosts, named)), {**DOWNLOAD, **names, **download}, named)
+    truth = pl.DataFrame(_rows(web, row_counts(rows, named), random.Random(seed)), schema=_SCHEMA)
     # Beforehand: a server that draws pictures would not answer in time.
     truth.select("kind", "number", "body").write_parquet(folder / "bodies.parquet")
     truth = truth.drop("number", "body")
@@ -103,15 +105,16 @@ def build(
     return web
 
 
-def row_counts(rows: int) -> dict[str, int]:
+def row_counts(rows: int, named: bool = True) -> dict[str, int]:
     """Rows of each kind, one at least, adding up to `rows`: the shares of the kinds, rounded down; the rest are `ok`.
 
     >>> counts = row_counts(2000)
     >>> sum(counts.values()), min(counts.values())
     (2000, 4)
     """
-    total = sum(kind.share for kind in KINDS.values())
-    counts = {name: max(1, math.floor(rows * kind.share / total)) for name, kind in KINDS.items()}
+    shares = {name: kind.share for name, kind in KINDS.items() if named or not kind.named}
+    total = sum(shares.values())
+    counts = {name: max(1, math.floor(rows * share / total)) for name, share in shares.items()}
     counts["ok"] += rows - sum(counts.values())
     if counts["ok"] < 1:
         raise SystemExit(f"error: a fault web needs {rows - counts['ok'] + 1} rows at least, got {rows}")
@@ -162,9 +165,11 @@ def _url(web: Web, site: Site, kind: str, number: int, path: str) -> str | None:
         return f"http://{_PRIVATE[number % len(_PRIVATE)]}{path}"
     if kind == "loopback":
         return f"http://{_LOOPBACK[number % len(_LOOPBACK)]}:{web.port}{path}"
-    if kind == "port_refused":
-        return f"http://{site.host}:9{path}"
-    return f"{'https' if kind == 'not_tls' else 'http'}://{site.host}:{web.port}{path}"
+    host = site.host
+    if kind.startswith(("dns_", "name_of_")):
+        host = f"{kind.removeprefix('dns_').replace('_', '-')}{f'-{number}' if kind[0] == 'd' else ''}.{DOMAIN}"
+    port = 9 if kind == "port_refused" else web.port
+    return f"{'https' if kind == 'not_tls' else 'http'}://{host}:{port}{path}"
 
 
 def body(kind: str, number: int) -> bytes:
