@@ -29,7 +29,7 @@ from curate.pictures.resize_options import STATUS as STORED
 
 pytestmark = pytest.mark.slow
 
-ROWS, HOSTS = 170, 40
+ROWS, HOSTS = 190, 40
 
 
 def downloaded(folder: Path, workers: int, rows_per_shard: int) -> tuple[Checked, dict[str, Any]]:
@@ -122,8 +122,9 @@ def test_a_count_of_attempts_that_is_not_the_servers_is_told(alone: tuple[Path, 
 def test_the_statuses_of_the_web_are_those_of_the_table() -> None:
     """All that a URL can bring about, by itself."""
     planted = {"http_<code>" if kind.status.startswith("http_") else kind.status for kind in KINDS.values()}
-    # Whether a decoder runs out of time, or dies, hangs on the machine.
-    assert planted == {*FETCHED, *STORED} - {"decode_timeout", "decoder_died"}
+    # Whether a decoder runs out of time, or dies, hangs on the machine; files that are named by path are no web's.
+    elsewhere = {"decode_timeout", "decoder_died", "no_file", "no_access"}
+    assert planted == {*FETCHED, *STORED} - elsewhere
 
 
 def test_the_same_arguments_build_the_same_web(tmp_path: Path) -> None:

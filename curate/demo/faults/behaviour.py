@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _KEEP = b"Connection: keep-alive\r\n"
 #: Seconds that pictures of a slow host, and all others, take.
 SLOW_SECONDS, SOON_SECONDS = 0.15, 0.005
+SLOW = ("slow", "shared", "pausing", "pausing_by_date", "long_pause")
 DRIP_SECONDS = 0.5
 PAUSE_SECONDS, LONG_SECONDS = 3, 3600
 #: Requests that a pausing site answers before it asks for its pause.
@@ -57,7 +58,7 @@ class Behaviour:
             return False
         kind, _, rest = path[1:].partition("/")
         number = int(rest.partition(".")[0].rpartition("/")[2] or 0)
-        await asyncio.sleep(SLOW_SECONDS if site.sort in ("slow", "shared") else SOON_SECONDS)
+        await asyncio.sleep(SLOW_SECONDS if site.sort in SLOW else SOON_SECONDS)
         if kind in self._special:
             return await self._special[kind](line, site, number)
         stays = kind in ("ok", "slow", "shared") and number % 2 == 0

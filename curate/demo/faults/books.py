@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 #: Seconds after an answer that asks for a pause in which other workers cannot have heard of it.
-GRACE_SECONDS = 0.5
+GRACE_SECONDS = 1.0
 
 
 class Books:
@@ -27,6 +27,7 @@ class Books:
         self.sent: Counter[str] = Counter()
         self.stray: Counter[str] = Counter()
         self.in_pause: Counter[str] = Counter()
+        self.latest_in_pause: dict[str, float] = {}
         self.pauses: Counter[str] = Counter()
         self.at_once: Counter[str] = Counter()
         self.most: dict[str, Counter[str]] = {"host": Counter(), "address": Counter()}
@@ -47,6 +48,7 @@ class Books:
         begins, ends = self._paused.get(host, (0.0, 0.0))
         if begins + GRACE_SECONDS < now < ends:
             self.in_pause[host] += 1
+            self.latest_in_pause[host] = now - begins
         keys = (("host", host), ("address", address))
         for sort, key in keys:
             self.at_once[f"{sort} {key}"] += 1
@@ -84,8 +86,9 @@ class Books:
 
         abandoned: requests whose client went before it had all of the answer. stray: requests by a name or at an
         address that is none of the web's. in_pause: requests that came later than GRACE_SECONDS after an answer that
-        asked for a pause, and before the pause was over. stood_still: seconds in which the server itself was not served
-        by its machine, at most: what it says of requests at once is no nearer than that.
+        asked for a pause, and before the pause was over; latest_in_pause: seconds into the pause of the last of them.
+        stood_still: seconds in which the server itself was not served by its machine, at most: what it says of requests
+        at once is no nearer than that.
         """
         return {
             "requests": dict(self.requests),
@@ -96,6 +99,7 @@ class Books:
             "most_in_a_second": dict(self.in_a_second),
             "pauses": dict(self.pauses),
             "in_pause": dict(self.in_pause),
+            "latest_in_pause": self.latest_in_pause,
             "stray": dict(self.stray),
             "bytes_sent": dict(self.sent),
             "stood_still": self.stood_still,

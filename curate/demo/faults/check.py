@@ -138,7 +138,8 @@ def _in_pauses(web: Web, books: Mapping[str, Any], attempts: int) -> Iterator[st
     excused = web.download["per_host"] * (attempts - 1)
     for host, count in books["in_pause"].items():
         if count > excused:
-            yield f"{host}: {count} requests during its pause"
+            seconds = books["latest_in_pause"].get(host, 0.0)
+            yield f"{host}: {count} requests during its pause, the last one {seconds:.2f} s after it was asked for"
 
 
 def _too_fast(web: Web, books: Mapping[str, Any]) -> Iterator[str]:
