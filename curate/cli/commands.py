@@ -165,12 +165,16 @@ def show(
     step: Annotated[str, typer.Option(help="The funnel up to this filter; default: the last run's.")] = "",
     cost: Annotated[bool, typer.Option("--cost", help="What its steps took: rows, hours, seconds.")] = False,
     price: Annotated[list[str], typer.Option(help="The same in dollars an hour: h100=2.5, cpu=0.04.")] = [],  # noqa: B006
+    by: Annotated[Optional[str], typer.Option(help="How its download went, by `host` or by `status`.")] = None,
 ) -> None:
-    """What a store holds: funnel, failures by reason, tables and what made each; or what it cost."""
+    """What a store holds: funnel, failures by reason, tables and what made each; or what it cost, or was fetched."""
     from curate.look.cost import print_store_cost
+    from curate.look.fetched import print_fetched
     from curate.look.show import print_store
 
-    if cost or price:
+    if by:
+        print_fetched(store, by)
+    elif cost or price:
         print_store_cost(store, price, step)
     else:
         print_store(store, step)

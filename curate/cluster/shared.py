@@ -26,3 +26,13 @@ def shared(cluster: Cluster, kind: type[Any], **options: Any) -> Iterator[Any]:
     finally:
         with contextlib.suppress(Exception):
             ray.kill(actor)
+
+
+def answer_of(one: Any, method: str, seconds: float = 60.0) -> Any:
+    """What a method of a shared object returns, asked by the command's own process; an actor has so many seconds."""
+    call = getattr(one, method)
+    if not hasattr(call, "remote"):
+        return call()
+    import ray
+
+    return ray.get(call.remote(), timeout=seconds)

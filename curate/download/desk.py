@@ -13,6 +13,7 @@ from curate.download.options import FetchOptions
 from curate.download.robots_file import Robots
 from curate.download.robots_reader import SiteRules
 from curate.download.run_hosts import Ask, Reply, RunHosts
+from curate.download.tally import Tally
 
 #: Seconds between two visits to an actor, at least; and how many times as long as a visit takes, so that an actor with
 #: very many workers is asked less often by each.
@@ -25,7 +26,8 @@ class Desk:
     """
     hosts: a RunHosts, or a Ray actor of one. rules: of the robots.txt files that this worker knows. seen: the files
     that this worker has read itself, until somebody stores them. streaks: attempts without an answer. unasked: rows
-    that were not asked for as their host does not answer, by host, until somebody takes them.
+    that were not asked for as their host does not answer, by host, until somebody takes them. tally: what came of rows
+    since the last visit.
     """
 
     def __init__(self, hosts: Any, options: FetchOptions) -> None:
@@ -35,6 +37,7 @@ class Desk:
         self.seen: list[Robots] = []
         self.streaks = Streaks()
         self.unasked: Counter[str] = Counter()
+        self.tally = Tally()
         self.is_here = isinstance(hosts, RunHosts)
         self._seconds = 0.0
 

@@ -20,10 +20,11 @@ from curate.download.robots_file import Robots
 from curate.download.run_hosts import Ask, Reply, Site
 from curate.download.set_aside import Item, SetAside
 from curate.download.site_turns import SiteTurns
+from curate.download.tally import Tally
 
 #: Lookups that are begun at the same time, and at most; those that wait longer than LATE_SECONDS hold up no other.
 LOOKUPS, MOST_LOOKUPS, LATE_SECONDS = 128, 2000, 1.0
-#: Sites that are looked up before their turn. Name servers that do not answer are then known before the shard's end.
+#: Sites that are looked up before their turn, so that dead names are known before the shard's end.
 AHEAD = 1000
 
 
@@ -37,14 +38,13 @@ class FetchRun:
         self._turns: SiteTurns[Item] = SiteTurns()
         self._pauses = Pauses(self._turns, options.max_backoff_seconds, self._later)
         self._aside = SetAside(self._turns, desk.streaks, desk.unasked)
-        heard = self._aside.heard
-        self._attempt = Attempt(client, resolver, desk, options, self._enter, self._turns.leave, heard)
+        ways = self._enter, self._turns.leave, self._aside.heard
+        self._attempt = Attempt(client, resolver, desk, options, *ways)
         self._unfinished = sum(map(len, by_host.values()))
         self._hosts = deque(by_host.items())
         # What has happened: called in the loop below, an event gives the jobs that ended by it.
         self._events: asyncio.Queue[Callable[[], list[Job]]] = asyncio.Queue()
-        self._lookups: set[asyncio.Task[list[AddressInfo]]] = set()
-        self._late: set[asyncio.Task[list[AddressInfo]]] = set()
+        self._lookups, self._late = set[asyncio.Task[list[AddressInfo]]](), set[asyncio.Task[list[AddressInfo]]]()
         self._running: set[asyncio.Task[bool]] = set()
         self._retrying = 0
         self._delays: dict[str, float] = {}
@@ -153,9 +153,8 @@ class FetchRun:
         unread = {site.origin for site in wants if self._options.respect_robots_txt}
         unread = {origin for origin in unread if self._desk.rules.of(origin) is None}
         self._reported = self._turns.turns()
-        return self._with_news(
-            Ask(self._desk.worker, self._reported, wants, frozenset(unread), robots=robots, delays=delays)
-        )
+        ask = Ask(self._desk.worker, self._reported, wants, frozenset(unread), robots=robots, delays=delays)
+        return self._with_news(ask)
 
     def _with_news(self, ask: Ask) -> Ask:
         """What hosts want, and which do not answer."""
@@ -163,6 +162,7 @@ class FetchRun:
         ask.failing, self._aside.failing = self._aside.failing, {}
         ask.answering, self._aside.answering = frozenset(self._aside.answering), set()
         ask.tried = frozenset(self._aside.tried)
+        ask.tally, self._desk.tally = self._desk.tally, Tally()
         return ask
 
     def _replied(self, ask: Ask, reply: Reply) -> list[Job]:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +35,9 @@ from curate.store.part_file import hashed
 from curate.store.removal import REMOVED
 from curate.store.tar import TarFile
 from curate.store.view import View
+
+if TYPE_CHECKING:
+    from curate.download.attempt import Fetched
 
 #: Extensions of files that are kept as they came, where that is not the format's own name.
 _EXTENSION = {"jpeg": "jpg", "mpo": "jpg", "jpeg2000": "jp2"}
@@ -189,24 +192,34 @@ class DownloadShard:
                     columns["status"][row], columns["error_message"][row] = answer.status, answer.error
                     if answer.body is None:
                         facts.note(row, answer)
-                        continue
-                    if suspects:
-                        await loop.run_in_executor(thread, suspects.trying, np.array([row]))
-                    stored = await loop.run_in_executor(thread, resize, answer.body)
-                    if word := self.refusals.of_file(urls[row], answer.final_url, stored.sha256, answer.body):
-                        refuse(columns, row, word)
-                        continue
-                    facts.note(row, answer)
-                    columns["status"][row], columns["error_message"][row] = stored.status, stored.error
-                    columns["original_bytes"][row] = len(answer.body)
-                    for name in ("width", "height", "original_width", "original_height", "sha256", "format"):
-                        columns[name][row] = getattr(stored, name)
-                    if stored.body is not None:
-                        columns["changes"][row] = stored.changes
-                        columns["extension"][row] = self._extension(stored.format)
-                        places[row] = (spool.tell(), len(stored.body))
-                        spool.write(stored.body)
+                    else:
+                        if suspects:
+                            await loop.run_in_executor(thread, suspects.trying, np.array([row]))
+                        stored = await loop.run_in_executor(thread, resize, answer.body)
+                        self._note(row, urls[row], answer, stored, columns, facts)
+                        if stored.body is not None and columns["status"][row] == stored.status:
+                            places[row] = (spool.tell(), len(stored.body))
+                            spool.write(stored.body)
+                    place = places.get(row, (0, 0))
+                    self.desk.tally.note(columns["status"][row], len(answer.body or b""), place[1])
         return places
+
+    def _note(
+        self, row: int, url: str | None, answer: Fetched, stored: Any, columns: dict[str, list[Any]], facts: FetchFacts
+    ) -> None:
+        """What is known of a row whose body has arrived."""
+        assert answer.body is not None
+        if word := self.refusals.of_file(url, answer.final_url, stored.sha256, answer.body):
+            refuse(columns, row, word)
+            return
+        facts.note(row, answer)
+        columns["status"][row], columns["error_message"][row] = stored.status, stored.error
+        columns["original_bytes"][row] = len(answer.body)
+        for name in ("width", "height", "original_width", "original_height", "sha256", "format"):
+            columns[name][row] = getattr(stored, name)
+        if stored.body is not None:
+            columns["changes"][row] = stored.changes
+            columns["extension"][row] = self._extension(stored.format)
 
     def _extension(self, original: str | None) -> str:
         """An ending that loaders know, and that reading takes for an image's."""

@@ -17,6 +17,7 @@ from curate.download.failing import TRIALS, Failing
 from curate.download.holds import Holds
 from curate.download.robots_cache import RobotsCache
 from curate.download.robots_file import Robots
+from curate.download.tally import Tally
 
 #: Seconds without a visit after which a worker's turns are free again.
 SILENT_SECONDS = 60.0
@@ -44,7 +45,8 @@ class Ask:
     wants whose robots.txt it does not know. pauses: (host, status, seconds) that hosts asked for since the last visit;
     robots: files that it has read since; delays: seconds that sites want between two requests. failing: hosts and
     addresses (keys of a Site) that had no answer too often: status, error, and whether they were tried once more;
-    answering: those that have answered again; tried: those that it tries, with nothing else to do.
+    answering: those that have answered again; tried: those that it tries, with nothing else to do. tally: what came of
+    rows since the last visit.
     """
 
     worker: str
@@ -57,6 +59,7 @@ class Ask:
     failing: dict[str, tuple[str, str, bool]] = field(default_factory=dict)
     answering: frozenset[str] = frozenset()
     tried: frozenset[str] = frozenset()
+    tally: Tally | None = None
 
 
 @dataclass
@@ -140,6 +143,7 @@ class RunHosts:
         self._delays: dict[str, float] = {}
         self._holds = Holds(self.clock)
         self._failing = Failing(self.clock)
+        self._tally = Tally()
         self._robots = RobotsCache(self.retries, self.backoff_seconds, self.clock)
 
     def visit(self, ask: Ask) -> Reply:
@@ -148,6 +152,8 @@ class RunHosts:
             self._robots.note(robots)
         for host, status, seconds in ask.pauses:
             self._holds.note(host, status, seconds)
+        if ask.tally:
+            self._tally.add(ask.tally)
         for key in ask.answering:
             self._failing.forget(key)
         for key, (status, error, tried) in ask.failing.items():
@@ -161,6 +167,10 @@ class RunHosts:
             if any(self._others_wait(ask.worker, key) for key in site.keys):
                 reply.few.add(site)
         return reply
+
+    def counts(self) -> Tally:
+        """What came of rows so far, as workers said at their visits."""
+        return self._tally
 
     def _give(self, ask: Ask, site: Site, number: int, reply: Reply) -> None:
         if seconds := self._holds.seconds_left(site.host):

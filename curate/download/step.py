@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import pyarrow.compute as pc
@@ -13,6 +14,7 @@ from curate.cluster.many_shards import each_run, shard_runs
 from curate.cluster.shared import shared
 from curate.download import came_along
 from curate.download.fetch_facts import beside
+from curate.download.forecast import watched
 from curate.download.one_shard import DownloadShard
 from curate.download.options import CONTACT_HOSTS, DownloadOptions, check_packages
 from curate.download.refused import lists_of
@@ -27,7 +29,7 @@ from curate.messages.terminal import console
 from curate.refuse import opt_out
 from curate.store.folder import identity
 from curate.store.image_columns import FETCH_FIELDS, FETCHES, IMAGE_FIELDS
-from curate.store.manifest import Table
+from curate.store.manifest import Keep, Table
 from curate.store.view import View
 
 #: Shards that are looked at to see whether very many hosts are to be asked.
@@ -89,9 +91,10 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
                 lists=lists,
             )
             unasked, refused = Counter[str](), Counter[str]()
-            for _, report in cluster.each("download", work, todo, rows, workers=options.processes):
-                unasked += report["unasked"]
-                refused += report["refused"]
+            with nullcontext() if options.retry else watched(hosts, _rows_of(view, todo), store.url):
+                for _, report in cluster.each("download", work, todo, rows, workers=options.processes):
+                    unasked += report["unasked"]
+                    refused += report["refused"]
         _say_unasked(store.url, unasked)
         if refused:
             counts = ", ".join(f"{counted(rows, 'row')} {word}" for word, rows in sorted(refused.items()))
@@ -115,6 +118,14 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
         return after  # a store that an earlier version has downloaded some of
     store.note_table(facts, Table(name=FETCHES, op="download", columns=[*FETCH_FIELDS]))
     return after.with_table(facts, FETCH_FIELDS)
+
+
+def _rows_of(view: View, todo: list[int]) -> int:
+    """About how many rows of these shards are in."""
+    rows = view.store.shard_rows()
+    keep = view.store.manifest().tables.get(view.keep or "")
+    share = keep.counts.kept / max(1, sum(rows.values())) if isinstance(keep, Keep) else 1.0
+    return round(share * sum(rows[shard] for shard in todo))
 
 
 def _say_unasked(store: str, unasked: Counter[str]) -> None:

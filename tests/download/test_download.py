@@ -105,7 +105,8 @@ def test_processes_keep_what_else_the_cluster_was_told(
 ) -> None:
     seen: list[tuple[Cluster, int | None]] = []
     view, run = make_store([{"url": f"{site}/ok/a.jpg"}]), Cluster("auto", 7, memory=123)
-    monkeypatch.setattr(downloading, "shared", lambda *rest, **options: contextlib.nullcontext())
+    for name in ("shared", "watched"):
+        monkeypatch.setattr(downloading, name, lambda *rest, **options: contextlib.nullcontext())
     monkeypatch.setattr(Cluster, "each", lambda self, *rest, workers=None: seen.append((self, workers)) or iter([]))
     download(view, options(processes=2), run)
     ((cluster, workers),) = seen
