@@ -14,6 +14,7 @@ import pytest
 from conftest import HERE, column, picture
 from pydantic import Field
 
+from curate.annotate import ahead
 from curate.annotate.step import annotate
 from curate.arrays.arrow_columns import as_array
 from curate.catalog import load
@@ -356,14 +357,14 @@ def test_a_column_that_two_tables_make_means_the_one_before(make_store):
 def decodes(monkeypatch) -> Counter[bytes]:
     """How often each file was decoded."""
     seen: Counter[bytes] = Counter()
-    lock, decode = threading.Lock(), decoded.decode
+    lock, attempt = threading.Lock(), ahead.attempt
 
-    def counted(data: bytes):
+    def counted(data: bytes, **how: bool):
         with lock:
             seen[data] += 1
-        return decode(data)
+        return attempt(data, **how)
 
-    monkeypatch.setattr(decoded, "decode", counted)
+    monkeypatch.setattr(ahead, "attempt", counted)
     return seen
 
 
