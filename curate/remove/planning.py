@@ -29,6 +29,9 @@ from curate.store.store import WRITTEN, Store
 from curate.store.verdict import VERDICT, Verdicts
 from curate.store.view import View
 
+#: Said of a store in a bucket.
+VERSIONS = "old versions of objects, where the bucket keeps some, are not deleted: that is the bucket's owner's to do"
+
 
 def planned(store: Store, rules: Rules, when: str, anew: bool, cluster: Cluster | None) -> Plan | None:
     """Note a plan; None where nothing is to be done: no row is named, and all that the rules name is known to be gone.
@@ -73,7 +76,8 @@ def _copies(view: View, hits: Sequence[Hits], layout: Layout, cluster: Cluster |
     for some in search(view, named(keys), None, layout.images, cluster):
         new = ~np.isin(some.rows, known.get(some.shard, []))
         if new.any():
-            alike.append(Hits(some.shard, some.rows[new], [COPIES] * int(new.sum()), some.keys))
+            own = {**some.keys, "uid": some.keys["uid"][new]}
+            alike.append(Hits(some.shard, some.rows[new], [COPIES] * int(new.sum()), own))
     return alike
 
 
@@ -86,6 +90,7 @@ def _joined(hits: Sequence[Hits], more: Sequence[Hits]) -> list[Hits]:
             order = np.argsort(rows)
             rules = np.array([*first.rules, *some.rules], object)[order].tolist()
             keys = {kind: np.concatenate([first.keys[kind], some.keys[kind]]) for kind in first.keys}
+            keys["uid"] = keys["uid"][order]
             joined[some.shard] = Hits(some.shard, rows[order], rules, keys)
         else:
             joined[some.shard] = some
@@ -103,7 +108,7 @@ def _stones(rules: Rules, hits: Sequence[Hits]) -> list[Tombstone]:
     for kind, keys in rules.keys.items():
         add(kind, kind, keys)
     for some in hits:
-        for rule, key in zip(some.rules, some.keys["uid"], strict=False):
+        for rule, key in zip(some.rules, some.keys["uid"], strict=True):
             add("uid", rule, key[None])
         for kind in ("url", "sha256"):
             add(kind, COPIES if rules.copies else SHOWN, some.keys.get(kind, np.empty((0, 2), np.uint64)))
@@ -133,6 +138,7 @@ def _plan(
     naming = [f for f, e in manifest.tables.items() if isinstance(e, Keep) and _names(e, gone)]
     shards, lost, unfinished = _training_shards(store, layout, manifest, gone)
     notes += [f"{place}: its training shards are not there any more, and were not looked at" for place in lost]
+    notes += [] if store.local else [VERSIONS]
     delete = list(layout.torn)
     if rows:
         stopped = [w if w.partition("/")[0] in manifest.tables else w.partition("/")[0] for w in layout.work]
@@ -146,7 +152,7 @@ def _plan(
         version=max((removal.version for removal in manifest.removals), default=0) + 1,
         when=when,
         command=rules.command(store.url),
-        rules=_by_rule(rules, hits),
+        rules=rules.counts(rule for some in hits for rule in some.rules),
         asked={kind: len(keys) for kind, keys in rules.keys.items()},
         tables=list(layout.tables),
         pointing=pointing,
@@ -159,12 +165,6 @@ def _plan(
         anew=anew,
         notes=[*notes, *_kept_results(manifest, rows, anew)],
     )
-
-
-def _by_rule(rules: Rules, hits: Sequence[Hits]) -> dict[str, int]:
-    asked = [*rules.keys, *(["where"] if rules.where else []), *([COPIES] if rules.copies else [])]
-    counts = Counter(rule for some in hits for rule in some.rules)
-    return {rule: counts[rule] for rule in asked}
 
 
 def _kept_results(manifest: Manifest, rows: Mapping[int, Any], anew: bool) -> list[str]:

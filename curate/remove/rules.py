@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -61,6 +62,12 @@ class Rules:
     def named(self) -> Named:
         """All keys in one set."""
         return named(self.keys)
+
+    def counts(self, rules: Iterable[str]) -> dict[str, int]:
+        """How often each rule is among some."""
+        asked = [*self.keys, *(["where"] if self.where else []), *([COPIES] if self.copies else [])]
+        counted_rules = Counter(rules)
+        return {rule: counted_rules[rule] for rule in asked}
 
     def command(self, place: str) -> str:
         """The command in words that hold nothing of what is removed."""

@@ -22,7 +22,8 @@ WHERE = "where"
 
 @dataclass(frozen=True)
 class Hits:
-    """Rows of one shard. rules: for each the rule that named it. keys: by kind, of what they show."""
+    """Rows of one shard. rules: for each the rule that named it. keys: by kind, of what they show: `uid` has one for
+    each row, the others those of the rows that show something."""
 
     shard: int
     rows: np.ndarray

@@ -15,6 +15,7 @@ from removal_store import body, pairs, run
 
 from curate import api
 from curate.errors import CurateError
+from curate.refuse.tombstones import read_tombstones
 from curate.store.store import Store
 from curate.store.verdict import VERDICT
 
@@ -281,6 +282,47 @@ def test_copies_are_told_and_removed_when_asked(tmp_path):
     uids = records(root)["uid"]
     told = api.remove(root, uids=[uids[0]])
     assert "1 other row of the same url or image file stay" in told.text
-    more = api.remove(root, uids=[uids[1]], copies=True)
-    assert more.rows == 2 and records(root)["uid"].is_null().arg_true().to_list() == [0, 1, 31]
+    more = api.remove(root, uids=[uids[25], uids[1]], copies=True)
+    assert more.rows == 3 and records(root)["uid"].is_null().arg_true().to_list() == [0, 1, 25, 31]
+    known = read_tombstones(Store(root)).by({"uid": uids})
+    assert np.flatnonzero(known).tolist() == [0, 1, 25, 31]
     assert leaks(root, [body(1)]) == [] and leaks(root, [body(0)]) != []
+
+
+@pytest.mark.slow
+def test_on_object_storage(s3, tmp_path):
+    """No object holds them any more; what a bucket with versions keeps is said."""
+    root = f"{s3}/store"
+    run(tmp_path, root, rows=45)
+    rows = records(root)
+    gone = [1, 22, 23]
+    removed = api.remove(root, uids=rows["uid"][gone].to_list(), hosts=["d.test"])
+    gone = sorted({*gone, *range(3, 45, 4)})
+    assert removed.rows == len(gone)
+    assert leaks(root, secrets(rows, gone)) == []
+    assert "old versions of objects, where the bucket keeps some, are not deleted" in removed.text
+    assert "all as written" in api.verify(root)
+    again = run(tmp_path, root, rows=45)
+    assert again.rows == 45 and again.kept == again.written.samples
+
+
+def test_the_command_line(root, tmp_path, capsys):
+    from curate.cli.start import main
+
+    rows = records(root)
+    (tmp_path / "uids.txt").write_text("\n".join(rows["uid"][:2]))
+
+    def command(*words: str) -> tuple[int, str]:
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+            patch.setattr("sys.argv", ["curate", *words])
+            main()
+        told = capsys.readouterr()
+        return int(ended.value.code or 0), (told.out + told.err).replace("\n", " ")
+
+    code, told = command("remove", root, "--uids", str(tmp_path / "uids.txt"), "--host", "www.c.test")
+    assert code == 0 and "24 rows removed" in told and "removed/00001.json" in told
+    assert "www.c.test" not in told
+    code, told = command("show", root)
+    assert "90 in: exact" in told and "removed" in told
+    code, told = command("remove", root)
+    assert code == 1 and "name what is to be removed" in told
