@@ -8,6 +8,7 @@ joined with the page's base, only http and https are taken, and of pairs with th
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -119,10 +120,7 @@ class Pairs:
             self._remarks.add(CUT_URL, int(len(url) > _LAION_LONGEST))
             url = url[:_LAION_LONGEST].replace("\n", "")
         if not url.startswith(("http://", "https://")):
-            try:
-                url = urljoin(base, url)
-            except ValueError:
-                url = ""
+            url = joined(base, url)
         if not url.startswith(("http://", "https://")):
             self._remarks.add(NOT_HTTP)
             return ""
@@ -132,7 +130,29 @@ class Pairs:
         return url
 
 
+#: A path from the root in its plainest form: joining puts the origin before it, and nothing else.
+_PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_~%+=@!$&'()*-][A-Za-z0-9_~%+=@!$&'()*.-]*)+(?:\?[A-Za-z0-9_~%+=&.-]+)?")
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]+)?(?=[/?#]|$)")
+_HOST = re.compile(r"https?://([A-Za-z0-9.-]+)(?:[/:?#]|$)")
+
+
+def joined(base: str, url: str) -> str:
+    """As `urljoin`, which takes most of the time of reading links, and is asked for what is not plain; "" for no url.
+
+    >>> joined("https://x.example/p/?q", "/a/b.jpg?w=1"), joined("https://x.example/p/", "../b.jpg")
+    ('https://x.example/a/b.jpg?w=1', 'https://x.example/b.jpg')
+    """
+    if _PLAIN_PATH.fullmatch(url) and (origin := _ORIGIN.match(base)):
+        return origin[0] + url
+    try:
+        return urljoin(base, url)
+    except ValueError:
+        return ""
+
+
 def _host(url: str) -> str:
+    if plain := _HOST.match(url):
+        return plain[1]
     try:
         return urlsplit(url).hostname or ""
     except ValueError:

@@ -7,11 +7,14 @@ import gzip
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pyarrow as pa
 import pytest
 from conftest import HERE, column
 from crawl_files import image, members, warc_record, wat_page, write_crawl
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from curate.errors import CurateError
 from curate.read import crawl_links as links
@@ -242,3 +245,26 @@ def test_without_the_extra_one_line_says_so(tmp_path: Path, monkeypatch: pytest.
     file = write_crawl(tmp_path / "x.wat.gz", [wat_page(PAGE, [image("/a.jpg", "a cat here")])])
     with pytest.raises(CurateError, match=r"needs the package 'fastwarc': pip install"):
         in_store(tmp_path, file)
+
+
+@settings(deadline=None, max_examples=600)
+@given(
+    st.text("/a.b?#;:&=%@[]é -_~\\", max_size=12),
+    st.sampled_from(
+        ["https://x.example/p/q", "http://x.example:80?a", "https://u:p@x.example/", "https://[::1]/a", "ftp://x/"]
+    ),
+)
+def test_joining_is_urljoin(url: str, base: str) -> None:
+    try:
+        expected = urljoin(base, url)
+    except ValueError:
+        expected = ""
+    assert links.joined(base, url) == expected
+
+
+@pytest.mark.parametrize(
+    "url", ["/a", "/a/b.jpg", "/a//b", "/a/./b", "/a/../b", "/.b", "/a?", "/a?x=1", "/a?x#y", "//h/a", "/a;b", "/"]
+)
+def test_plain_paths_join_as_urljoin_does(url: str) -> None:
+    for base in ("https://x.example/p/q?r#s", "http://x.example", "https://X.example:8080/p"):
+        assert links.joined(base, url) == urljoin(base, url)
