@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 
 from curate.download.answer import BadAnswer, Head
 from curate.download.coding import TooLarge, decoded
@@ -14,11 +15,17 @@ from curate.download.spooled import Spooled
 LINE_BYTES = 8 * 1024
 #: Seconds that further bytes are waited for where the server declared several lengths and one of them has arrived.
 DOUBTFUL_SECONDS = 1.0
+#: Bytes that a packed text may have once it is unpacked.
+MOST_UNPACKED = 16 << 20
 _BLOCK = 256 * 1024
 
 
 class Truncated(Exception):
     """The connection ended before the body did."""
+
+
+class _Enough(Exception):
+    """As many bytes as are wanted have come."""
 
 
 class Body:
@@ -27,6 +34,7 @@ class Body:
     def __init__(self, head: Head, reader: Reader) -> None:
         self._head, self._reader = head, reader
         self._bytes = Spooled()
+        self._enough = 0
         self.is_whole = False
 
     async def read(self, most: int) -> Spooled:
@@ -39,6 +47,27 @@ class Body:
             TooLarge: as soon as more than `most` bytes are declared, received or unpacked.
             Truncated: when the connection ends too early.
         """
+        await self._receive(most)
+        codings = self._codings()
+        return Spooled(decoded(self._bytes.all(), codings, most)) if codings else self._bytes
+
+    async def read_first(self, most: int) -> bytes:
+        """The first `most` bytes, content codings undone; all of a shorter body. Of a longer one no more is received.
+
+        Raises:
+            TooLarge: for a longer body that is packed: its beginning cannot be unpacked.
+            Truncated: when the connection ends too early.
+        """
+        self._enough = most
+        codings = self._codings()
+        try:
+            await self._receive(sys.maxsize)
+        except _Enough:
+            if codings:
+                raise TooLarge(f"more than {most} bytes, packed") from None
+        return decoded(self._bytes.all(), codings, MOST_UNPACKED)[:most]
+
+    async def _receive(self, most: int) -> None:
         lengths = self._head.lengths()
         try:
             if self._head.is_chunked():
@@ -51,8 +80,9 @@ class Body:
                 await self._to_the_end(lengths, most)
         except (OSError, asyncio.IncompleteReadError, BadAnswer) as problem:
             raise Truncated(f"ended after {self._bytes.size} bytes: {problem}") from problem
-        codings = [*self._head.words("content-encoding"), *self._head.words("transfer-encoding")]
-        return Spooled(decoded(self._bytes.all(), codings, most)) if codings else self._bytes
+
+    def _codings(self) -> list[str]:
+        return [*self._head.words("content-encoding"), *self._head.words("transfer-encoding")]
 
     async def _exactly(self, size: int, most: int) -> None:
         if self._bytes.size + size > most:
@@ -98,6 +128,8 @@ class Body:
 
     def _take(self, block: bytes) -> None:
         self._bytes.add(block)
+        if self._enough and self._bytes.size > self._enough:
+            raise _Enough
 
 
 def _chunk_size(line: bytes) -> int:

@@ -205,7 +205,7 @@ class Attempt:
         """Read the site's robots.txt with the turn that is there, which ends. All hear of it at the next visit, and
         only then is the site asked again."""
         try:
-            reading = read_robots(site.origin, self.client, self.resolver, self.options.max_bytes)
+            reading = read_robots(site.origin, self.client, self.resolver)
             robots = await asyncio.wait_for(reading, self.options.timeout_seconds)
         except Exception as problem:  # noqa: BLE001 - whatever a server does is what is known of its file
             status, error = explain(problem, self.options)

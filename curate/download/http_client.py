@@ -47,6 +47,10 @@ class Answer:
         """The whole body, of at most `most` bytes; see `Body.read`."""
         return await self._body.read(most)
 
+    async def read_first(self, most: int) -> bytes:
+        """The beginning of the body; see `Body.read_first`."""
+        return await self._body.read_first(most)
+
 
 class HTTPClient:
     """Sends requests; keeps connections for a moment where the server says that it does. No limits or deadlines of its

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 
 from curate.alike.web_url import host_of, parse_url
@@ -37,8 +36,9 @@ class SiteRules:
         return rules
 
 
-async def read_robots(origin: str, client: HTTPClient, resolver: Resolver, most: int) -> Robots:
-    """A site's robots.txt. Its redirects are followed, to other hosts too, one small request each.
+async def read_robots(origin: str, client: HTTPClient, resolver: Resolver) -> Robots:
+    """A site's robots.txt, MOST_BYTES of it at most (RFC 9309 2.5): what follows is not received. Its redirects are
+    followed, to other hosts too, one small request each.
 
     Raises:
         Exception: whatever `client` and `resolver` raise.
@@ -53,7 +53,6 @@ async def read_robots(origin: str, client: HTTPClient, resolver: Resolver, most:
                 continue
             if answer.status not in (200, 203):
                 return Robots(origin, f"http_{answer.status}", error=answer.head.reason)
-            body = await answer.read(most)
-        data = await asyncio.to_thread(body.all)
-        return Robots(origin, "success", data[:MOST_BYTES].decode("utf-8-sig", "replace"))
+            data = await answer.read_first(MOST_BYTES)
+        return Robots(origin, "success", data.decode("utf-8-sig", "replace"))
     return Robots(origin, "too_many_redirects", error=f"more than {REDIRECTS} redirects, the last one to {url}")

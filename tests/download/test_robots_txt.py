@@ -44,6 +44,14 @@ def test_it_may_be_left_unread(server: Server) -> None:
     assert (row.status, row.robots, server.robots_asked) == ("success", None, 0)
 
 
+def test_of_a_long_one_the_beginning_counts(server: Server) -> None:
+    """Neither the limit for pictures nor the size of the file opens or closes the site."""
+    server.robots_file = "User-agent: *\nDisallow: /ok/private\n" + "# and so on\n" * 100_000 + "Disallow: /\n"
+    rows = get(f"{server.url}/ok/private/a", f"{server.url}/ok/b", max_bytes=20_000)
+    assert [row.status for row in rows] == ["robots_disallowed", "success"]
+    assert server.asked == {"ok/b": 1}
+
+
 @pytest.mark.parametrize(
     ("text", "token", "status"),
     [
