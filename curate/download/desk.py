@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections import Counter
@@ -39,18 +40,27 @@ class Desk:
         self.unasked: Counter[str] = Counter()
         self.tally = Tally()
         self.is_here = isinstance(hosts, RunHosts)
-        self._seconds = 0.0
+        self._seconds, self._hurries = 0.0, False
+        self._nap: asyncio.Future[None] | None = None
 
     async def visit(self, ask: Ask) -> Reply:
         if self.is_here:
             reply: Reply = self.hosts.visit(ask)
             return reply
-        began = time.monotonic()
+        began, self._hurries = time.monotonic(), False
         reply = await self.hosts.visit.remote(ask)
         self._seconds = 0.8 * self._seconds + 0.2 * (time.monotonic() - began)
         return reply
 
     async def rest(self) -> None:
         """Until the next visit may be made."""
-        if not self.is_here:
-            await asyncio.sleep(max(PACE_SECONDS, PACE_OF_VISIT * self._seconds))
+        if not self.is_here and not self._hurries:
+            self._nap = asyncio.get_running_loop().create_future()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._nap, max(PACE_SECONDS, PACE_OF_VISIT * self._seconds))
+
+    def hurry(self) -> None:
+        """The next visit does not wait: what is to be said matters to all workers now."""
+        self._hurries = True
+        if self._nap and not self._nap.done():
+            self._nap.set_result(None)

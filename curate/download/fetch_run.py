@@ -82,6 +82,8 @@ class FetchRun:
                 self._turns.leave(site)
             else:
                 item.set_result(None)
+        if self._pauses.news:
+            self._desk.hurry()
         if self._has_news() or (self._turns.waiting and self._room() > 0):
             self._due.set()
 

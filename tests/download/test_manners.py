@@ -14,7 +14,7 @@ from web_server import Server, build, get, serving
 from curate.download.desk import Desk
 from curate.download.fetch_run import LOOKUPS
 from curate.download.holds import PAUSES
-from curate.download.run_hosts import Ask, RunHosts, Site
+from curate.download.run_hosts import Ask, Reply, RunHosts, Site
 
 pytestmark = pytest.mark.slow
 
@@ -35,6 +35,33 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[NameServer]:
 def desk_of(**options: Any) -> Desk:
     fetching = build(**options)
     return Desk(RunHosts(**fetching.of_hosts), fetching)
+
+
+class Far:
+    """Hosts in another process: a visit is a call that is awaited."""
+
+    def __init__(self, hosts: RunHosts) -> None:
+        self._hosts = hosts
+        self.visits: list[tuple[float, Ask]] = []
+
+    @property
+    def visit(self) -> Far:
+        return self
+
+    async def remote(self, ask: Ask) -> Reply:
+        self.visits.append((time.monotonic(), ask))
+        return self._hosts.visit(ask)
+
+
+def test_a_pause_is_told_at_once(server: Server) -> None:
+    """However long a worker rests between two visits: others go on asking the host until they hear of it."""
+    desk = desk_of()
+    far = Far(desk.hosts)
+    desk.hosts, desk.is_here, desk._seconds = far, False, 100.0
+    urls = f"{server.url}/refuse/429?after=60", f"http://127.0.0.2:{server.port}/drip"
+    get(*urls, desk=desk, respect_robots_txt=False, timeout_seconds=3)
+    told = next(when for when, ask in far.visits if ask.pauses)
+    assert told - server.times["refuse/429"][0] < 1.5 and far.visits[-1][0] - told > 1
 
 
 def pause_of(desk: Desk, host: str) -> float:
