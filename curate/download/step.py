@@ -64,7 +64,7 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
         remarks = came_along.looked_at(view, came, cluster)
         say("download", remarks)
         folder = folder_of(options, came)
-    lists = opt_out.made(store, options.opt_out)
+    lists = opt_out.lists_kept(store, options.opt_out)
     if came and not lists and not (remarks.counts.get(came_along.FETCHED) or store.parts(folder)):
         # Nothing is lacking: the table that reading made is the one.
         entry = manifest.op_table(came)

@@ -70,7 +70,7 @@ def read(store: Store, options: ReadOptions, cluster: Cluster) -> View:
             f"{store.url} holds the rows of '{groups[0].input}', not of '{options.place}': use a new root, "
             "or add them with read: {append: true} (--set append=true for the pipelines that ship)"
         )
-    lists = opt_out.made(store, options.opt_out)
+    lists = opt_out.lists_kept(store, options.opt_out)
     # What an earlier run began comes first: its first shard settles the types.
     for number in range(len(groups)):
         _read_group(store, number, source, cluster, lists)

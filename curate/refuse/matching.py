@@ -45,8 +45,8 @@ class Named:
 
     def _of_texts(self, kind: str, texts: pl.Series) -> np.ndarray:
         inside = np.zeros(len(texts), bool)
-        there = texts.is_not_null().to_numpy()
-        inside[there] = self.keys.holds(keys_of(kind, texts.drop_nulls().cast(pl.String)))
+        known = texts.is_not_null().to_numpy()
+        inside[known] = self.keys.holds(keys_of(kind, texts.drop_nulls().cast(pl.String)))
         return inside
 
     def _of_hosts(self, urls: pl.Series) -> np.ndarray:

@@ -53,7 +53,7 @@ def lists_id(files: Sequence[str]) -> str:
         raise CurateError(f"opt_out: a list cannot be read: {error}") from error
 
 
-def made(store: Store, files: Sequence[str]) -> str:
+def lists_kept(store: Store, files: Sequence[str]) -> str:
     """The name of the keys of these lists in the store, made where it is not there; empty for no lists.
 
     Raises:

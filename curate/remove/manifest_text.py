@@ -66,8 +66,8 @@ def without_names(text: str, gone: Named) -> str:
     def one(match: re.Match[str]) -> str:
         name = match[0]
         kind = "url" if name.startswith("http") else {64: "sha256", 32: "uid"}[len(name)]
-        there = kind in gone.kinds and gone.keys.holds(keys_of(kind, pl.Series([name])))[0]
-        return _INSTEAD if there else name
+        is_gone = kind in gone.kinds and gone.keys.holds(keys_of(kind, pl.Series([name])))[0]
+        return _INSTEAD if is_gone else name
 
     return _NAMES.sub(one, text)
 

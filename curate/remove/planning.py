@@ -200,7 +200,7 @@ def _points(
             return any(without_names(text, gone) != text for text in Verdicts.of(part).texts)
         return names_removed(part, gone)
 
-    return [parts[place] for place, there in enumerate(in_threads(names, len(parts))) if there]
+    return [parts[place] for place, hit in enumerate(in_threads(names, len(parts))) if hit]
 
 
 def _robots(store: Store, layout: Layout, hosts: Named) -> list[str]:

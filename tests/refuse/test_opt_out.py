@@ -9,7 +9,7 @@ import pytest
 
 from curate.errors import CurateError
 from curate.refuse.lists import read_list
-from curate.refuse.opt_out import lists_id, made, opened
+from curate.refuse.opt_out import lists_id, lists_kept, opened
 from curate.store.store import Store
 
 SHA, MD5 = "ab" * 32, "cd" * 16
@@ -56,15 +56,15 @@ def test_keys_of_lists_are_made_once_and_mapped(tmp_path):
     (tmp_path / "two.txt").write_text("\n".join([*urls[2000:], "b.test"]))
     store = Store(str(tmp_path / "store"))
     files = [str(tmp_path / "one.txt"), str(tmp_path / "two.txt")]
-    name = made(store, files)
+    name = lists_kept(store, files)
     named = opened(store, name)
     assert len(named.keys) == 5001 and named.kinds == {"url", "host"}
     asked = pl.Series([*urls, "http://a.test/5000.jpg", "http://x.b.test/", None])
     assert named.by({"url": asked}).tolist() == ["url"] * 5000 + [None, "host", None]
-    assert made(store, files[::-1]) == name, "the order of the files says nothing"
+    assert lists_kept(store, files[::-1]) == name, "the order of the files says nothing"
     (tmp_path / "two.txt").write_text("c.test")
     assert lists_id(files) not in name
     (tmp_path / "store" / name).write_bytes((tmp_path / "store" / name).read_bytes()[:-1])
     with pytest.raises(CurateError, match="is damaged"):
         opened(store, name)
-    assert made(store, []) == "" == lists_id([])
+    assert lists_kept(store, []) == "" == lists_id([])
