@@ -1,7 +1,7 @@
 """What the card of training shards says of licences: which columns tell them, and how many samples have which.
 
-Columns of the input go out as they came, under their own names. Nothing is guessed beyond the names here: those of
-img2dataset's and LAION's tables, of Open Images, CC12M's kin and Hugging Face's sets that carry licences.
+Columns of the input go out as they came, under their own names. Nothing is guessed beyond the names here: `license`, as
+LAION's tables and Common Crawl's rows have it, and words that mean the same.
 """
 
 from __future__ import annotations

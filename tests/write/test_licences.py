@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import HERE, MakeStore, picture
 
-from curate.write.licences import columns
+from curate.store.folder import Folder
+from curate.write.licences import columns, with_licences
 from curate.write.step import WriteOptions, write
 
 ROWS = [
@@ -49,6 +50,17 @@ def test_they_go_out_with_each_sample_and_the_card_counts_them(make_store: MakeS
 def test_no_section_where_nothing_tells(make_store: MakeStore, tmp_path: Path) -> None:
     assert "Licences" not in card_of(make_store, tmp_path / "none", [{"n": "1"}])
     assert "Licences" not in card_of(make_store, tmp_path / "left", ROWS, leave_out=tuple(ROWS[0]))
+
+
+def test_a_card_is_counted_anew(make_store: MakeStore, tmp_path: Path) -> None:
+    """As a removal does it: what is said is what the shards hold then."""
+    folder = tmp_path / "shards"
+    card = card_of(make_store, folder, ROWS)
+    assert with_licences(card, Folder(str(folder)), 2) == card
+    only = pq.read_table(folder / "00001.parquet")
+    pq.write_table(only.slice(0, 1), folder / "00001.parquet")
+    fewer = with_licences(card, Folder(str(folder)), 2)
+    assert "| CC-BY-4.0 | 2 |" in fewer and fewer.count("## Licences") == 1
 
 
 def test_very_many_licences_are_summed(make_store: MakeStore, tmp_path: Path) -> None:
