@@ -161,8 +161,10 @@ def test_books_count_what_is_at_once_and_in_pauses() -> None:
     ends[1](True)
     books.begin("b", "127.64.0.1", "/robots.txt")
     books.pause("a", 3)
-    for clock[0] in (100 + GRACE_SECONDS, 101.0, 102.9, 103.1):
+    for clock[0] in (99.9 + GRACE_SECONDS, 100.1 + GRACE_SECONDS, 102.9, 103.1):
         books.begin("a", "127.64.0.1", "/ok/9.jpg")(True)
+    clock[0] = 102.0
+    books.begin("a", "127.64.0.1", "/ok/9.jpg", since=100.4)(True)
     tree = books.tree()
     assert (tree["most_at_host"], tree["most_at_address"]) == ({"a": 2, "b": 1}, {"127.64.0.1": 2})
     assert (tree["abandoned"], tree["robots"]) == ({"a/ok/1.jpg": 1}, {"b": 1})

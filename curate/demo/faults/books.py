@@ -36,9 +36,11 @@ class Books:
         self._times: defaultdict[str, deque[float]] = defaultdict(deque)
         self._paused: dict[str, tuple[float, float]] = {}
 
-    def begin(self, host: str, address: str, path: str) -> Callable[[bool], None]:
-        """A request has come; what is returned is to be called when it ends, with whether it was answered in full, and
-        may be called again."""
+    def begin(self, host: str, address: str, path: str, since: float | None = None) -> Callable[[bool], None]:
+        """A request has come, on a connection made for it at `since` (of `now`), or on one that was there.
+
+        What is returned is to be called when it ends, with whether it was answered in full, and may be called again.
+        """
         now = self._clock()
         if path == "/robots.txt":
             self.robots[host] += 1
@@ -46,9 +48,10 @@ class Books:
             self.requests[host + path] += 1
             self._in_a_second(host, now)
         begins, ends = self._paused.get(host, (0.0, 0.0))
-        if begins + GRACE_SECONDS < now < ends:
+        meant = now if since is None else since  # a busy client may be long between connecting and asking
+        if begins + GRACE_SECONDS < meant < ends:
             self.in_pause[host] += 1
-            self.latest_in_pause[host] = now - begins
+            self.latest_in_pause[host] = meant - begins
         keys = (("host", host), ("address", address))
         for sort, key in keys:
             self.at_once[f"{sort} {key}"] += 1
@@ -65,6 +68,10 @@ class Books:
                     self.at_once[f"{sort} {key}"] -= 1
 
         return end
+
+    def now(self) -> float:
+        """Seconds of the clock that the books are kept by."""
+        return self._clock()
 
     def pause(self, host: str, seconds: float) -> None:
         """The host has asked to be left alone from now on."""
@@ -85,8 +92,9 @@ class Books:
         """All of it, as JSON has it. requests, abandoned: by host and path; the others by host or address.
 
         abandoned: requests whose client went before it had all of the answer. stray: requests by a name or at an
-        address that is none of the web's. in_pause: requests that came later than GRACE_SECONDS after an answer that
-        asked for a pause, and before the pause was over; latest_in_pause: seconds into the pause of the last of them.
+        address that is none of the web's. in_pause: requests for which a connection was made, or used again, later than
+        GRACE_SECONDS after an answer that asked for a pause, and before the pause was over; latest_in_pause: seconds
+        into the pause of the last of them.
         stood_still: seconds in which the server itself was not served by its machine, at most: what it says of requests
         at once is no nearer than that.
         """

@@ -127,6 +127,7 @@ class Line(asyncio.Protocol):
         self.transport = transport
         transport.set_write_buffer_limits(high=0)  # so that `resume_writing` means that all has been sent
         self._room.set()
+        self._since: float | None = self._server.books.now()
         self._server.lines.add(self)
         self.address = str(transport.get_extra_info("sockname")[0])
         site = self._server.by_address.get(self.address)
@@ -179,7 +180,8 @@ class Line(asyncio.Protocol):
             self.send(code(421))
             self.transport.close()
             return
-        self._end = self._server.books.begin(self.host, self.address, path)
+        self._end = self._server.books.begin(self.host, self.address, path, self._since)
+        self._since = None
         self._whole = False
         if site.sort != MUTE:
             self._task = asyncio.create_task(self._answer(site, path))
