@@ -3,6 +3,7 @@ own, which forks while it has no threads.
 
     python killed_removals.py STORE FOLDER ARGUMENTS(JSON) EVERY
 
+EVERY: each so manieth write or deletion; or `moments:20`, so many moments that a seed draws. It
 prints a line for each kill after which the bytes are not those of a removal that nobody disturbed, and `kills <n>`.
 """
 
@@ -11,9 +12,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -66,8 +69,11 @@ def arm(number: int, moment: str) -> None:
     Folder.writing, Folder.remove = deadly_writing, deadly_remove  # type: ignore[method-assign]
 
 
-def in_a_fork(task: Callable[[], None]) -> int:
-    """Do a task in a process of its own; returns how it ended, as `os.waitpid` says it."""
+def in_a_fork(task: Callable[[], None], kill_after: float | None = None) -> int:
+    """Do a task in a process of its own; returns how it ended, as `os.waitpid` says it.
+
+    kill_after: seconds after which it is killed, unless it has ended.
+    """
     pid = os.fork()
     if pid == 0:
         status = 1
@@ -78,6 +84,9 @@ def in_a_fork(task: Callable[[], None]) -> int:
             traceback.print_exc()
         finally:
             os._exit(status)
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(pid, signal.SIGKILL)  # a process that has ended is waited for below: its number is no one else's
     return os.waitpid(pid, 0)[1]
 
 
@@ -94,27 +103,42 @@ def main(store: str, folder: str, arguments: str, every: str) -> None:
     def remove() -> None:
         api.remove(str(root), **options)
 
+    def compared(what: str) -> None:
+        """Go on with the removal, and look whether it ends as the calm one."""
+        if in_a_fork(remove) != 0:
+            print(f"kill {what}: cannot go on", flush=True)
+            return
+        after = hashes(contents(str(root)))
+        if other := sorted(n for n in {*after, *expected} if after.get(n) != expected.get(n)):
+            print(f"kill {what}: other bytes in {other}", flush=True)
+
     begin()
+    began = time.monotonic()
     assert in_a_fork(remove) == 0
+    seconds = time.monotonic() - began
     expected = hashes(contents(str(root)))
-    kills, number = 0, int(os.environ.get("CURATE_KILL_FROM", "0"))
+    kills, number = 0, 0
+    if every.startswith("moments:"):
+        draw = random.Random(0)
+        for number in range(int(every.partition(":")[2])):
+            begin()
+            moment = draw.uniform(0.0, seconds)
+            kills += in_a_fork(remove, moment) != 0
+            compared(f"{number} after {moment:.2f} s")
+        print(f"kills {kills}", flush=True)
+        return
     while True:
         begin()
-        moment = MOMENTS[number % len(MOMENTS)]
+        which = MOMENTS[number % len(MOMENTS)]
 
-        def killed(number: int = number, moment: str = moment) -> None:
-            arm(number, moment)
+        def killed(number: int = number, which: str = which) -> None:
+            arm(number, which)
             remove()
 
         if in_a_fork(killed) == 0:
             break
         kills += 1
-        if in_a_fork(remove) != 0:
-            print(f"kill {number} {moment}: cannot go on", flush=True)
-        else:
-            after = hashes(contents(str(root)))
-            if other := sorted(n for n in {*after, *expected} if after.get(n) != expected.get(n)):
-                print(f"kill {number} {moment}: other bytes in {other}", flush=True)
+        compared(f"{number} {which}")
         number += int(every)
     print(f"kills {kills}", flush=True)
 

@@ -19,10 +19,13 @@ pytestmark = pytest.mark.slow
 
 #: Every so manieth write is one at which it is killed; CURATE_KILL_EVERY=1 tries all.
 EVERY = os.environ.get("CURATE_KILL_EVERY", "5")
+#: Moments at which it is killed, whatever it does then.
+MOMENTS = os.environ.get("CURATE_KILL_MOMENTS", "5")
 
 
 @pytest.mark.timeout(1200)
-def test_killed_at_each_write_it_ends_with_the_same_bytes(tmp_path):
+@pytest.mark.parametrize("every", [EVERY, f"moments:{MOMENTS}"])
+def test_killed_it_ends_with_the_same_bytes(tmp_path, every):
     run(tmp_path, str(tmp_path / "made"), rows=45)
     uids = Store(str(tmp_path / "made"))["records"].collect()["uid"]
     options = {"uids": [uids[1], uids[24]], "hosts": ["c.test"]}
@@ -36,7 +39,7 @@ def test_killed_at_each_write_it_ends_with_the_same_bytes(tmp_path):
     )
     store.save(manifest)
     (tmp_path / "work").mkdir()
-    kill_each(store.url, tmp_path / "work", options)
+    kill_each(store.url, tmp_path / "work", options, every)
 
 
 @pytest.mark.timeout(1200)
@@ -47,10 +50,10 @@ def test_without_a_store_too(tmp_path, layout):
     kill_each(str(tmp_path / "made"), tmp_path / "work", {"urls": table["url"][[2, 7]].to_list()})
 
 
-def kill_each(made: str, work: Path, options: dict[str, object]) -> None:
+def kill_each(made: str, work: Path, options: dict[str, object], every: str = EVERY) -> None:
     program = Path(__file__).with_name("killed_removals.py")
     done = subprocess.run(
-        [sys.executable, str(program), made, str(work), json.dumps(options), EVERY],
+        [sys.executable, str(program), made, str(work), json.dumps(options), every],
         capture_output=True,
         text=True,
         timeout=patience(600),
@@ -59,4 +62,5 @@ def kill_each(made: str, work: Path, options: dict[str, object]) -> None:
     assert done.returncode == 0, done.stderr
     *faults, kills = done.stdout.splitlines()
     assert faults == [], done.stderr[-3000:]
+    print(kills)
     assert int(kills.split()[1]) >= 3
