@@ -160,11 +160,13 @@ def test_books_count_what_is_at_once_and_in_pauses() -> None:
     ends[1](False)
     ends[1](True)
     books.begin("b", "127.64.0.1", "/robots.txt")
-    books.pause("a", 3)
-    for clock[0] in (99.9 + GRACE_SECONDS, 100.1 + GRACE_SECONDS, 102.9, 103.1):
+    books.pause("a", 6)
+    clock[0] = 100.2 + GRACE_SECONDS
+    books.begin("a", "127.64.0.1", "/ok/9.jpg", since=99.9 + GRACE_SECONDS)(True)
+    for clock[0] in (105.9, 106.1):
         books.begin("a", "127.64.0.1", "/ok/9.jpg")(True)
-    clock[0] = 102.0
-    books.begin("a", "127.64.0.1", "/ok/9.jpg", since=100.4)(True)
+    clock[0] = 105.5
+    books.begin("a", "127.64.0.1", "/ok/9.jpg", since=105.4)(True)
     tree = books.tree()
     assert (tree["most_at_host"], tree["most_at_address"]) == ({"a": 2, "b": 1}, {"127.64.0.1": 2})
     assert (tree["abandoned"], tree["robots"]) == ({"a/ok/1.jpg": 1}, {"b": 1})

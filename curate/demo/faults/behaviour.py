@@ -24,7 +24,7 @@ _KEEP = b"Connection: keep-alive\r\n"
 SLOW_SECONDS, SOON_SECONDS = 0.15, 0.005
 SLOW = ("slow", "shared", "pausing", "pausing_by_date", "long_pause")
 DRIP_SECONDS = 0.5
-PAUSE_SECONDS, LONG_SECONDS = 3, 3600
+PAUSE_SECONDS, LONG_SECONDS = 6, 3600
 #: Requests that a pausing site answers before it asks for its pause.
 BEFORE_PAUSE = 1
 LARGE_BYTES, _BLOCK = 1_000_000_000, bytes(256 * 1024)

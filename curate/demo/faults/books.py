@@ -7,8 +7,9 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from typing import Any
 
-#: Seconds after an answer that asks for a pause in which other workers cannot have heard of it.
-GRACE_SECONDS = 1.0
+#: Seconds after an answer that asks for a pause in which other workers may not have heard of it: on a machine with more
+#: to do than it has cores, a word between two processes takes a second or two.
+GRACE_SECONDS = 2.5
 
 
 class Books:
