@@ -235,7 +235,8 @@ class Attempt:
                 return parse_url(target, url)
             if head.status not in (200, 203):  # 202 is a challenge page, 206 a part of the file
                 job.retry_after = asked_seconds(head.first("retry-after"), head.first("date"))
-                raise Stop(f"http_{head.status}", head.reason)
+                pause = head.status in (429, 503) and job.retry_after > 0
+                raise Stop(f"http_{head.status}", wants_a_pause(host_of(url)) if pause else head.reason)
             self._check_opt_outs(answer)
             body = await answer.read(self.options.max_bytes)
         if not body.size:
@@ -283,8 +284,10 @@ def seconds_before_retry(job: Job, options: FetchOptions) -> float | None:
     )
 
 
-def not_asked(host: str, seconds: float) -> str:
-    return f"not asked: {host} asked for a pause of {seconds:.0f} s more"
+def wants_a_pause(host: str) -> str:
+    """The message of a row whose host said so: the same whether this row was asked for or not, since which rows are is
+    another matter in every run. `fetches.attempts` tells."""
+    return f"{host} asked for a pause"
 
 
 def storable(text: str | None) -> str | None:

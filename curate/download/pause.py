@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from curate.download.attempt import Job, not_asked
+from curate.download.attempt import Job, wants_a_pause
 from curate.download.robots_check import Stop
 from curate.download.set_aside import Item
 from curate.download.site_turns import SiteTurns
@@ -59,7 +59,7 @@ class Pauses:
             for site in self._turns.of_host(host):
                 for turn in self._turns.drop(site, lambda item: not isinstance(item, Job)):
                     if not isinstance(turn, Job) and not turn.done():
-                        turn.set_exception(Stop(status, not_asked(host, seconds)))
+                        turn.set_exception(Stop(status, wants_a_pause(host)))
 
     def check(self, host: str) -> None:
         """
@@ -67,12 +67,12 @@ class Pauses:
             Stop: for a redirect to a host that wants to be left alone for too long.
         """
         if (held := self._held.get(host)) and self._is_long(held):
-            raise Stop(held.status, not_asked(host, held.seconds_left()))
+            raise Stop(held.status, wants_a_pause(host))
 
     def long(self) -> list[tuple[str, str, str]]:
         """Hosts that want to be left alone for too long, each with the status and the error of its rows."""
         held = [(host, pause) for host, pause in sorted(self._held.items()) if self._is_long(pause)]
-        return [(host, pause.status, not_asked(host, pause.seconds_left())) for host, pause in held]
+        return [(host, pause.status, wants_a_pause(host)) for host, pause in held]
 
     def _release(self, host: str) -> None:
         if host in self._held and self._held[host].seconds_left() <= 0:

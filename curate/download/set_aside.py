@@ -67,7 +67,7 @@ class SetAside:
                 if isinstance(item, Job):
                     self._jobs.setdefault(site, deque()).append(item)
                 elif not item.done():
-                    item.set_exception(Stop(failure.status, _not_asked(site.host, failure)))
+                    item.set_exception(Stop(failure.status, failure.error))
 
     def _bring_back(self) -> None:
         for site in [site for site in self._jobs if self._failure(site) is None]:
@@ -94,7 +94,7 @@ class SetAside:
         """
         failure = self._failure(site)
         if failure and failure.rests:
-            raise Stop(failure.status, _not_asked(site.host, failure))
+            raise Stop(failure.status, failure.error)
 
     # ---- when nothing else is to be done ----
 
@@ -118,7 +118,7 @@ class SetAside:
             for job in jobs:
                 if not job.attempts:
                     job.asks(job.url)
-                    job.end(failure.status, _not_asked(site.host, failure))
+                    job.end(failure.status, failure.error)
                     self._unasked[site.host] += len(job.rows)
                 ended.append(job)
         self._jobs.clear()
@@ -133,7 +133,3 @@ class SetAside:
                 tries.update(site.keys)
             if not jobs:
                 del self._jobs[site]
-
-
-def _not_asked(host: str, failure: Failure) -> str:
-    return f"not asked: {host} was set aside, as many attempts in a row had no answer: {failure.error}"[:300]

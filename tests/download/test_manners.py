@@ -139,7 +139,7 @@ def test_a_long_pause_ends_the_host_s_other_rows(server: Server) -> None:
     # Without robots.txt: while that is read, a later row of the host may come first.
     rows = get(*urls, per_host=1, desk=desk, retries=2, respect_robots_txt=False)
     assert [f.status for f in rows] == ["http_429"] * 6 + ["success"]
-    assert all("not asked: 127.0.0.1 asked for a pause of 3600 s" in (f.error or "") for f in rows[1:6])
+    assert all(f.error == "127.0.0.1 asked for a pause" for f in rows[:6])
     assert server.asked == {"busy/3600": 1, "ok": 1}
     redirected = f"http://127.0.0.2:{server.port}/to?to={server.url}/ok"
     again = get(f"{server.url}/ok", redirected, desk=desk)

@@ -98,7 +98,8 @@ def test_a_dead_host_costs_few_attempts(server: Server, closes: bool, status: st
     assert sum(a.attempts for a in answers[::2]) == dead.connects["127.0.0.9"]
     unasked = [a for a in answers[::2] if not a.attempts]
     assert desk.unasked == {"127.0.0.9": len(unasked)}
-    assert all("not asked: 127.0.0.9 was set aside" in (a.error or "") for a in unasked)
+    # Which rows were asked for differs from run to run, and must not show in the images table.
+    assert {a.error for a in unasked} <= {a.error for a in answers[::2] if a.attempts}
     # Alone the dead host's rows, three attempts each of a second, would take 500 x 3 / 16 = 94 s.
     assert seconds < alone + 6 * slowness()
 
@@ -118,12 +119,12 @@ def test_a_host_that_answers_again_gets_all_its_rows(server: Server) -> None:
 @pytest.mark.slow
 def test_names_of_one_dead_address_are_set_aside_together(monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
     with name_serving() as names, silent() as dead:
-        names.names = {f"n{n}.test": ["127.0.0.9"] for n in range(200)}
+        names.names = {f"n{n}.test": ["127.0.0.9"] for n in range(60)}
         monkeypatch.setattr("web_server.NAMESERVERS", [names.place])
-        urls = [f"http://n{n}.test:{dead.port}/{row}" for n in range(200) for row in range(2)]
+        urls = [f"http://n{n}.test:{dead.port}/{row}" for n in range(60) for row in range(2)]
         # Each name's robots.txt is asked for first.
-        answers = get(*urls, f"http://127.0.0.1:{server.port}/ok", timeout_seconds=0.5)
-    assert [a.status for a in answers] == ["timeout"] * 400 + ["success"]
+        answers = get(*urls, f"http://127.0.0.1:{server.port}/ok", timeout_seconds=1.5)
+    assert [a.status for a in answers] == ["timeout"] * 120 + ["success"]
     assert dead.connects.total() <= MOST_ATTEMPTS
 
 
