@@ -19,8 +19,8 @@ from curate.download.tally import Tally
 #: Seconds between two visits to an actor, at least; and how many times as long as a visit takes, so that an actor with
 #: very many workers is asked less often by each.
 PACE_SECONDS, PACE_OF_VISIT = 0.02, 4.0
-#: Seconds after which a worker that has turns says so, whatever happens.
-HEARTBEAT_SECONDS = 10.0
+#: Seconds after which a worker comes by, whatever happens: it may have turns at a host that asked others for a pause.
+HEARTBEAT_SECONDS = 1.0
 
 
 class Desk:
