@@ -1,19 +1,23 @@
 """Images a second of one core: our downloader beside img2dataset's, and what each does with urls that fail.
 
     python benchmarks/download.py [--rows 600] [--rounds 3] [--delay-seconds 0.05] [--skip-failures]
+    python benchmarks/download.py --faulty 0 0.1 0.4 [--rows 10000]
     python benchmarks/download.py --names
 
 Both get the same urls of the same server (a process of its own on this machine), 64 requests at a time, the same resize
 options, sha256, one process, and write a tar and a parquet. Ours is DownloadShard without Ray; theirs is
 `img2dataset.download` as a whole, except that its shards are worked on in this process instead of its pool of one, so
 that the two can be timed alike, and that its log process is left out; both favour it. The limit is img2dataset's
-resizer, which both use, on the same files in memory: decoding, resizing and encoding alone. Ours runs once more with
+resizer on the same files in memory: decoding, resizing and encoding alone. Ours runs once more with
 `disable_all_reencoding`, which keeps every file: fetch, status and tar without picture work. They run in turn.
 
 Images a second of a core are those by processor time: with a server and a downloader on a small machine, wall time says
 more about the server. The failures go through both once, with two retries and a timeout of two seconds, all rows at
 the same time; img2dataset has no limit on time or size as a whole, so a slow drip lasts until the server ends it, after
 a minute.
+
+`--faulty` gives both the same urls, of which such a share fails in one of these ways: images by the clock and by the
+processor, how many came of those that are good, and requests a url.
 
 `--names` is another question: 1,000 names that no name server answers for among 1,000 that are answered at once, all
 looked up together, by c-ares and by threads. The threads' getaddrinfo waits ten seconds for a dead name, as glibc's
@@ -88,6 +92,12 @@ def main() -> None:
         names()
         return
     print(hardware("img2dataset", "aiohttp", "opencv-python-headless"))
+    if options.faulty:
+        with tempfile.TemporaryDirectory(dir=options.folder) as name:
+            draw(Path(name) / "pool" / "files")
+            for share in options.faulty:
+                faulty(Path(name), options.rows, share)
+        return
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         sizes = draw(folder / "pool" / "files")
@@ -106,6 +116,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--delay-seconds", type=float, default=0.0, help="what the server waits before every answer")
     parser.add_argument("--skip-failures", action="store_true")
+    parser.add_argument("--faulty", type=float, nargs="*", default=[], help="shares of urls that fail")
     parser.add_argument("--names", action="store_true", help="lookups of names, living and dead, instead")
     parser.add_argument("--folder", help="where the temporary files go; default: the system's place")
     return parser.parse_args()
@@ -312,6 +323,28 @@ def speed(folder: Path, urls: list[str], rounds: int) -> None:
         print(
             f"  {name:18} {len(urls) / cpu[name]:7,.0f} images/s/core ({spread}), {len(urls) / seconds:7,.0f} images/s "
             f"by the clock; curate is {cpu[name] / cpu['curate']:.2f}x"
+        )
+
+
+def faulty(folder: Path, rows: int, share: float) -> None:
+    """Both downloaders on urls of which a share fails, each from a server of its own."""
+    draw_kind = np.random.default_rng(1)
+    bad = list(FAILURES.values())[1:]
+    kinds = [bad[draw_kind.integers(len(bad))] if draw_kind.random() < share else "ok" for _ in range(rows)]
+    for name, go, more in (
+        ("curate", ours, {"timeout_seconds": 2, "max_bytes": 10_000_000}),
+        ("img2dataset", theirs, {"timeout": 2}),
+    ):
+        with serving(folder / "pool") as base_url:
+            urls = [f"{base_url}/{kind}/{n % PICTURES}.jpg?n={n}" for n, kind in enumerate(kinds)]
+            result = go(folder / f"faulty-{name}-{share}", urls, retries=2, **more)
+            requests = stats(base_url)["requests"]
+        images = (result["rows"]["status"] == "success").sum()
+        print(
+            f"  {share:4.0%} of {rows:,} fail: {name:12} {images:,} images of {kinds.count('ok'):,} good urls, "
+            f"{result['seconds']:,.0f} s by the clock, {images / result['cpu']:,.0f} images/s/core, "
+            f"{requests / rows:.2f} requests a url",
+            flush=True,
         )
 
 
