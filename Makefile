@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo quick test lint bench wheel clean
+.PHONY: help demo quick test soak lint bench wheel clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -20,8 +20,11 @@ demo: $(VENV)/.installed  ## the whole job once, on a generated pool served by a
 quick: $(VENV)/.installed  ## the tests that need no process, server, model or compiler: two minutes
 	$(BIN)/python -m pytest -m quick -n 2 --dist loadfile tests
 
-test: $(VENV)/.installed  ## the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests curate
+test: $(VENV)/.installed  ## the tests, a quarter of an hour
+	$(BIN)/python -m pytest -m "not soak" -n 2 --dist loadfile tests curate
+
+soak: $(VENV)/.installed  ## kills, outages and crowds that take a minute each: before a release
+	$(BIN)/python -m pytest -m soak -n 2 --dist load tests
 
 lint: $(VENV)/.installed  ## ruff and mypy
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -48,7 +48,7 @@ def balanced(folder: Path, options: dict[str, object], entries: list[str], texts
         folder / "in.parquet"
     )
     store = Store(str(folder / "store"))
-    view = read(store, ReadOptions(input=str(folder / "in.parquet"), rows_per_shard=3), HERE)
+    view = read(store, ReadOptions(input=str(folder / "in.parquet"), rows_per_shard=max(3, len(texts) // 10)), HERE)
     ops = [{"score.entries": {"metadata": str(folder / "entries.txt")}}, {"balance.metaclip": options}]
     return annotate(view, load_all(ops), HERE)
 

@@ -66,6 +66,7 @@ def test_every_kind_ends_as_planted(alone: tuple[Path, Checked, dict[str, Any]])
     assert sum(books["requests"].values()) > ROWS / 2
 
 
+@pytest.mark.soak
 def test_two_workers_are_as_polite_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", importable())
     checked, _ = downloaded(tmp_path, 2, ROWS // 2 + 1)
@@ -193,6 +194,7 @@ def test_names_have_addresses_or_fail_in_three_ways() -> None:
     assert names.answer(b"no query") is None and names.asked["slow-0.faults.test"] == 2
 
 
+@pytest.mark.soak
 def test_a_run_is_killed_as_often_as_said_and_begun_again(tmp_path: Path) -> None:
     script = f"import time, pathlib; time.sleep(1); pathlib.Path(r'{tmp_path / 'end'}').touch()"
     killer = Killer("driver", kills=2, seed=1, whole=0.5, server=0)

@@ -99,7 +99,9 @@ def scored(make_store, model: str, files: Sequence[bytes], texts: Sequence[str])
     return table[name].to_numpy()
 
 
-@pytest.mark.parametrize("model", PUBLISHED)
+@pytest.mark.parametrize(
+    "model", [pytest.param(model, marks=[pytest.mark.soak] * model.startswith("ViT-H")) for model in PUBLISHED]
+)
 def test_a_tag_runs_as_published(make_store, hub: Hub, small_models, model):
     *how, tokenizer = PUBLISHED[model]
     if tokenizer:

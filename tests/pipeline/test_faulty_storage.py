@@ -18,7 +18,7 @@ from test_pipeline import pipeline_file
 from curate.demo.pool import build
 from curate.demo.server import serve
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 STEPS = """
 - read: {input: "${input}", rows_per_shard: 20}

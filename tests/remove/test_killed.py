@@ -15,7 +15,7 @@ from test_bare_shards import make
 
 from curate.store.store import Store
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 #: Every so manieth write is one at which it is killed; CURATE_KILL_EVERY=1 tries all.
 EVERY = os.environ.get("CURATE_KILL_EVERY", "5")
