@@ -129,7 +129,7 @@ def _opened(data: bytes) -> ImageFile.ImageFile:
 
 
 def claimed_format(data: bytes) -> str:
-    """The format that a file's first bytes claim, as Pillow knows them, with nothing opened; "" for none.
+    r"""The format that a file's first bytes claim, as Pillow knows them, with nothing opened; "" for none.
 
     >>> claimed_format(b"\x89PNG\r\n\x1a\n"), claimed_format(b"<html>")
     ('PNG', '')
