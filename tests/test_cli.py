@@ -149,6 +149,7 @@ def test_probe_forecasts_and_writes_nothing(store: Path) -> None:
     assert "looks at all rows at once" in curate("probe", store, "dedupe.exact: {by: url}").stderr
 
 
+@pytest.mark.soak
 def test_probe_text_measures_how_a_model_reads() -> None:
     done = curate("probe-text", "lite0-minilm", "--words", "6", "--device", "cpu")
     assert done.returncode == 0, done.stderr

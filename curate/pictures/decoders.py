@@ -88,10 +88,11 @@ class Decoders:
     ) -> tuple[Answer, Any]:
         request = {"task": task, "options": options, "working_bytes": working_bytes, "seconds": SECONDS}
         why = ""
-        for _ in range(DEATHS):
-            with self._lock:
-                decoder = self._idle.pop() if self._idle else None
-            decoder = decoder or _Decoder(self.command)
+        # One that waited may have died of something else (the system ends it first when memory is short), so that only
+        # those that were started for this file count.
+        waiting = self._spare()
+        for spare in [*([waiting] if waiting else []), *[None] * DEATHS]:
+            decoder = spare or _Decoder(self.command)
             try:
                 reply = decoder.ask(request, data)
             except Died as death:
@@ -109,6 +110,15 @@ class Decoders:
                 self._idle.append(decoder)
             return reply
         return {"status": "decoder_died", "error": f"the process that decoded it ended {DEATHS} times: {why}"}, None
+
+    def _spare(self) -> _Decoder | None:
+        """One that waits."""
+        while True:
+            with self._lock:
+                decoder = self._idle.pop() if self._idle else None
+            if decoder is None or decoder.process.poll() is None:
+                return decoder
+            decoder.close()
 
     def _took(self, seconds: float) -> None:
         with self._lock:

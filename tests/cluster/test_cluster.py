@@ -344,6 +344,7 @@ steps:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_a_small_step_begins_in_this_process_where_ray_would_have_to_be_started() -> None:
     done = subprocess.run(
         [sys.executable, "-c", SMALL], env={**os.environ, "PYTHONPATH": importable()}, capture_output=True, text=True

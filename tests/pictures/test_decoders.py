@@ -241,3 +241,18 @@ def test_a_fork_has_its_own() -> None:
 def test_the_statuses_are_documented() -> None:
     assert {"decode_timeout", "decoder_died"} <= set(STATUS)
     assert f"{module.SECONDS:g} seconds" in STATUS["decode_timeout"]
+
+
+def test_processes_that_died_while_they_waited_are_no_file_s_fault() -> None:
+    decoders().close()
+    attempt(TIFF)
+    threads = [threading.Thread(target=attempt, args=(TIFF,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    waiting = children()
+    for pid in waiting:
+        psutil.Process(pid).kill()
+    assert waiting
+    assert attempt(TIFF)[1] == "ok"

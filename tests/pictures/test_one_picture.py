@@ -70,6 +70,7 @@ def test_what_the_header_says_is_what_is_stored(name: str) -> None:
     assert made.exif_transposed == ("turned" in name)
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_the_same_scores_for_members_of_tars_and_downloads(make_store: MakeStore, tmp_path: Path) -> None:
     """phash, pixel hash and embeddings of all files through the whole pipeline, three ways."""

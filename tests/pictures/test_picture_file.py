@@ -140,6 +140,7 @@ for name, data in pickle.load(open(sys.argv[1], "rb")):
 """
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is measured as Linux tells it")
 def test_memory_is_what_the_header_says(tmp_path: Path) -> None:

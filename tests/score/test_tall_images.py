@@ -86,6 +86,8 @@ def test_no_hash_or_statistic_leaves_the_order_to_pillow(room: str) -> None:
         (path.name, ast.unparse(node))
         for path in (Path(curate.__file__).parent / room).glob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith((".resize", ".thumbnail"))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).endswith((".resize", ".thumbnail"))
+        and ast.unparse(node.func) != "cv2.resize"
     }
     assert calls == set()
