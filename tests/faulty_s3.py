@@ -14,10 +14,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from late_s3 import Quiet, half
 from moto.server import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import WSGIRequestHandler, make_server
-
-KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+from werkzeug.serving import make_server
 
 #: What can happen to a request. `lost`: it is done, and its answer is a 503 all the same. `cut`: half of the answer.
 KINDS = ("503", "500", "reset", "lost", "cut", "late")
@@ -44,7 +43,7 @@ class FaultyS3:
     def __enter__(self) -> FaultyS3:
         self._app = DomainDispatcherApplication(create_backend_app)
         self._lock = threading.Lock()
-        self._server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=_Quiet)
+        self._server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=Quiet)
         self.address = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
@@ -80,24 +79,10 @@ class FaultyS3:
             list(self._app(environ, lambda *_: None))
             return _fails(respond, "503", environ["REQUEST_METHOD"])
         answer = self._app(environ, respond)
-        return _half(answer) if kind == "cut" else answer
+        return half(answer) if kind == "cut" else answer
 
 
 def _fails(respond: Any, kind: str, method: str) -> list[bytes]:
     status, body = ("503 Slow Down", BUSY) if kind == "503" else ("500 Internal Server Error", BROKEN)
     respond(status, [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
     return [] if method == "HEAD" else [body]
-
-
-def _half(answer: Iterable[bytes]) -> Iterable[bytes]:
-    for block in answer:
-        yield block[: len(block) // 2]
-        return
-
-
-class _Quiet(WSGIRequestHandler):
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        pass
-
-    def log(self, type: str, message: str, *args: Any) -> None:
-        pass

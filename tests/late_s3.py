@@ -44,7 +44,7 @@ class LateS3:
         self._app = DomainDispatcherApplication(create_backend_app)
         self._turn, self._now = threading.Condition(), 0
         self._tars: dict[str, tuple[bytes, list[tuple[str, str]]]] = {}
-        self._server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=_Quiet)
+        self._server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=Quiet)
         self.address = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
@@ -67,7 +67,7 @@ class LateS3:
         answer = self._from_memory(environ, respond) if self.rate else self._app(environ, respond)
         with self._turn:
             self._now -= 1
-        return _half(answer) if cut else answer
+        return half(answer) if cut else answer
 
     def _from_memory(self, environ: Environ, respond: Any) -> Iterable[bytes]:
         path, ends = environ["PATH_INFO"], environ.pop("HTTP_RANGE").removeprefix("bytes=")
@@ -89,13 +89,16 @@ def _at_rate(body: memoryview, rate: float) -> Iterator[bytes]:
         yield bytes(body[start : start + size])
 
 
-def _half(answer: Iterable[bytes]) -> Iterator[bytes]:
+def half(answer: Iterable[bytes]) -> Iterator[bytes]:
+    """Of an answer that is cut off."""
     for block in answer:
         yield block[: len(block) // 2]
         return
 
 
-class _Quiet(WSGIRequestHandler):
+class Quiet(WSGIRequestHandler):
+    """Writes no line for a request."""
+
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         pass
 

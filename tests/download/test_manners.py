@@ -60,8 +60,8 @@ def test_a_pause_is_told_at_once(server: Server) -> None:
     desk.hosts, desk.is_here, desk._seconds = far, False, 100.0
     urls = f"{server.url}/refuse/429?after=60", f"http://127.0.0.2:{server.port}/drip"
     get(*urls, desk=desk, respect_robots_txt=False, timeout_seconds=3)
-    told = next(when for when, ask in far.visits if ask.pauses)
-    assert told - server.times["refuse/429"][0] < 1.5 and far.visits[-1][0] - told > 1
+    heard_at = next(when for when, ask in far.visits if ask.pauses)
+    assert heard_at - server.times["refuse/429"][0] < 1.5 and far.visits[-1][0] - heard_at > 1
 
 
 def pause_of(desk: Desk, host: str) -> float:

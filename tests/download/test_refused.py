@@ -98,8 +98,8 @@ def test_what_was_removed_does_not_come_back(tmp_path: Path, server: Server, cap
     asked = dict(server.asked)
     with pytest.raises(curate.CurateError, match="dropped all"):
         run(tmp_path, urls, name="more")
-    told = capsys.readouterr().err.replace("\n", " ")
-    assert "3 row(s) refused: they were removed from this store before" in told
+    said = capsys.readouterr().err.replace("\n", " ")
+    assert "3 row(s) refused: they were removed from this store before" in said
     assert statuses(tmp_path) == ["removed", "http_404", "removed", "removed", "removed", "removed"]
     assert server.asked == {**asked, "ok/7": 1}
     records = store["records"].collect()

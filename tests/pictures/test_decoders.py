@@ -228,14 +228,14 @@ def test_no_process_outlives_the_one_that_asks(tmp_path: Path, end: str) -> None
 
 def test_a_fork_has_its_own() -> None:
     attempt(TIFF)
-    mine = decoders()
+    before = decoders()
     reading, writing = os.pipe()
     pid = os.fork()
     if not pid:
-        os.write(writing, b"same" if decoders() is mine else b"other")
+        os.write(writing, b"same" if decoders() is before else b"other")
         os._exit(0)
     os.waitpid(pid, 0)
-    assert os.read(reading, 9) == b"other" and decoders() is mine
+    assert os.read(reading, 9) == b"other" and decoders() is before
 
 
 def test_the_statuses_are_documented() -> None:

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import pytest
 import s3fs
-from faulty_s3 import KEYS, FaultyS3
+from faulty_s3 import FaultyS3
+from late_s3 import KEYS
 from test_pipeline import pipeline_file
 
 from curate.demo.pool import build

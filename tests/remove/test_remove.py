@@ -280,8 +280,8 @@ def test_copies_are_told_and_removed_when_asked(tmp_path):
     api.run(tmp_path / "p.yaml", workers=0, set={"root": str(tmp_path / "s")})
     root = str(tmp_path / "s")
     uids = records(root)["uid"]
-    told = api.remove(root, uids=[uids[0]])
-    assert "1 other row of the same url or image file stay" in told.text
+    removed = api.remove(root, uids=[uids[0]])
+    assert "1 other row of the same url or image file stay" in removed.text
     more = api.remove(root, uids=[uids[25], uids[1]], copies=True)
     assert more.rows == 3 and records(root)["uid"].is_null().arg_true().to_list() == [0, 1, 25, 31]
     known = read_tombstones(Store(root)).by({"uid": uids})
@@ -316,13 +316,13 @@ def test_the_command_line(root, tmp_path, capsys):
         with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
             patch.setattr("sys.argv", ["curate", *words])
             main()
-        told = capsys.readouterr()
-        return int(ended.value.code or 0), (told.out + told.err).replace("\n", " ")
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), (said.out + said.err).replace("\n", " ")
 
-    code, told = command("remove", root, "--uids", str(tmp_path / "uids.txt"), "--host", "www.c.test")
-    assert code == 0 and "24 rows removed" in told and "removed/00001.json" in told
-    assert "www.c.test" not in told
-    code, told = command("show", root)
-    assert "90 in: exact" in told and "removed" in told
-    code, told = command("remove", root)
-    assert code == 1 and "name what is to be removed" in told
+    code, said = command("remove", root, "--uids", str(tmp_path / "uids.txt"), "--host", "www.c.test")
+    assert code == 0 and "24 rows removed" in said and "removed/00001.json" in said
+    assert "www.c.test" not in said
+    code, said = command("show", root)
+    assert "90 in: exact" in said and "removed" in said
+    code, said = command("remove", root)
+    assert code == 1 and "name what is to be removed" in said

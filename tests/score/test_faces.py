@@ -30,10 +30,10 @@ FACE = (0.34, 0.19, 0.70, 0.56)
 
 @pytest.fixture(scope="module")
 def op() -> Op:
-    made = load("score.faces")
-    made.check()
-    made.setup()
-    return made
+    op = load("score.faces")
+    op.check()
+    op.setup()
+    return op
 
 
 def as_file(image: Image.Image, kind: str = "PNG") -> bytes:

@@ -61,8 +61,8 @@ def test_a_page_has_the_rows_of_its_wat(rules: str, tmp_path: Path) -> None:
 
 
 def test_rows_of_laion(tmp_path: Path) -> None:
-    found = rows(write_crawl(tmp_path / "CC-MAIN-00000.warc.gz", [warc_page(PAGE, HTML.encode())]))
-    assert [(row["url"], row["text"], (row["license"] or "")[-8:]) for row in found] == [
+    pairs = rows(write_crawl(tmp_path / "CC-MAIN-00000.warc.gz", [warc_page(PAGE, HTML.encode())]))
+    assert [(row["url"], row["text"], (row["license"] or "")[-8:]) for row in pairs] == [
         ("https://x.example/q/a.jpg", "A cat", ""),
         ("https://x.example/q/in_the_link.jpg", "before its end", ""),
         ("https://cdn.example/B.jpg?x=1&y=2", "capital letters", "/by/4.0/"),
@@ -70,7 +70,7 @@ def test_rows_of_laion(tmp_path: Path) -> None:
         ("https://x.example/q/picture.jpg", "in a picture", "/by/4.0/"),
         ("https://x.example/q/last.jpg", "the last one", "-sa/4.0/"),
     ]
-    assert {(row["page_url"], row["cc_filename"]) for row in found} == {(PAGE, "CC-MAIN-00000.warc.gz")}
+    assert {(row["page_url"], row["cc_filename"]) for row in pairs} == {(PAGE, "CC-MAIN-00000.warc.gz")}
 
 
 PLAIN = '<img src="a.jpg" alt="Le café">'
