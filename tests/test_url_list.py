@@ -279,3 +279,21 @@ def test_a_call_without_a_list(words: list[str]) -> None:
 )
 def test_words_that_are_no_options(words: list[str], fault: str) -> None:
     assert fault in str(CliRunner().invoke(app, ["get", *words]).exception)
+
+
+@pytest.mark.slow
+def test_every_option_of_several_names_takes_one(tmp_path: Path) -> None:
+    (tmp_path / "urls.txt").write_text("http://127.0.0.1/1.jpg\n")
+    (tmp_path / "hosts.txt").write_text("127.0.0.1\n")
+    ended = CliRunner().invoke(
+        app, ["get", str(tmp_path / "urls.txt"), "--to", str(tmp_path / "to"), "--opt_out", str(tmp_path / "hosts.txt")]
+    )
+    assert "1 row opted_out" in ended.output.replace("\n", " ")
+
+
+@pytest.mark.slow
+def test_a_folder_of_which_all_is_removed_is_whole(tmp_path: Path, server: Server) -> None:
+    (tmp_path / "urls.txt").write_text(f"{server.url}/ok/1\n")
+    curate.get(str(tmp_path / "urls.txt"), str(tmp_path / "to"), **LOCAL)
+    assert curate.remove(str(tmp_path / "to"), urls=[f"{server.url}/ok/1"]).rows == 1
+    assert "all as written" in curate.verify(str(tmp_path / "to"))

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_origin
 
+from curate.download.options import DownloadOptions
 from curate.errors import CurateError
 from curate.library.yaml_text import parse
 from curate.messages.counted import counted
 from curate.url_list import GetResult, again
 
 #: Options that take several names, with commas between them or as a list.
-_LISTS = (
-    *("save_additional_columns", "disallowed_header_directives", "disallowed_usages"),
-    *("nameservers", "allow_private_addresses"),
-)
+_LISTS = {
+    "save_additional_columns",
+    *(name for name, field in DownloadOptions.model_fields.items() if get_origin(field.annotation) is tuple),
+}
 #: Texts, whatever they look like.
 _TEXTS = (
     *("url_list", "output_folder", "url_col", "caption_col", "input_format"),

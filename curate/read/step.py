@@ -142,7 +142,8 @@ def _plan_group(store: Store, source: Source, options: ReadOptions, counts: list
     """Enter files to be read into the manifest; returns the number of their input."""
     manifest = store.manifest()
     if not sum(counts) and not manifest.inputs:
-        raise CurateError(f"input '{options.place}' holds no rows")
+        why = ", ".join(remarks.lines())
+        raise CurateError(f"input '{options.place}' holds no rows" + (f": {why}" if why else ""))
     types = _types(store, source)
     left_out = {name for number in range(len(source.files)) for name in source.types_of(number)} - set(types.names)
     for theirs, ours in source.kept_as().items():

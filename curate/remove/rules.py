@@ -22,6 +22,9 @@ Values = str | Sequence[str]
 #: The rule of rows that show the same url or image as a removed one.
 COPIES = "copies"
 
+#: What a value looks like; rows of img2dataset's shards are named by their keys, numbers.
+_SHAPES = {"sha256": ("[0-9a-f]{64}", "64 hex digits"), "uid": ("[0-9a-f-]{32,36}|[0-9]+", "32 hex digits")}
+
 _OPTIONS = {"url": "--urls", "host": "--host", "sha256": "--sha256", "uid": "--uids"}
 
 
@@ -78,6 +81,19 @@ class Rules:
         return " ".join(words)
 
 
+def _checked(kind: str, texts: pl.Series) -> pl.Series:
+    """
+    Raises:
+        CurateError: for what cannot be of this kind: whoever gives the wrong list must not believe that it is gone.
+    """
+    if kind in _SHAPES:
+        shape, words = _SHAPES[kind]
+        wrong = texts.filter(~texts.str.strip_chars().str.to_lowercase().str.contains(f"^(?:{shape})$"))
+        if len(wrong):
+            raise CurateError(f"{_OPTIONS[kind]}: '{wrong[0]}' is no {kind} ({words}): nothing is removed")
+    return texts
+
+
 def named(keys: Mapping[str, np.ndarray]) -> Named:
     """Keys of several kinds in one set."""
     arrays = [np.empty((0, 2), np.uint64), *keys.values()]
@@ -86,9 +102,9 @@ def named(keys: Mapping[str, np.ndarray]) -> Named:
 
 def _keys(kind: str, values: Values) -> np.ndarray:
     if isinstance(values, str):
-        keys = [keys_of(kind, texts) for _, texts in read_list(values, kind)]
+        keys = [keys_of(kind, _checked(kind, texts)) for _, texts in read_list(values, kind)]
     else:
-        keys = [keys_of(kind, pl.Series(list(values), dtype=pl.String))]
+        keys = [keys_of(kind, _checked(kind, pl.Series(list(values), dtype=pl.String)))]
     joined = np.concatenate([np.empty((0, 2), np.uint64), *keys])
     if not len(joined):
         raise CurateError(f"{_OPTIONS[kind]}: the list '{values}' is empty: nothing would be removed")

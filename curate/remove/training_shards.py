@@ -121,6 +121,8 @@ def drop_files(folder: Folder, name: str, keys: set[str]) -> None:
         for file in sorted(folder.names(name)):
             if key_of(file) in keys:
                 folder.remove(f"{name}/{file}")
+        if not folder.names(name):
+            folder.remove(name)
 
 
 def write_tar_without(folder: Folder, name: str, keys: set[str]) -> None:

@@ -331,6 +331,7 @@ def test_malformed_lines_are_rows(load, source):
         ("a.csv.gz", b"no gzip", "cannot read '.*a.csv.gz'"),
         ("a.jsonl.zst", b"no zstd", "cannot read '.*a.jsonl.zst'"),
         ("a.tar", tar(), "holds no rows"),
+        ("a.wat.gz", b"no gzip", "holds no rows: 1 place.s. where WARC files are damaged"),
     ],
 )
 def test_unreadable(load, source, name, data, message):

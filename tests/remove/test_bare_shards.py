@@ -124,3 +124,12 @@ def test_a_folder_that_is_none(tmp_path):
     with pytest.raises(CurateError, match=r"has no manifest\.json and no shards"):
         api.remove(str(tmp_path / "empty"), uids=["0" * 32])
     assert list((tmp_path / "empty").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_list_of_another_kind_is_refused(tmp_path):
+    """Who gives the wrong list must not believe that something is gone."""
+    (tmp_path / "urls.txt").write_text("http://a.test/1.jpg\n")
+    for kind, words in {"uids": "no uid .32 hex digits.", "sha256": "no sha256 .64 hex digits."}.items():
+        with pytest.raises(CurateError, match=rf"--{kind}: 'http://a.test/1.jpg' is {words}: nothing is removed"):
+            api.remove(str(tmp_path), **{kind: str(tmp_path / "urls.txt")})
