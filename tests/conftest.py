@@ -72,6 +72,12 @@ def patience(seconds: float) -> float:
     return round(2 * seconds * slowness())
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Bytes do not name a test: packed ones hold the second in which they were made, and two processes that collect
+    would have different tests."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) else None
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # Before pytest-xdist starts its workers, which inherit it.
     slowness()
