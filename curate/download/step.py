@@ -56,7 +56,6 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
     and have a url are fetched, whatever status they came with."""
     store = view.store
     manifest = store.manifest()
-    rows = store.shard_rows()
     folder = folder_of(options)
     came = manifest.images_of_input or ""
     remarks = Remarks()
@@ -73,32 +72,7 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
         return replace(view.with_table(came, COLUMNS), images=came)
     todo = to_fetch(view, folder, options, cluster, lists)
     if todo:
-        check_packages(options)
-        _check_contact(view, options, todo)
-        if missing_packages(["aiodns"]):
-            console.say(f"download: names are looked up in threads, 512 at once: {install_hint('aiodns')} for c-ares")
-        store.note_change(folder)
-        with shared(cluster, RunHosts, **options.of_hosts) as hosts:
-            work = DownloadShard(
-                view=view,
-                options=options,
-                folder=folder,
-                rows_per_shard=manifest.inputs[0].rows_per_shard,
-                again=options.retry,
-                session=secrets.token_hex(8),
-                came=came,
-                hosts=hosts,
-                lists=lists,
-            )
-            unasked, refused = Counter[str](), Counter[str]()
-            with nullcontext() if options.retry else watched(hosts, _rows_of(view, todo), store.url):
-                for _, report in cluster.each("download", work, todo, rows, workers=options.processes):
-                    unasked += report["unasked"]
-                    refused += report["refused"]
-        _say_unasked(store.url, unasked)
-        if refused:
-            counts = ", ".join(f"{counted(rows, 'row')} {word}" for word, rows in sorted(refused.items()))
-            console.say(f"download: {counts}: refused, no image of theirs is stored")
+        _fetch(view, options, cluster, todo, folder=folder, came=came, lists=lists)
     done = store.remarks(folder)
     if todo:
         say("download: images", done)
@@ -114,10 +88,39 @@ def download(view: View, options: DownloadOptions, cluster: Cluster) -> View:
     store.note_table(folder, entry)
     after = replace(view.with_table(folder, COLUMNS), images=folder)
     facts = beside(folder, FETCHES)
-    if not set(rows) <= store.parts(facts):
+    if not set(store.shard_rows()) <= store.parts(facts):
         return after  # a store that an earlier version has downloaded some of
     store.note_table(facts, Table(name=FETCHES, op="download", columns=[*FETCH_FIELDS]))
     return after.with_table(facts, FETCH_FIELDS)
+
+
+def _fetch(view: View, options: DownloadOptions, cluster: Cluster, todo: list[int], **places: str) -> None:
+    """Fetch what these shards lack, and say what was not asked for. places: folder, came and lists of DownloadShard."""
+    store, rows = view.store, view.store.shard_rows()
+    check_packages(options)
+    _check_contact(view, options, todo)
+    if missing_packages(["aiodns"]):
+        console.say(f"download: names are looked up in threads, 512 at once: {install_hint('aiodns')} for c-ares")
+    store.note_change(places["folder"])
+    unasked, refused = Counter[str](), Counter[str]()
+    with shared(cluster, RunHosts, **options.of_hosts) as hosts:
+        work = DownloadShard(
+            view=view,
+            options=options,
+            rows_per_shard=store.manifest().inputs[0].rows_per_shard,
+            again=options.retry,
+            session=secrets.token_hex(8),
+            hosts=hosts,
+            **places,
+        )
+        with nullcontext() if options.retry else watched(hosts, _rows_of(view, todo), store.url):
+            for _, report in cluster.each("download", work, todo, rows, workers=options.processes):
+                unasked += report["unasked"]
+                refused += report["refused"]
+    _say_unasked(store.url, unasked)
+    if refused:
+        counts = ", ".join(f"{counted(number, 'row')} {word}" for word, number in sorted(refused.items()))
+        console.say(f"download: {counts}: refused, no image of theirs is stored")
 
 
 def _rows_of(view: View, todo: list[int]) -> int:

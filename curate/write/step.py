@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from curate.write.finished import Finished, default_folder, file_facts, small_fi
 from curate.write.one_shard import WriteShard
 from curate.write.other_outputs import MIXED, OutputFormat, WriteFiles, WriteParquet
 from curate.write.plan import plan
-from curate.write.shard_columns import columns_to_write
+from curate.write.shard_columns import Column, columns_to_write
 from curate.write.survey import Survey, say_what_loaders_miss, settled, sizes, survey
 
 #: Files of one training shard; the last one written says that it is complete.
@@ -90,16 +90,8 @@ def write(view: View, options: WriteOptions, cluster: Cluster, replace: bool = F
         return done
     remarks = Remarks()
     columns = columns_to_write(view, options.columns, options.leave_out, remarks)
-    # The tables, not only their names: a new threshold or model is another selection.
-    states = {folder: view.state(folder) for folder in {column.folder for column in columns}}
-    made_of = {column.name: states[column.folder] for column in columns}
-    same = options.values(without={"to", "columns", "leave_out"})
-    if options.faces:
-        check_faces(view, options.faces)
-        same["faces"] = view.state(view.columns[options.faces])
-    elif FACES in view.columns:
-        remarks.add(NOT_BLURRED, 1, FACES)
-    selection = identity(pool=view.pool(), images=view.state(view.images), columns=made_of, options=same, version=2)
+    made_of = _made_of(view, columns)
+    selection = _selection(view, options, made_of, remarks)
     out = Folder(options.to or default_folder(view, selection))
     facts = survey(view, columns, cluster)
     columns = settled(columns, facts, options.columns is None, remarks)
@@ -134,6 +126,24 @@ def write(view: View, options: WriteOptions, cluster: Cluster, replace: bool = F
     done |= {"without_image": dict(facts.without), "remarks": remarks.to_json()}
     finished.note(selection, done)
     return done
+
+
+def _made_of(view: View, columns: Sequence[Column]) -> dict[str, str]:
+    """The state of each column's table, not only its name: a new threshold or model is another selection."""
+    states = {folder: view.state(folder) for folder in {column.folder for column in columns}}
+    return {column.name: states[column.folder] for column in columns}
+
+
+def _selection(view: View, options: WriteOptions, made_of: Mapping[str, str], remarks: Remarks) -> str:
+    """The identity of what is written. Faces that nobody asks to blur are remarked."""
+    assert view.images is not None
+    same = options.values(without={"to", "columns", "leave_out"})
+    if options.faces:
+        check_faces(view, options.faces)
+        same["faces"] = view.state(view.columns[options.faces])
+    elif FACES in view.columns:
+        remarks.add(NOT_BLURRED, 1, FACES)
+    return identity(pool=view.pool(), images=view.state(view.images), columns=made_of, options=same, version=2)
 
 
 def _work(options: WriteOptions, facts: Survey) -> Callable[..., WriteShard]:
