@@ -106,6 +106,8 @@ class Filter(BaseModel):
         too, as {reason: condition}; written so in a file it still loads, and a line shows the form with `keep`.
     columns: {column: op}: what makes each column that the conditions use and the input does not have.
     reason: a column whose text is the reason, instead of the condition.
+    rule, published, requires: for the table of filters in README.md (tools/filters_table.py): the rule in a few words,
+        the published result to compare with, and what it takes beside the ops in `columns` (files, other columns).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -131,6 +133,9 @@ class Filter(BaseModel):
     name: str
     about: str = ""
     cite: str = ""
+    rule: str = ""
+    published: str = ""
+    requires: str = ""
     columns: dict[str, Any] = {}
     where: Annotated[dict[str, str], BeforeValidator(_conditions)] = {}
     top: Top | None = None
