@@ -23,6 +23,7 @@ from curate import Verb
 from curate.cluster.cluster import Cluster
 from curate.filter.step import funnel
 from curate.pipeline.steps import Pipeline
+from curate.refuse.opt_out import lists_kept
 from curate.store.lease import leased
 from curate.store.manifest import Run
 from curate.store.store import Store
@@ -48,6 +49,9 @@ def _run(pipeline: Pipeline, store: Store, cluster: Cluster) -> dict[str, Any]:
     view = View(store) if pipeline.reads else View.of(store)
     cluster = cluster.with_memory(pipeline.memory)
     seconds: dict[str, float] = {}
+    for step in pipeline.steps:
+        # A list that is damaged behind its beginning is to stop the first step, not one that comes after hours.
+        lists_kept(store, step.opt_out())
     for step in pipeline.steps:
         began = time.monotonic()
         view = step.do(view, cluster)

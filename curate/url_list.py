@@ -18,6 +18,7 @@ from curate.errors import Findings, reworded, unknown
 from curate.pipeline.place_check import folder_fault
 from curate.pipeline.steps import DownloadStep, Known, Pipeline, ReadStep, WriteStep
 from curate.read.options import ReadOptions
+from curate.refuse.list_check import list_faults
 from curate.run import run
 from curate.store.view import View
 from curate.write.step import WriteOptions, write
@@ -81,7 +82,8 @@ def get(urls: str | Sequence[str], to: str, options: Mapping[str, Any], cluster:
     """
     pipeline = pipeline_of(urls, to, options)
     download = pipeline.steps[1]
-    faults = [*download.check(Known(None, False)), folder_fault(pipeline.root, "the store"), folder_fault(to, "--to")]
+    faults = [*download.check(Known(None, False)), *list_faults(download.opt_out())]
+    faults += [folder_fault(pipeline.root, "the store"), folder_fault(to, "--to")]
     if faults := [fault for fault in faults if fault]:
         raise Findings(faults)
     result = run(pipeline, cluster)

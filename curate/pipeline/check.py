@@ -21,6 +21,7 @@ from curate.pipeline.place_check import folder_fault, op_faults
 from curate.pipeline.steps import IMAGE_TYPES, Known, Pipeline
 from curate.pipeline.weak_scores import in_pipeline
 from curate.read.source import open_source
+from curate.refuse.list_check import list_faults
 from curate.store.store import Store
 from curate.store.view import View
 
@@ -34,6 +35,7 @@ def check(pipeline: Pipeline, where: str, known_steps: int | None = None, elsewh
     faults: list[str] = []
     if not elsewhere and (fault := folder_fault(pipeline.root, "root")):
         faults.append(fault)
+    faults += _list_faults(pipeline, where, elsewhere)
     known = Known(None, True)
     ordered: list[tuple[str, Op]] = []
     if known_steps != 0:
@@ -63,10 +65,23 @@ def check(pipeline: Pipeline, where: str, known_steps: int | None = None, elsewh
     return faults
 
 
+def _list_faults(pipeline: Pipeline, where: str, elsewhere: bool) -> list[str]:
+    """What is wrong with the opt-out lists of all steps; with those that this machine can see."""
+    return [
+        f"{where}: {step.verb} ({step.name}): {fault}"
+        for step in pipeline.steps
+        for fault in list_faults([file for file in step.opt_out() if not (elsewhere and _is_far(file))])
+    ]
+
+
+def _is_far(place: str) -> bool:
+    return "://" in place or os.path.isabs(place)
+
+
 def _cannot_be_seen(pipeline: Pipeline) -> bool:
     """Whether the input lies where only the cluster looks: a URL, or a path that is not there on this machine."""
     place = pipeline.reads.place if pipeline.reads else pipeline.root
-    return "://" in place or os.path.isabs(place)
+    return _is_far(place)
 
 
 def _known_at_start(pipeline: Pipeline) -> Known:

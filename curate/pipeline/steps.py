@@ -85,6 +85,10 @@ class Step(ABC):
         """What is known once it is done; what its ops make is in `known` already."""
         return replace(known, decided_by=known.decided_by | set(self.decides_by()))
 
+    def opt_out(self) -> tuple[str, ...]:
+        """The opt-out lists that it heeds."""
+        return ()
+
     @abstractmethod
     def do(self, view: View, cluster: Cluster) -> View:
         """Do it, or what is left of it; returns what the next step sees.
@@ -100,6 +104,9 @@ class ReadStep(Step):
 
     options: ReadOptions
 
+    def opt_out(self) -> tuple[str, ...]:
+        return self.options.opt_out
+
     def do(self, view: View, cluster: Cluster) -> View:
         return read(view.store, self.options, cluster)
 
@@ -109,6 +116,9 @@ class DownloadStep(Step):
     """Each row gets its image; a row that gets none leaves."""
 
     options: DownloadOptions
+
+    def opt_out(self) -> tuple[str, ...]:
+        return self.options.opt_out
 
     def check(self, known: Known) -> list[str]:
         return [*lacking_packages(self.options), *unknown_statuses(self.options)]
@@ -249,6 +259,8 @@ def summary(pipeline: Pipeline) -> str:
     source, ops = pipeline.reads, ops_of(pipeline)
     begin = f"input {source.input} can be read" if source else f"store {pipeline.root} has rows"
     conditions = sum(bool(step.decides_by()) for step in pipeline.steps)
+    lists = {file for step in pipeline.steps for file in step.opt_out()}
+    begin += f"; {counted(len(lists), 'opt-out list')}" if lists else ""
     return (
         f"{begin}; root {pipeline.root} can be written; {len(ops)} ops: options, files, weights, packages; "
         f"the conditions of {conditions} steps that drop rows; every column that a step reads"

@@ -6,7 +6,9 @@ in a column; and of lists of file hashes.
 
 from __future__ import annotations
 
+import lzma
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
@@ -29,6 +31,9 @@ COLUMNS = {
 
 #: Bytes of a text file, and rows of a table, that are looked at together: the memory of a list of any length.
 BLOCK_BYTES, ROWS = 8 << 20, 200_000
+
+#: Errors of files that are not there, cut, or not what their ending says.
+_UNREADABLE = (OSError, EOFError, ValueError, ImportError, zlib.error, lzma.LZMAError, pa.ArrowException)
 
 _HEX = re.compile(r"[0-9a-fA-F]+\Z")
 
@@ -54,8 +59,13 @@ def read_list(file: str, kind: str = "") -> Iterator[tuple[str, pl.Series]]:
     """
     try:
         yield from _read(file, kind)
-    except (OSError, ValueError, ImportError, pa.ArrowException) as error:
+    except _UNREADABLE as error:
         raise CurateError(f"the list '{file}' cannot be read: {explained(error) or error}") from error
+    except Exception as error:
+        # zstandard's class can be named only where the package is installed.
+        if type(error).__name__ != "ZstdError":
+            raise
+        raise CurateError(f"the list '{file}' cannot be read: {error}") from error
 
 
 def _read(file: str, kind: str) -> Iterator[tuple[str, pl.Series]]:

@@ -23,7 +23,7 @@ from curate.messages.counted import counted
 from curate.messages.progress import console
 from curate.refuse.key_set import KeySet, distinct
 from curate.refuse.keys import KINDS, check_packages, keys_of
-from curate.refuse.lists import read_list
+from curate.refuse.list_check import checked_list
 from curate.refuse.matching import Named
 from curate.store.file_hash import file_sha256
 from curate.store.folder import identity
@@ -66,7 +66,8 @@ def lists_kept(store: Store, files: Sequence[str]) -> str:
         with tempfile.TemporaryDirectory() as folder:
             kinds = _parted(files, Path(folder))
             number = _write(store, name, Path(folder), kinds)
-        console.print(f"[dim]opt_out: {counted(number, 'name')} of {', '.join(sorted(kinds))}")
+        what = f"{counted(number, 'name')} of {', '.join(sorted(kinds))}" if number else "the lists name nothing"
+        console.print(f"[dim]opt_out: {what}" if number else f"[yellow]opt_out: {what}")
     return name
 
 
@@ -74,7 +75,7 @@ def _parted(files: Sequence[str], folder: Path) -> set[str]:
     """Write the keys of all lists, parted by their first byte; returns their kinds."""
     kinds: set[str] = set()
     for file in files:
-        for kind, texts in read_list(file):
+        for kind, texts in checked_list(file):
             if kind not in kinds:
                 check_packages("opt_out", [kind])
                 kinds.add(kind)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import patience
 
+from curate.api import run
 from curate.errors import CurateError, Findings
 from curate.pipeline.file import load_pipeline, values_of
 from curate.pipeline.steps import on_all_nodes
@@ -146,3 +147,26 @@ def test_pipelines_of_odd_shapes(tmp_path: Path, text: str, message: str) -> Non
     with pytest.raises(CurateError) as caught:
         load_pipeline(tmp_path / "job.yaml", {} if "--set" in message or "root" in message else {"root": str(tmp_path)})
     assert message in str(caught.value)
+
+
+def test_opt_out_lists_are_looked_at_before_any_work(tmp_path: Path, source: str) -> None:
+    (tmp_path / "damaged.parquet").write_bytes(b"PAR1")
+    steps = f"- download: {{opt_out: [{tmp_path}/none.txt, {tmp_path}/damaged.parquet]}}"
+    lines = findings(tmp_path, source, steps)
+    assert len(lines) == 2 and all("job.yaml: download (download): opt_out: the list" in line for line in lines)
+    assert "none.txt' cannot be read: nothing is there" in lines[0] and "damaged.parquet' cannot be read" in lines[1]
+    assert findings(tmp_path, source, steps, elsewhere=True) == (), "absolute paths are the cluster's"
+    (tmp_path / "job.yaml").write_text(f"steps:\n- read: {{input: {source}, opt_out: [{tmp_path}/none.txt]}}\n")
+    with pytest.raises(CurateError, match=r"read \(read\): opt_out: .*none.txt"):
+        load_pipeline(tmp_path / "job.yaml", {"root": str(tmp_path / "store")})
+
+
+def test_a_list_that_is_damaged_far_inside_stops_the_first_step(tmp_path: Path, source: str, monkeypatch) -> None:
+    monkeypatch.setattr("curate.refuse.lists.BLOCK_BYTES", 100)
+    (tmp_path / "list.txt").write_text("b.test\n" * 1000 + "no host at all\n")
+    (tmp_path / "job.yaml").write_text(
+        f"steps:\n- read: {{input: {source}}}\n- download: {{opt_out: [{tmp_path}/list.txt]}}\n"
+    )
+    with pytest.raises(CurateError, match="'no host at all' is no host"):
+        run(tmp_path / "job.yaml", set={"root": str(tmp_path / "store")}, workers=0)
+    assert not (tmp_path / "store" / "records").exists()

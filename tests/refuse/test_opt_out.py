@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 
 import polars as pl
 import pytest
 
 from curate.errors import CurateError
+from curate.refuse.list_check import list_faults
 from curate.refuse.lists import read_list
 from curate.refuse.opt_out import lists_id, lists_kept, opened
 from curate.store.store import Store
@@ -68,3 +71,38 @@ def test_keys_of_lists_are_made_once_and_mapped(tmp_path):
     with pytest.raises(CurateError, match="is damaged"):
         opened(store, name)
     assert lists_kept(store, []) == "" == lists_id([])
+
+
+CUT = gzip.compress(bytes(range(97, 123)) * 5000)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("page.txt", b"<!DOCTYPE html>\n<html><p>Not found</html>", "'<!DOCTYPE html>' is no host"),
+        ("words.txt", b"b.test\nmy own pictures", "'my own pictures' is no host"),
+        ("hashes.csv", b"sha256\nab12\n", "'ab12' is no sha256 (64 hex digits)"),
+        ("hashes.csv", b"md5\n" + SHA.encode(), "is no md5 (32 hex digits)"),
+        ("table.csv", b"link\nhttp://a.test/1\n", "has no column called url, domain, sha256, md5, uid; it has link"),
+        ("table.parquet", b"PAR1 and nothing more PAR1", "table.parquet' cannot be read"),
+        ("cut.txt.gz", CUT[:-20], "cut.txt.gz' cannot be read"),
+        ("broken.txt.gz", CUT[:30] + b"xxxxxxxx" + CUT[38:], "broken.txt.gz' cannot be read"),
+        ("cut.csv.bz2", bz2.compress(b"url\nhttp://a.test/1\n" * 99)[:-9], "cut.csv.bz2' cannot be read"),
+        ("plain.txt.xz", b"b.test", "plain.txt.xz' cannot be read"),
+        ("cut.txt.xz", lzma.compress(b"b.test\n" * 99)[:-9], "cut.txt.xz' cannot be read"),
+        ("plain.txt.zst", b"b.test", "plain.txt.zst' cannot be read"),
+    ],
+)
+def test_what_is_wrong_with_a_list(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    (tmp_path / "good.txt").write_text("b.test")
+    (fault,) = list_faults([str(tmp_path / "good.txt"), str(tmp_path / name)])
+    assert fault.startswith("opt_out: the list '") and message in fault
+    with pytest.raises(CurateError, match="the list '"):
+        lists_kept(Store(str(tmp_path / "store")), [str(tmp_path / name)])
+
+
+def test_a_good_list_and_none_have_no_fault(tmp_path):
+    (tmp_path / "list.txt").write_text(f"# ours\nhttp://a.test/a b.jpg?x=<1>\nm\u00fcller.test\n[::1]:80\n{SHA}\n")
+    assert list_faults([str(tmp_path / "list.txt")]) == list_faults([]) == []
+    assert "nothing is there" in list_faults([str(tmp_path / "none.txt")])[0]
