@@ -40,6 +40,8 @@ REQUIRED = {
     "score.nsfw": HEAD,
     "score.q16": HEAD,
     "score.watermark": HEAD,
+    "score.formula": {"expr": "words - characters"},
+    "balance.standardise": {"columns": ["words"]},
     "score.hub": {"bank": str(EVALUATION)},
 }
 
@@ -96,7 +98,7 @@ class TestEveryOp:
 
 
 #: Ops that stand under dedupe/ or balance/ and decide nothing: they make columns for others.
-UNDECIDED = {"balance.clusters"}
+UNDECIDED = {"balance.clusters", "balance.standardise"}
 
 
 @pytest.mark.parametrize("name", [name for name in names() if not name.startswith("score.")])

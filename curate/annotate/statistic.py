@@ -57,8 +57,8 @@ class Statistic:
         self.view.store.write_part(self.folder, shard, part_of(self.op, rows, inside, values))
 
     def _inside(self, shard: int) -> tuple[np.ndarray, np.ndarray, pa.Table]:
-        """As curate.annotate.pool.pool_rows, without rows that lack what the op reads."""
-        return pool_rows(self.view, shard, self.op.reads(), nulls=False)
+        """As curate.annotate.pool.pool_rows, without rows that lack what the op reads unless it judges null itself."""
+        return pool_rows(self.view, shard, self.op.reads(), nulls=self.op.reads_null)
 
 
 def run_statistic(view: View, op: Fitted, folder: str, cluster: Cluster, cut: Cut) -> dict[str, Any]:
