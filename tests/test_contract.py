@@ -43,6 +43,8 @@ REQUIRED = {
     "score.formula": {"expr": "words - characters"},
     "balance.standardise": {"columns": ["words"]},
     "score.hub": {"bank": str(EVALUATION)},
+    "score.near_centroids": {"centroids": str(EVALUATION)},
+    "score.normsim": {"targets": str(EVALUATION)},
 }
 
 

@@ -32,6 +32,18 @@ class Vectors(NamedTuple):
         return np.asarray(self.status == OK)
 
 
+class Stored(NamedTuple):
+    """values: float32[n, d], each row as it is stored, of whatever length. status: as Vectors."""
+
+    values: np.ndarray
+    status: np.ndarray
+
+    @property
+    def good(self) -> np.ndarray:
+        """bool[n]: rows that have a vector."""
+        return np.asarray(self.status == OK)
+
+
 def lengths(column: pa.Array | pa.ChunkedArray, name: str) -> np.ndarray:
     """int64[n]: how many numbers the vector of each row has; -1 for null.
 
@@ -53,6 +65,40 @@ def read_vectors(column: pa.Array | pa.ChunkedArray, name: str, dim: int, *, ano
     Raises:
         CurateError: when the column does not hold lists of numbers; for vectors of another model.
     """
+    numbers, fits, status = _numbers(column, name, dim, another_model)
+    unit = np.zeros((len(status), dim), np.float32)
+    unit[fits], finite = _unit(numbers)
+    status[fits[~unit[fits].any(axis=1)]] = "zero_vector"
+    status[fits[~finite]] = "not_finite_vector"
+    return Vectors(unit, status)
+
+
+def stored_vectors(column: pa.Array | pa.ChunkedArray, name: str, dim: int) -> Stored:
+    """As read_vectors, of vectors whose length counts: they are not made unit vectors.
+
+    >>> stored = stored_vectors(pa.array([[3.0, 4.0], None, [0.0, 0.0]]), "clip_img", 2)
+    >>> stored.values[0].tolist(), stored.status.tolist()
+    ([3.0, 4.0], ['ok', 'no_vector', 'zero_vector'])
+
+    Raises:
+        CurateError: as read_vectors.
+    """
+    numbers, fits, status = _numbers(column, name, dim, True)
+    values = np.zeros((len(status), dim), np.float32)
+    with np.errstate(over="ignore"):
+        rows = numbers.astype(np.float32)
+    finite = np.isfinite(rows).all(axis=1)
+    rows[~finite] = 0
+    values[fits] = rows
+    status[fits[~rows.any(axis=1)]] = "zero_vector"
+    status[fits[~finite]] = "not_finite_vector"
+    return Stored(values, status)
+
+
+def _numbers(
+    column: pa.Array | pa.ChunkedArray, name: str, dim: int, another_model: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(the numbers of the vectors that have `dim` of them, which rows those are, a word per row of the others)."""
     array = _lists(column, name)
     sizes = _lengths(array)
     if another_model and len(sizes) >= ALL_OTHER:
@@ -62,11 +108,7 @@ def read_vectors(column: pa.Array | pa.ChunkedArray, name: str, dim: int, *, ano
     status[other] = [_other(length) for length in sizes[other].tolist()]
     fits = np.flatnonzero(~other)
     numbers = array.take(pa.array(fits)).flatten().to_numpy(zero_copy_only=False)
-    unit = np.zeros((len(array), dim), np.float32)
-    unit[fits], finite = _unit(numbers.reshape(len(fits), dim))
-    status[fits[~unit[fits].any(axis=1)]] = "zero_vector"
-    status[fits[~finite]] = "not_finite_vector"
-    return Vectors(unit, status)
+    return numbers.reshape(len(fits), dim), fits, status
 
 
 def unit_rows(column: pa.Array | pa.ChunkedArray, name: str, dim: int | None = None) -> np.ndarray:

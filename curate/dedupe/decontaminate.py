@@ -23,7 +23,7 @@ from curate.catalog import load
 from curate.errors import CurateError, unknown
 from curate.library.names import in_sql
 from curate.library.op_names import op_name
-from curate.models.made_by import refuse_older
+from curate.models.made_by import refuse_another_maker, refuse_older
 from curate.op import Rows, Score
 
 #: Endings of files that hold a set.
@@ -141,12 +141,7 @@ class Decontaminate(AgainstOld, Score):
         super().check_reads(made_by)
         if self.old_names() or not (self.made_by or self._is_folder()):
             return
-        ours, theirs = _told_apart(made_by[self.by]), _told_apart(self._maker().spec())
-        if ours and ours != theirs:
-            raise CurateError(
-                f"dedupe.decontaminate: column '{self.by}' was made by {_named(made_by[self.by])}, '{self._file()}' by "
-                f"{_named(self._maker().spec())}: their values mean other things"
-            )
+        refuse_another_maker(self, self.by, made_by, self._file(), self._maker())
 
     def fault_of(self, old: OldStore, column: str, ours: Mapping[str, Any]) -> str:
         return old.fault(self._column(), ours) or (old.fault(self._names(), {}) if self.names else "")
@@ -244,21 +239,3 @@ class Decontaminate(AgainstOld, Score):
 
 def _best(closeness: str, radius: int | None) -> pl.Expr:
     return pl.col(closeness).max() if radius is None else pl.col(closeness).min()
-
-
-def _told_apart(spec: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What of a spec decides what values mean: all but the column's name. Empty for a column of the input."""
-    if not spec.get("op"):
-        return ()
-    options = {name: value for name, value in spec["options"].items() if name != "name"}
-    return spec["op"], options, spec["version"], spec["weights"], spec.get("decoding")
-
-
-def _named(spec: Mapping[str, Any]) -> str:
-    """An op with the options that tell it from another of its kind.
-
-    >>> _named({"op": "score.clip", "options": {"model": "ViT-L-14/openai", "name": "match"}})
-    "score.clip (model 'ViT-L-14/openai')"
-    """
-    options = ", ".join(f"{n} {v!r}" for n, v in spec["options"].items() if n in ("model", "kind", "windows"))
-    return f"{spec['op']} ({options})" if options else str(spec["op"])

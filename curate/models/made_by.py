@@ -49,6 +49,21 @@ def refuse_other_models(op: Op, model: str, weights: str, made_by: Specs) -> Non
             )
 
 
+def refuse_another_maker(op: Op, column: str, made_by: Specs, file: str, maker: Op) -> None:
+    """
+    maker: the op that made the values of `file`, as it made those of `column`.
+
+    Raises:
+        CurateError: when `column` was made by another.
+    """
+    ours, theirs = made_by.get(column, {}), maker.spec()
+    if _told_apart(ours) and _told_apart(ours) != _told_apart(theirs):
+        raise CurateError(
+            f"{op_name(type(op))}: column '{column}' was made by {_named(ours)}, '{file}' by {_named(theirs)}: their "
+            "values mean other things"
+        )
+
+
 def faults_in_order(ops: Iterable[tuple[str, Op]], known: Specs) -> list[str]:
     """Columns that the next of some ops would refuse, found before the first runs; each fault begins with its place.
 
@@ -67,3 +82,21 @@ def faults_in_order(ops: Iterable[tuple[str, Op]], known: Specs) -> list[str]:
 def _written(spec: Mapping[str, Any]) -> str:
     model = (spec.get("options") or {}).get("model")
     return f"{spec['op']}: {{model: {model}}}" if model else str(spec["op"])
+
+
+def _told_apart(spec: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What of a spec decides what values mean: all but the column's name. Empty for a column of the input."""
+    if not spec.get("op"):
+        return ()
+    options = {name: value for name, value in spec["options"].items() if name != "name"}
+    return spec["op"], options, spec["version"], spec["weights"], spec.get("decoding")
+
+
+def _named(spec: Mapping[str, Any]) -> str:
+    """An op with the options that tell it from another of its kind.
+
+    >>> _named({"op": "score.clip", "options": {"model": "ViT-L-14/openai", "name": "match"}})
+    "score.clip (model 'ViT-L-14/openai')"
+    """
+    options = ", ".join(f"{n} {v!r}" for n, v in spec["options"].items() if n in ("model", "kind", "windows"))
+    return f"{spec['op']} ({options})" if options else str(spec["op"])
