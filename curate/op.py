@@ -193,6 +193,11 @@ class Grouped(Op):
         """16 bytes per row, equal for rows of one group; null for a row in no group. As many such arrays as there are
         `bands`."""
 
+    def ready(self, summed: Summed) -> Grouped:
+        """The op with what it has to know of all rows before it gives keys and judges, on the driver; by default it has
+        to know nothing. `summed` is that of `report`. Asked again after a kill, it must know the same."""
+        return self
+
     def merge(self, verdicts: pl.DataFrame) -> pl.DataFrame:
         """One row for each `shard` and `row` of what `judge` said in the several groups of a row."""
         return verdicts

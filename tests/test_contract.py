@@ -43,6 +43,8 @@ REQUIRED = {
     "score.formula": {"expr": "words - characters"},
     "balance.standardise": {"columns": ["words"]},
     "score.hub": {"bank": str(EVALUATION)},
+    "balance.cluster_cap": {"by": "lite_img_cluster", "cap": 20},
+    "balance.hierarchical": {"by": ["coarse", "fine"], "rows": 100},
     "score.near_centroids": {"centroids": str(EVALUATION)},
     "score.normsim": {"targets": str(EVALUATION)},
 }

@@ -163,6 +163,8 @@ def run_grouped(
     old: the stores of its `against`.
     """
     store, rows = view.store, AllRows.of(view, op, old)
+    passed = Passed(rows, op, runs_of(sorted(rows.sizes()), cut))
+    op = op.ready(partial(summed, passed, cluster, "counts"))
     sizes = {shard: number * op.bands() for shard, number in rows.sizes().items()}
     if set(store.shard_rows()) - store.parts(folder):
         fit = planned(store, folder, {"groups": rows_that_fit(rows, op.carries(), op.copies, cluster, op.cpus, cut)})
@@ -170,7 +172,7 @@ def run_grouped(
         job = Groups(rows, op, folder, groups, groups.back(f"{folder}/.work/verdicts", cut))
         fill(job, job.keys, cluster, ("keys", "groups", "verdicts"))
     forget(store, folder)
-    return op.report(partial(summed, Passed(rows, op, runs_of(sorted(rows.sizes()), cut)), cluster))
+    return op.report(partial(summed, passed, cluster, "report"))
 
 
 def fill(job: Judging, send: Task[None], cluster: Cluster, phases: tuple[str, str, str]) -> None:

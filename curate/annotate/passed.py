@@ -1,5 +1,5 @@
-"""Passes over all rows that add up, run by run: of an op that learns from all rows, and for the report of an op on
-groups, where old rows take part."""
+"""Passes over all rows that add up, run by run: of an op that learns from all rows, and of an op on groups before
+and after they are judged, where old rows take part."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Passed:
         return Rows(columns | self.rows.placed(shard, rows, table.select([])), length=len(rows))
 
 
-def summed(job: Passed, cluster: Cluster, part: Callable[[Rows], Any]) -> Any:
-    """One pass, as curate.op.Summed has it."""
+def summed(job: Passed, cluster: Cluster, what: str, part: Callable[[Rows], Any]) -> Any:
+    """One pass, as curate.op.Summed has it. what: it is for, in the progress that is shown."""
     use: dict[str, Any] = {"cpus": job.op.cpus, "memory": cluster.memory or 0}
     rows = rows_of_runs(job.runs, job.rows.sizes())
-    return one_pass(cluster, f"{job.op.table()}: report", replace(job, part=part).add_up, rows, use)
+    return one_pass(cluster, f"{job.op.table()}: {what}", replace(job, part=part).add_up, rows, use)
 
 
 def one_pass(
