@@ -331,11 +331,14 @@ def get(
         return get_images(urls, to, options, cluster)
 
 
-def report(store: str, to: str | None = None) -> str:
-    """Write a page about a store, by default `report.html` inside it; returns its place."""
+def report(store: str, to: str | None = None, by: str | None = None) -> str:
+    """Write a page about a store, by default `report.html` inside it; returns its place.
+
+    by: a column such as `source`: the page then has the funnel by its values, too.
+    """
     from curate.look.report import write_report
 
-    return write_report(store, to)
+    return write_report(store, to, by)
 
 
 def verify(place: str) -> str:

@@ -36,6 +36,7 @@ def rows() -> list[dict[str, Any]]:
 
 OPS: list[dict[str, Any]] = [
     {"balance.standardise": {"columns": {"x": 1, "y": 0.25}}},
+    {"balance.quota": {"shares": "sqrt", "rows": 100}},
 ]
 
 

@@ -42,6 +42,7 @@ REQUIRED = {
     "score.watermark": HEAD,
     "score.formula": {"expr": "words - characters"},
     "balance.standardise": {"columns": ["words"]},
+    "balance.quota": {"shares": "sqrt", "rows": 10},
     "score.hub": {"bank": str(EVALUATION)},
     "balance.cluster_cap": {"by": "lite_img_cluster", "cap": 20},
     "balance.hierarchical": {"by": ["coarse", "fine"], "rows": 100},

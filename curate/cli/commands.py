@@ -165,14 +165,19 @@ def show(
     step: Annotated[str, typer.Option(help="The funnel up to this filter; default: the last run's.")] = "",
     cost: Annotated[bool, typer.Option("--cost", help="What its steps took: rows, hours, seconds.")] = False,
     price: Annotated[list[str], typer.Option(help="The same in dollars an hour: h100=2.5, cpu=0.04.")] = [],  # noqa: B006
-    by: Annotated[Optional[str], typer.Option(help="How its download went, by `host` or by `status`.")] = None,
+    by: Annotated[
+        Optional[str], typer.Option(help="Its download by `host` or `status`; the funnel by another column.")
+    ] = None,
 ) -> None:
     """What a store holds: funnel, failures by reason, tables and what made each; or what it cost, or was fetched."""
     from curate.look.cost import print_store_cost
-    from curate.look.fetched import print_fetched
+    from curate.look.fetched import BY, print_fetched
+    from curate.look.funnel_by import print_funnel_by
     from curate.look.show import print_store
 
-    if by:
+    if by and by not in BY:
+        print_funnel_by(store, by, step)
+    elif by:
         print_fetched(store, by)
     elif cost or price:
         print_store_cost(store, price, step)
@@ -257,10 +262,12 @@ def remove(
 
 @app.command()
 def report(
-    store: StoreArg, to: Annotated[Optional[str], typer.Option(help="HTML file; default: in the store.")] = None
+    store: StoreArg,
+    to: Annotated[Optional[str], typer.Option(help="HTML file; default: in the store.")] = None,
+    by: Annotated[Optional[str], typer.Option(help="Also the funnel by this column, e.g. source.")] = None,
 ) -> None:
     """A page about a store: funnel, reasons, score histograms, images kept and dropped."""
-    out.say(api.report(store, to))
+    out.say(api.report(store, to, by))
 
 
 @app.command()

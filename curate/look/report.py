@@ -15,6 +15,7 @@ from PIL import Image
 from curate import __version__
 from curate.filter.sql import condition
 from curate.look.dataset import Dataset
+from curate.look.funnel_by import LINES, as_lines, funnel_by, step_names
 from curate.look.histograms import histograms
 from curate.look.op_report import sentence, shown
 from curate.look.op_report import tables as op_tables
@@ -45,10 +46,11 @@ SHARDS_LOOKED_AT = 20
 SEED = 0
 
 
-def write_report(root: str, to: str | None = None) -> str:
+def write_report(root: str, to: str | None = None, by: str | None = None) -> str:
     """Write the page, one file that loads nothing; returns where it lies (default: report.html in the store).
 
-    A page that is there already, of the same store as it is now, stays.
+    by: a column whose values have a funnel of their own. A page that is there already, of the same store as it is now,
+    stays.
 
     Raises:
         CurateError: when the store was not filtered yet.
@@ -56,15 +58,15 @@ def write_report(root: str, to: str | None = None) -> str:
     dataset = Dataset(root)
     target = to or f"{dataset.store.url.rstrip('/')}/report.html"
     folder, name = folder_and_name(target)
-    mark = f"<!-- of {_state(dataset)} -->"
+    mark = f"<!-- of {_state(dataset, by)} -->"
     if folder.exists(name) and is_signed(earlier := folder.read_bytes(name)) and mark.encode() in earlier:
         return target
-    page = _environment().get_template("report.html").render(**_facts(dataset))
+    page = _environment().get_template("report.html").render(**_facts(dataset), by=_by(root, by))
     folder.write_bytes(name, signed(f"{page}\n{mark}"))
     return target
 
 
-def _state(dataset: Dataset) -> str:
+def _state(dataset: Dataset, by: str | None) -> str:
     """Identity of all that a page is made from. How long the last run took is no part of it: a run that has nothing to
     do takes another time, and changes nothing."""
     manifest = dataset.manifest.json_tree()
@@ -73,7 +75,19 @@ def _state(dataset: Dataset) -> str:
         *(Path(__file__).with_name(name).read_bytes().hex() for name in ("report.py", "histograms.py")),
         _template(),
     ]
-    return identity(manifest={**manifest, "runs": runs}, version=__version__, root=dataset.store.url, makers=makers)
+    more = {"by": by} if by else {}
+    return identity(
+        manifest={**manifest, "runs": runs}, version=__version__, root=dataset.store.url, makers=makers, **more
+    )
+
+
+def _by(root: str, column: str | None) -> dict[str, Any] | None:
+    """The funnel by the values of a column."""
+    if not column:
+        return None
+    steps = step_names(Dataset(root))
+    lines = as_lines(funnel_by(root, column), steps)
+    return {"column": column, "steps": steps, "lines": lines[:LINES], "number": len(lines)}
 
 
 def _template() -> str:
