@@ -173,7 +173,7 @@ def _plan_group(store: Store, source: Source, options: ReadOptions, counts: list
         which = "without images" if group.images is None else "with images"
         raise CurateError(f"'{options.place}' holds pairs {which}, {store.url} the other kind: use a new root")
     write_file_list(store, len(manifest.inputs), files)
-    manifest.inputs.append(group)
+    manifest.add_input(group)
     store.save(manifest)
     return len(manifest.inputs) - 1
 

@@ -4,133 +4,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from curate.errors import unknown
+from curate.errors import CurateError, unknown
 from curate.store.cost import Cost
+from curate.store.entries import Counts, Input, Keep, Run, Table
 from curate.store.folder import identity
 from curate.store.removal import Removal
 from curate.store.shard_rows import ShardRows, Stretch
 
+__all__ = ["FORMAT", "Counts", "Input", "Keep", "Manifest", "Run", "Table"]
+
 FORMAT = 3
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Input(_Entry):
-    """Files that were read together, as shards of their own.
-
-    files: their number; `files_id` is the identity of their names, sizes, rows and contents. The list itself lies in
-        `inputs/<number>.parquet`, see curate.store.file_list.
-    mapping: our column to the input's. choices: options of reading that decide what a row is.
-    listed: whether captions came as lists. images: folder of the images that came along.
-    scanned: remarks of the scan; `remarks`: all of reading, once it has ended.
-    out: rows that are out from the beginning, by the word for it: `removed`, `opted_out`; see curate.store.removal.
-    """
-
-    input: str
-    format: str
-    columns: list[str]
-    mapping: dict[str, str]
-    choices: dict[str, Any] | None = None
-    listed: bool = False
-    files: int
-    files_id: str
-    first_shard: int
-    shards: int
-    rows: int
-    rows_per_shard: int
-    images: str | None = None
-    scanned: dict[str, Any] = {}
-    remarks: dict[str, Any] | None = None
-    out: dict[str, int] = {}
-
-    @property
-    def shard_numbers(self) -> range:
-        return range(self.first_shard, self.first_shard + self.shards)
-
-
-class Table(_Entry):
-    """The columns of one op, of a download, or of images that came with the input.
-
-    name: what it is called; its folder is `<name>-<identity>`. Name, op, options, version, weights, code and decoding
-        are the op's `spec`, which decides the values.
-    changes: how often final values were changed (failed downloads tried again).
-    complete: for an op that looks at single rows: the pools of rows that the table is final for (`Manifest.pool`), each
-        with the identity of what the op read there.
-    pool: for an op that looks at all rows, the rows it looked at; `after` is their keep table.
-    seconds: of computing, all runs together that came to the step's end. For an op that looks at single rows those of
-        `batch` and of preparing, the sum over workers; for one that looks at all rows the wall clock of its step.
-    cost: what workers spent on an op that looks at single rows. remarks, report: what is said of it.
-    """
-
-    name: str
-    op: str
-    options: dict[str, Any] = {}
-    version: int = 1
-    weights: str = ""
-    code: str = ""
-    decoding: Any = None
-    columns: list[str] = []
-    seconds: float = 0.0
-    cost: Cost = Cost()
-    changes: int = 0
-    complete: dict[str, str] | None = None
-    pool: str | None = None
-    after: str | None = None
-    remarks: dict[str, Any] = {}
-    report: dict[str, Any] = {}
-
-    def spec(self) -> dict[str, Any]:
-        """As `Op.spec` gave it."""
-        spec = {"op": self.op, "options": self.options, "version": self.version, "weights": self.weights}
-        more = {"code": self.code, "decoding": self.decoding}
-        return spec | {name: value for name, value in more.items() if value}
-
-
-class Counts(_Entry):
-    """Rows that a filter let in, kept, and dropped by reason."""
-
-    entered: int
-    kept: int
-    dropped: dict[str, int]
-
-
-class Keep(_Entry):
-    """The verdicts of a filter step.
-
-    filter: its rule. after: folder of the keep table before it. threshold: what `top` was resolved to.
-    """
-
-    kind: Literal["keep"]
-    name: str
-    step: str
-    filter: dict[str, Any]
-    columns: list[str] = []
-    after: str | None = None
-    counts: Counts
-    threshold: dict[str, Any] | None = None
-
-
-class Run(_Entry):
-    """How a pipeline's last run ended. seconds: wall clock by step. written: what the write step says of its shards."""
-
-    keep: str | None = None
-    written: dict[str, Any] = {}
-    seconds: dict[str, float] = {}
-
-
-class Manifest(_Entry):
+class Manifest(BaseModel):
     """tables: by folder. current: table name to the folder that it means; the last used is the last.
 
     unfinished: by folder, the cost of shards of steps that were stopped, until the step ends and its table has it.
     removals: what `curate remove` did, first one first. removing: the version of one that is under way, else 0.
     anew: the version of the last removal after which results over all rows are to be made anew, else 0.
     """
+
+    model_config = ConfigDict(extra="forbid")
 
     format: int = FORMAT
     inputs: list[Input] = []
@@ -166,6 +64,33 @@ class Manifest(_Entry):
     def images_of_input(self) -> str | None:
         """Folder of the images that came with the input."""
         return next((group.images for group in self.inputs if group.images), None)
+
+    def add_input(self, group: Input) -> None:
+        """Shards of an input come behind those that are there. Tables that ops and filters made know nothing of them
+        until they are made for these, too; a keep table of fewer rows never is. Images that come with the input are
+        read with it."""
+        shards = len(self.shard_rows())
+        for entry in self.tables.values():
+            if entry.shards is None and not (isinstance(entry, Table) and entry.op == "read"):
+                entry.shards = shards
+        self.inputs.append(group)
+
+    def shards_of(self, folder: str) -> range:
+        """The shards of which a table must have parts."""
+        entry = self.tables.get(folder)
+        return range(len(self.shard_rows()) if entry is None or entry.shards is None else entry.shards)
+
+    def check_made(self, folder: str, shard: int, place: str) -> None:
+        """
+        Raises:
+            CurateError: for a shard whose rows were added after a table of `place`, the store's URL, was made.
+        """
+        if shard in self.shard_rows() and shard not in self.shards_of(folder):
+            added = next(group.input for group in self.inputs if shard in group.shard_numbers)
+            raise CurateError(
+                f"{place}: '{self.tables[folder].name}' was made before the rows of '{added}' were added: run the "
+                "pipeline that makes it again; what is there already is not computed again"
+            ) from None
 
     # ---- tables ----
 
@@ -233,6 +158,7 @@ class Manifest(_Entry):
             changes["seconds"] = round(earlier.seconds + entry.seconds, 3)
             changes["cost"] = (earlier.cost + entry.cost).rounded()
             entry = earlier.model_copy(update=changes)
+        entry.shards = None
         self.tables[folder] = entry
         # Last used is last in the dict: a column that two tables hold means the later one.
         self.current.pop(entry.name, None)

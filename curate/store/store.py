@@ -160,9 +160,14 @@ class Store(Folder):
 
         Raises:
             FileNotFoundError: when the part is not there.
-            CurateError: for a column that the part does not have, or bytes that are not as they were written.
+            CurateError: for a column that the part does not have, or bytes that are not as they were written; for a
+                part that is not there yet, since its rows were added after the table was made.
         """
-        return self.read_file(self.part(table, shard), columns)
+        try:
+            return self.read_file(self.part(table, shard), columns)
+        except FileNotFoundError:
+            self.manifest().check_made(table, shard, self.url)
+            raise
 
     def read_file(self, name: str, columns: Iterable[str] | None = None, filters: Any = None) -> pa.Table:
         """As `read_part`, of any file that `write_file` wrote."""
@@ -195,7 +200,7 @@ class Store(Folder):
 
     def try_part(self, table: str, shard: int) -> pa.Table | None:
         try:
-            return self.read_part(table, shard)
+            return self.read_file(self.part(table, shard))
         except FileNotFoundError:
             return None
 

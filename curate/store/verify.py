@@ -114,7 +114,6 @@ def _of_shards(folder: Folder, about: Mapping[str, Any], names: set[str]) -> tup
 
 def _of_store(store: Store) -> tuple[list[File], list[str]]:
     manifest = store.manifest()
-    shards = set(store.shard_rows())
     faults: list[str] = []
     files = [File("manifest.json", lambda: _json_fault(store, "manifest.json"))]
     known = {"records", *manifest.tables, *(group.images for group in manifest.inputs if group.images)}
@@ -141,8 +140,9 @@ def _of_store(store: Store) -> tuple[list[File], list[str]]:
                 lists = set(range(len(manifest.inputs)))
                 faults += [f"{store.part(name, number)}: is missing" for number in sorted(lists - store.parts(name))]
             elif name in {"records", *manifest.tables}:
-                faults += [f"{store.part(name, s)}: is missing" for s in sorted(shards - store.parts(name))]
-    return files, faults + [f"{name}: is missing" for name in sorted(known) if shards]
+                expected = set(manifest.shards_of(name))
+                faults += [f"{store.part(name, s)}: is missing" for s in sorted(expected - store.parts(name))]
+    return files, faults + [f"{name}: is missing" for name in sorted(known) if manifest.shards_of(name)]
 
 
 def _of_table(store: Store, table: str) -> Iterator[File]:

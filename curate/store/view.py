@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -13,7 +14,7 @@ import pyarrow as pa
 
 from curate.errors import CurateError, unknown
 from curate.store.manifest import Manifest
-from curate.store.part_file import rows_of
+from curate.store.part_file import Part, rows_of
 from curate.store.removal import words_of
 from curate.store.store import Store
 from curate.store.verdict import KEPT, Verdicts, verdict_of
@@ -83,7 +84,7 @@ class View:
         arrays: dict[str, pa.ChunkedArray] = {}
         owners: dict[tuple[int, str], str] = {}
         for folder, names in by_folder.items():
-            with self.store.opened(self.store.part(folder, shard)) as part:
+            with self._opened(folder, shard) as part:
                 for name in names:
                     if name not in part.schema.names:
                         raise unknown("column", name, part.schema.names, f"{self.store.url}/{folder}, shard {shard}")
@@ -97,6 +98,20 @@ class View:
                 f"({' and '.join(f'{rows} rows' for rows, _ in owners)}): delete the older part, and run again"
             )
         return pa.table({name: arrays[name] for name in columns}), next(iter(owners))[1] if owners else ""
+
+    @contextlib.contextmanager
+    def _opened(self, folder: str, shard: int) -> Iterator[Part]:
+        """
+        Raises:
+            CurateError: for a part that the store does not have yet, as its rows were added since.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                part = stack.enter_context(self.store.opened(self.store.part(folder, shard)))
+            except FileNotFoundError:
+                self.store.manifest().check_made(folder, shard, self.store.url)
+                raise
+            yield part
 
     def frame(self, shard: int, columns: Sequence[str]) -> pl.DataFrame:
         return pl.DataFrame(self.read(shard, columns))
@@ -113,7 +128,8 @@ class View:
         """
         if self.keep is None:
             return self._first_verdicts(shard)
-        part = self.store.read_part(self.keep, shard)
+        with self._opened(self.keep, shard) as opened:
+            part = opened.read()
         theirs = rows_of(part.schema)
         if owner and theirs and owner != theirs:
             raise CurateError(

@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 from conftest import HERE
 
+from curate.api import run
 from curate.errors import CurateError
 from curate.look.report import write_report
 from curate.store.folder import CHECKSUM, Folder, json_file
@@ -188,3 +189,36 @@ def test_no_flipped_bit_of_a_spill_is_read(tmp_path):
                 assert "is damaged" in str(error)
         assert seen < 3
         path.write_bytes(data)
+
+
+def test_tables_of_before_an_input_was_added_are_whole(tmp_path):
+    root = str(tmp_path / "store")
+    job = tmp_path / "job.yaml"
+    steps = "- annotate: [score.words]\n- filter: {name: long, where: words > 1}\n"
+
+    def run_to(steps, name, rows):
+        (tmp_path / name).write_text("url,text\n" + "".join(f"http://a.test/{name}/{n}.jpg,{row}\n" for n, row in rows))
+        read = f"- read: {{input: {tmp_path / name}, rows_per_shard: 2, append: true}}\n"
+        job.write_text(f"steps:\n{read}{steps}")
+        return run(job, set={"root": root}, workers=0)
+
+    first, second = [[(n, "a b"), (n + 1, "a")] for n in (0, 2)], [(4, "a b c"), (5, "c")]
+    first = [row for rows in first for row in rows]
+    assert run_to(steps, "one.csv", first).kept == 2
+    (keep,) = (tmp_path / "store").glob("keep_long-*")
+    manifest = Store(root).manifest()
+    run_to("", "two.csv", second)
+    assert verify(root).endswith("files: all as written"), "nothing was made for the new rows yet"
+    with pytest.raises(CurateError, match=r"'keep_long' was made before the rows of '.*two.csv' were added: run the"):
+        write_report(root)
+    assert run_to(steps, "two.csv", second).kept == 3
+    assert verify(root).endswith("files: all as written"), "the first keep table is of the first rows, for ever"
+    assert [Store(root).manifest().shards_of(folder.name) for folder in (keep,)] == [range(2)]
+    assert Store(root).manifest().tables[manifest.current["words"]].shards is None
+    (keep / "00001.parquet").unlink()
+    (words,) = (tmp_path / "store").glob("words-*")
+    (words / "00002.parquet").unlink()
+    with pytest.raises(CurateError) as caught:
+        verify(root)
+    assert "2 faults" in str(caught.value) and f"{words.name}/00002.parquet: is missing" in str(caught.value)
+    assert f"{keep.name}/00001.parquet: is missing" in str(caught.value)
