@@ -20,6 +20,8 @@ from curate.look.results import FilterResult, RunResult, ScoredTable, ScoreResul
 from curate.messages.terminal import console
 
 if TYPE_CHECKING:
+    from polars import DataFrame
+
     from curate.download.retry import Retried
     from curate.look.probe import Forecast
     from curate.op import Op
@@ -339,6 +341,14 @@ def report(store: str, to: str | None = None, by: str | None = None) -> str:
     from curate.look.report import write_report
 
     return write_report(store, to, by)
+
+
+def tail(store: str, by: str = "entries", *, names: str = "", verified: str = "", step: str = "") -> DataFrame:
+    """A line for each entry or concept, the rarest first: its rows, what each step dropped of them, what is kept, and
+    at which step fewer than 1, 10 and 100 were left. Columns and arguments: `curate.look.tail.tail`."""
+    from curate.look.tail import tail as of_store
+
+    return of_store(store, by, names, verified, step)
 
 
 def verify(place: str) -> str:

@@ -27,6 +27,7 @@ def rows() -> list[dict[str, Any]]:
             "uid": f"{draw.getrandbits(128):032x}",
             "text": " ".join(draw.choices(WORDS, weights=range(15, 0, -1), k=draw.randint(0, 9))),
             "source": draw.choice(["web", "web", "web", "books", "maps", None]),
+            "concepts": sorted(draw.sample(range(9), draw.randint(0, 3))),
             "x": draw.choice([None, draw.gauss(0, 1)]),
             "y": draw.uniform(0, 1e6),
         }
@@ -37,6 +38,7 @@ def rows() -> list[dict[str, Any]]:
 OPS: list[dict[str, Any]] = [
     {"balance.standardise": {"columns": {"x": 1, "y": 0.25}}},
     {"balance.quota": {"shares": "sqrt", "rows": 100}},
+    {"balance.concepts": {"best": "y", "k": 9}},
 ]
 
 

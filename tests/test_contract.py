@@ -25,6 +25,10 @@ from curate.op import Fitted, Grouped, Op, Score
 EVALUATION = Path(tempfile.mkdtemp()) / "evaluation.npy"
 np.save(EVALUATION, np.array([1, 2, 3], np.uint64))
 
+#: A list of one concept.
+CONCEPTS = EVALUATION.with_name("concepts.tsv")
+CONCEPTS.write_text("panda\tpanda|giant panda\n")
+
 #: A published weight file, for ops that name one; it is not loaded here.
 HEAD = {"file": "https://example.org/head.pth", "sha256": "0" * 64}
 
@@ -42,6 +46,8 @@ REQUIRED = {
     "score.watermark": HEAD,
     "score.formula": {"expr": "words - characters"},
     "balance.standardise": {"columns": ["words"]},
+    "score.concepts": {"file": str(CONCEPTS)},
+    "balance.concepts": {"best": "match"},
     "balance.quota": {"shares": "sqrt", "rows": 10},
     "score.hub": {"bank": str(EVALUATION)},
     "balance.cluster_cap": {"by": "lite_img_cluster", "cap": 20},

@@ -271,6 +271,27 @@ def report(
 
 
 @app.command()
+def tail(
+    store: StoreArg,
+    by: Annotated[str, typer.Option(help="Column of lists: entries, concepts.")] = "entries",
+    names: Annotated[str, typer.Option(help="The list of concepts: then those that no row names count, too.")] = "",
+    verified: Annotated[str, typer.Option(help="Truth column: whether a row does mean what it names.")] = "",
+    step: Annotated[str, typer.Option(help="The funnel up to this filter; default: the last run's.")] = "",
+    output: Annotated[Optional[str], typer.Option(help="Write all lines: a .csv file.")] = None,
+) -> None:
+    """Entries or concepts with 0, under 10, under 100 rows along the funnel, and the step at which they fell short."""
+    from curate.look.tail import print_tail
+
+    if output and not output.endswith(".csv"):
+        raise CurateError(f"--output {output}: its ending must be .csv")
+    lines = api.tail(store, by, names=names, verified=verified, step=step)
+    print_tail(lines, by)
+    if output:
+        lines.write_csv(output)
+        out.say(f"{output}: {counted(len(lines), 'line')}")
+
+
+@app.command()
 def probe(
     store: StoreArg,
     ops: Annotated[list[str], typer.Argument(help="Ops, as for `curate score`.")],
