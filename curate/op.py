@@ -204,8 +204,12 @@ class Grouped(Op):
 
     def report(self, summed: Summed) -> dict[str, Any]:
         """What goes into the manifest once all groups are judged; `summed` is a pass over all rows, those of old stores
-        too, whose `rows` also have `shard`, `row` and, with `against`, `old_store`."""
+        too, whose `rows` have `report_reads`, `shard`, `row` and, with `against`, `old_store`."""
         return {}
+
+    def report_reads(self) -> tuple[str, ...]:
+        """The columns that a pass of `report` reads; without `against`, those that the op made may be among them."""
+        return self.reads()
 
     def carries(self) -> tuple[str, ...]:
         """Columns that `judge` needs beside the key."""

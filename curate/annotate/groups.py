@@ -14,7 +14,7 @@ replaces its own file and the result is a pure function of the rows; memory is t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -163,7 +163,7 @@ def run_grouped(
     old: the stores of its `against`.
     """
     store, rows = view.store, AllRows.of(view, op, old)
-    passed = Passed(rows, op, runs_of(sorted(rows.sizes()), cut))
+    passed = Passed(rows, op, op.reads(), runs_of(sorted(rows.sizes()), cut))
     op = op.ready(partial(summed, passed, cluster, "counts"))
     sizes = {shard: number * op.bands() for shard, number in rows.sizes().items()}
     if set(store.shard_rows()) - store.parts(folder):
@@ -172,7 +172,8 @@ def run_grouped(
         job = Groups(rows, op, folder, groups, groups.back(f"{folder}/.work/verdicts", cut))
         fill(job, job.keys, cluster, ("keys", "groups", "verdicts"))
     forget(store, folder)
-    return op.report(partial(summed, passed, cluster, "report"))
+    done = replace(rows, view=view.with_table(folder, op.makes()))
+    return op.report(partial(summed, replace(passed, rows=done, columns=op.report_reads()), cluster, "report"))
 
 
 def fill(job: Judging, send: Task[None], cluster: Cluster, phases: tuple[str, str, str]) -> None:

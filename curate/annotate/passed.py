@@ -16,10 +16,11 @@ from curate.op import Grouped, Rows
 
 @dataclass(frozen=True)
 class Passed:
-    """The job. runs: the shards that one task adds up. part: what is added up in this pass."""
+    """The job. columns: that are read. runs: the shards that one task adds up. part: what is added up in this pass."""
 
     rows: AllRows
     op: Grouped
+    columns: tuple[str, ...]
     runs: list[list[int]]
     part: Callable[[Rows], Any] | None = None
 
@@ -29,7 +30,7 @@ class Passed:
         return added(self.part(self._rows(shard)) for shard in self.runs[run])
 
     def _rows(self, shard: int) -> Rows:
-        rows, table = self.rows.pool_rows(shard, self.op.reads())
+        rows, table = self.rows.pool_rows(shard, self.columns)
         columns = {name: as_rows(table)[name] for name in table.column_names}
         return Rows(columns | self.rows.placed(shard, rows, table.select([])), length=len(rows))
 
