@@ -149,6 +149,7 @@ def filter(
     *,
     where: str | None = None,
     top: str | Mapping[str, Any] | None = None,
+    subset: str | None = None,
     name: str | None = None,
     after: str | None = None,
     output: str | None = None,
@@ -159,6 +160,7 @@ def filter(
 
     recipe: a filter that ships, a YAML file, or what stands in one: `{"keep": [{"if": "words > 2", "else": "short"}]}`.
     where: SQL, in addition. top: the best rows by a column, `"clip_l14=30%"` or `"clip_l14=1000 rows"`.
+    subset: a DataComp subset file: only rows whose uid is in it, each as often as it is there.
     name: of the keep table; by default the recipe's. after: start from the rows of this keep table, by default from
     those that `download` kept; `"none"`: from all. output: also a file of what stays: .npy (a DataComp subset file),
     .parquet, .csv or .txt.
@@ -179,7 +181,7 @@ def filter(
 
     here = address is None and workers is None
     with changing(store, "curate filter") as opened, started(address, 0 if here else workers) as cluster:
-        rule = with_conditions(recipe, where, top, name)
+        rule = with_conditions(recipe, where, top, name, subset)
         if output:
             check_ending(output)
         if after is None:

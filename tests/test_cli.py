@@ -101,7 +101,7 @@ def test_list_shows_everything_with_its_paper() -> None:
         (["filter", "STORE", "--where", "words >"], "not a SQL condition"),
         (["filter", "STORE", "--top", "words=7"], "write '7 rows' or '7%'"),
         (["filter", "STORE", "--top", "words"], "write it as column=30%, column=0.3 or column=1000 rows"),
-        (["filter", "STORE"], "name a filter, or give --where or --top"),
+        (["filter", "STORE"], "name a filter, or give --where, --top or --subset"),
         (["filter", "STORE", "--where", "words > 2", "--after", "nope"], "no keep table 'keep_nope'"),
         (["filter", "/no/such/store", "--where", "words > 2"], "holds no records"),
         (["score", "STORE", "score.wrds"], "no op 'score.wrds'"),

@@ -100,6 +100,9 @@ def filter_command(
     top: Annotated[
         Optional[str], typer.Option(help="Best rows by a column: clip_l14=30%, clip_l14=0.3 or 'clip_l14=1000 rows'.")
     ] = None,
+    subset: Annotated[
+        Optional[str], typer.Option(help="Only uids of this DataComp subset file (.npy), each as often as it is there.")
+    ] = None,
     name: Annotated[Optional[str], typer.Option(help="Name of the keep table; default: the recipe's.")] = None,
     after: Annotated[Optional[str], typer.Option(help="Start from the rows of this keep table; `none`: all.")] = None,
     output: Annotated[
@@ -114,11 +117,12 @@ def filter_command(
     """Keep rows by their columns: prints what stays and why the rest goes, writes a keep table."""
     from curate.look.show import print_funnel
 
-    if recipe is None and where is None and top is None:
-        raise CurateError("name a filter, or give --where or --top; `curate list` shows the filters")
+    if recipe is None and where is None and top is None and subset is None:
+        raise CurateError("name a filter, or give --where, --top or --subset; `curate list` shows the filters")
     kept = api.filter(
-        store, recipe, where=where, top=top, name=name, after=after, output=output, address=address, workers=workers
-    )
+        store, recipe, where=where, top=top, subset=subset, name=name, after=after, output=output,
+        address=address, workers=workers,
+    )  # fmt: skip
     print_funnel(kept.funnel)
     out.say(f"keep table: {kept.name}   (curate write {store} --keep {kept.name} --to DIR)")
     if output:

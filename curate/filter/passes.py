@@ -23,12 +23,14 @@ class Ranked:
 
     scores: (rows,) finite numbers of one dtype: int64, uint64, float32 or float64.
     uids, shard, rows: where the pass asks for places, all of one shard; rows: their numbers in it.
+    groups: where rows are ranked within groups, the name of each row's, null for that of no name.
     """
 
     scores: np.ndarray
     uids: pl.Series | None = None
     shard: int = 0
     rows: np.ndarray | None = None
+    groups: pl.Series | None = None
 
     def tied(self, key: int) -> np.ndarray:
         """(rows,) bool: which have this key."""
@@ -86,13 +88,41 @@ def sortable(scores: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Histogram:
-    """How many keys fall into each of 65,536 bins, and the names of their dtypes."""
+    """How many keys fall into each of 65,536 bins, and the names of their dtypes. Bins without a key are not held: a
+    filter within groups has a histogram for each.
 
-    counts: np.ndarray = field(default_factory=lambda: np.zeros(_BINS, np.int64))
+    bins: (n,) the bins that have keys, in order. numbers: (n,) how many.
+    """
+
+    bins: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    numbers: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     dtypes: frozenset[str] = frozenset()
 
+    @classmethod
+    def of(cls, keys: np.ndarray, dtypes: frozenset[str]) -> Histogram:
+        """keys: the bin of each."""
+        if len(keys) < _BINS // 16:
+            return cls(*np.unique(keys, return_counts=True), dtypes)
+        counts = np.bincount(keys, minlength=_BINS)
+        bins = np.flatnonzero(counts)
+        return cls(bins, counts[bins], dtypes)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """(65,536,) int64: keys of each bin."""
+        counts = np.zeros(_BINS, np.int64)
+        counts[self.bins] = self.numbers
+        return counts
+
     def __add__(self, other: Histogram) -> Histogram:
-        return Histogram(self.counts + other.counts, self.dtypes | other.dtypes)
+        dtypes = self.dtypes | other.dtypes
+        if not len(self.bins) or not len(other.bins):
+            some = self if len(self.bins) else other
+            return Histogram(some.bins, some.numbers, dtypes)
+        bins, places = np.unique(np.concatenate([self.bins, other.bins]), return_inverse=True)
+        numbers = np.zeros(len(bins), np.int64)
+        np.add.at(numbers, places, np.concatenate([self.numbers, other.numbers]))
+        return Histogram(bins, numbers, dtypes)
 
     def dtype(self) -> np.dtype:
         """
@@ -116,7 +146,7 @@ class CountKeys:
         keys = sortable(ranked.scores) >> np.uint64(self.shift)
         inside = keys[keys >> np.uint64(16) == np.uint64(self.prefix)] & np.uint64(_BINS - 1)
         dtypes = frozenset({str(ranked.scores.dtype)} if len(ranked.scores) else ())
-        return Histogram(np.bincount(inside.astype(np.int64), minlength=_BINS), dtypes)
+        return Histogram.of(inside.astype(np.int64), dtypes)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A recipe with the conditions that are asked for besides it: `curate filter STORE RECIPE --where ... --top ...`."""
+"""A recipe with the conditions that are asked for besides it: `curate filter STORE RECIPE --where ...`."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ def with_conditions(
     where: str | None = None,
     top: str | Mapping[str, Any] | None = None,
     name: str | None = None,
+    subset: str | None = None,
 ) -> Filter:
-    """A filter that ships, of a file, or as a file has it; the rows must also meet `where`, and `top` takes the place
-    of the recipe's. Without a recipe, `where` and `top` are all of it.
+    """A filter that ships, of a file, or as a file has it; the rows must also meet `where`, and `top` and `subset` take
+    the place of the recipe's. Without a recipe, `where`, `top` and `subset` are all of it.
 
     name: of the filter; by default the recipe's, or `custom`.
 
     Raises:
-        CurateError: when there is none of the three, or one cannot be read.
+        CurateError: when there is none of the four, or one cannot be read.
     """
-    if recipe is None and where is None and top is None:
-        raise CurateError("name a filter, or give `where` or `top`; `curate list` shows the filters")
+    more = {name: value for name, value in (("top", top), ("subset", subset)) if value is not None}
+    if recipe is None and where is None and not more:
+        raise CurateError("name a filter, or give `where`, `top` or `subset`; `curate list` shows the filters")
     spec: dict[str, Any] = {"name": name or "custom"}
     if recipe is not None:
         rule = load_filter(recipe, "custom")
-        if where is None and top is None:
+        if where is None and not more:
             return rule.model_copy(update={"name": _checked(name or rule.name)})
         rules = [{"if": sql, "else": reason} for reason, sql in rule.where.items()]
         spec = rule.model_dump(exclude={"where"}) | ({"name": name} if name else {}) | {"keep": rules}
@@ -41,7 +43,7 @@ def with_conditions(
         except ConditionError as error:
             raise CurateError(f"where: {error}") from error
         spec["keep"] = [*spec.get("keep", []), where]
-    return load_filter(spec if top is None else spec | {"top": top})
+    return load_filter(spec | more)
 
 
 def _checked(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 import yaml
@@ -20,6 +20,7 @@ from curate.library.op_names import op_name
 from curate.library.yaml_text import parse
 from curate.messages.progress import console
 from curate.op import Op
+from curate.store.file_hash import file_sha256
 
 
 def _conditions(value: Any) -> Any:
@@ -104,6 +105,8 @@ class Filter(BaseModel):
         An empty list keeps every row.
     where: SQL conditions without words of their own, one string (split at its ANDs) or a list. It holds those of `keep`
         too, as {reason: condition}; written so in a file it still loads, and a line shows the form with `keep`.
+    subset: a DataComp subset file: only rows stay whose uid is in it, and are taken as often as it is there.
+    copies: a column of whole numbers, 0 to 65,535: how often a row is taken; 0 drops it.
     columns: {column: op}: what makes each column that the conditions use and the input does not have.
     reason: a column whose text is the reason, instead of the condition.
     rule, published, requires: for the table of filters in README.md (tools/filters_table.py): the rule in a few words,
@@ -138,6 +141,8 @@ class Filter(BaseModel):
     requires: str = ""
     columns: dict[str, Any] = {}
     where: Annotated[dict[str, str], BeforeValidator(_conditions)] = {}
+    subset: str = ""
+    copies: str = ""
     top: Top | None = None
     reason: str = ""
     examples: tuple[Example, ...] = ()
@@ -151,8 +156,11 @@ class Filter(BaseModel):
 
     @model_validator(mode="after")
     def _not_empty(self) -> Filter:
-        if not self.where and self.top is None and "where" not in self.model_fields_set:
-            raise ValueError("give `keep`, `where` or `top`; `keep: []` keeps every row")
+        if self.subset and self.copies:
+            raise ValueError("`subset` and `copies` both say how often a row is taken: put them into two filters")
+        other = self.top is not None or self.subset or self.copies
+        if not self.where and not other and "where" not in self.model_fields_set:
+            raise ValueError("give `keep`, `where`, `subset`, `copies` or `top`; `keep: []` keeps every row")
         return self
 
     @cached_property
@@ -175,13 +183,27 @@ class Filter(BaseModel):
     def needs(self) -> tuple[str, ...]:
         """Columns that the decision reads."""
         names = [name for sql in self.where.values() for name in condition(sql).columns]
-        names += [self.top.by] if self.top else []
+        names += ["uid"] if self.subset else []
+        names += [self.copies] if self.copies else []
+        names += [self.top.by, *filter(None, [self.top.within])] if self.top else []
         names += [self.reason] if self.reason else []
         return tuple(dict.fromkeys(names))
 
+    def not_in_subset(self) -> str:
+        """The reason of a row whose uid the subset file does not have."""
+        return f"not in the subset {PurePosixPath(self.subset).name}"
+
+    def no_copies(self) -> str:
+        """The reason of a row that is taken 0 times."""
+        return f"0 copies by {self.copies}"
+
     def spec(self) -> dict[str, Any]:
-        """What decides its result."""
-        return {"version": VERSION} | self.model_dump(mode="json", include={"where", "top", "reason"})
+        """What decides its result; what came later only where it is used."""
+        top = self.top.spec() if self.top else None
+        spec: dict[str, Any] = {"version": VERSION, "where": dict(self.where), "top": top, "reason": self.reason}
+        if self.subset:
+            spec["subset"] = {"name": PurePosixPath(self.subset).name, "sha256": file_sha256(self.subset)}
+        return spec | ({"copies": self.copies} if self.copies else {})
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import polars as pl
@@ -15,22 +14,29 @@ from curate.catalog import load, names
 from curate.cluster.cluster import Cluster
 from curate.cluster.many_shards import each_run, shard_runs
 from curate.errors import CurateError, nearest
-from curate.filter.job import FilterJob
-from curate.filter.passes import Pass, RowsOf
+from curate.filter.job import FilterJob, Judged
+from curate.filter.matched import Matched
+from curate.filter.passes import Pass, Passes, RowsOf
 from curate.filter.rule import Filter
 from curate.filter.sql import condition
 from curate.filter.sql_values import ConditionError
-from curate.filter.threshold import find_threshold
+from curate.filter.threshold import Threshold, find_threshold
+from curate.filter.top import Top
+from curate.filter.within import Thresholds, find_thresholds
 from curate.library.op_names import op_name
-from curate.messages.remarks import Remarks
+from curate.messages.remarks import Remarks, say
 from curate.store.folder import identity
 from curate.store.image_columns import IMAGE_FIELDS
 from curate.store.manifest import Counts, Keep, Manifest
-from curate.store.verdict import VERDICT
+from curate.store.subset_file import subset_at
+from curate.store.verdict import COPIES, VERDICT
 from curate.store.view import View
 
 #: Reasons in the line that says that nothing is left.
 REASONS_SAID = 5
+
+#: Types of groups beside whole numbers.
+_GROUPS = (pl.String, pl.Categorical, pl.Enum, pl.Boolean, pl.Null)
 
 T = TypeVar("T")
 
@@ -48,12 +54,14 @@ def check_columns(rule: Filter, columns: Iterable[str] | Mapping[str, Any]) -> N
 
     Raises:
         CurateError: when a column that the filter needs is not there, with the command that makes it; when a condition
-            compares a text with a number, or is none.
+            compares a text with a number, or is none; for a subset file that cannot be read.
     """
     for name in rule.needs():
         if name not in columns:
             hint = _hint(rule, name, columns)
             raise CurateError(f"filter {rule.name} needs column '{name}', which is not there{hint}")
+    if rule.subset:
+        subset_at(rule.subset)
     if not isinstance(columns, Mapping):
         return
     types = {name: _polars_type(columns[name]) for name in rule.needs()}
@@ -62,9 +70,16 @@ def check_columns(rule: Filter, columns: Iterable[str] | Mapping[str, Any]) -> N
             condition(sql).expression(types)
     except ConditionError as error:
         raise CurateError(f"filter {rule.name}: {error}") from error
+    copies = types.get(rule.copies) if rule.copies else None
+    if copies is not None and copies != pl.Null and not copies.is_integer():
+        raise CurateError(f"filter {rule.name}: copies are whole numbers, and '{rule.copies}' holds {copies}")
     ranked = types.get(rule.top.by) if rule.top else None
     if rule.top and ranked is not None and ranked != pl.Null and not ranked.is_numeric():
         raise CurateError(f"filter {rule.name}: top ranks numbers, and '{rule.top.by}' holds {ranked}")
+    groups = types.get(rule.top.within or "") if rule.top else None
+    if rule.top and groups is not None and not (groups.is_integer() or groups in _GROUPS):
+        held = f"'{rule.top.within}' holds {groups}"
+        raise CurateError(f"filter {rule.name}: top within groups takes texts or whole numbers, and {held}")
 
 
 def _hint(rule: Filter, name: str, columns: Iterable[str]) -> str:
@@ -138,40 +153,59 @@ def select(view: View, rule: Filter, step: str = "", cluster: Cluster | None = N
     check_columns(rule, view.columns)
     check_columns(rule, types_of(view, rule.needs()) or view.columns)
     # What makes its columns is not needed any more, and may be unknown to workers.
-    rule = Filter(name=step, where=rule.where, top=rule.top, reason=rule.reason)
+    decides = {name: getattr(rule, name) for name in ("where", "subset", "copies", "top", "reason")}
+    rule = Filter(name=step, **decides)
     store, folder = view.store, folder_of(rule, view)
     rows = store.shard_rows()
     entry = store.manifest().tables.get(folder)
     if not isinstance(entry, Keep) or not rows.keys() <= store.parts(folder):
-        if isinstance(entry, Keep) and entry.columns != [VERDICT]:
+        if isinstance(entry, Keep) and VERDICT not in entry.columns:
             # Written in the earlier form, and some of it is missing: no folder holds parts of both.
             store.remove(folder)
-        job = FilterJob(view, rule, folder, shard_runs(rows))
+        job = FilterJob(view, rule, folder, shard_runs(rows), with_copies=_says_copies(rule))
         passes = _Passes(job, rows, cluster)
-        threshold = find_threshold(passes, rule.top.count, rule.top.ties) if rule.top else None
+        threshold = _threshold(rule.top, passes) if rule.top else None
+        counts, remarks = _judged(replace(job, threshold=threshold), rows, cluster)
         entry = Keep(
             kind="keep",
             name=f"keep_{step}",
             step=step,
             filter=rule.spec(),
-            columns=[VERDICT],
+            columns=[VERDICT] if counts.copies is None else [VERDICT, COPIES],
             after=view.keep,
-            counts=_judged(replace(job, threshold=threshold), rows, cluster),
-            threshold=asdict(threshold) if threshold else None,
+            counts=counts,
+            threshold=threshold.as_json() if threshold else None,
+            remarks=remarks.to_json(),
         )
+    say(step, Remarks.from_json(entry.remarks))
     store.note_table(folder, entry)
-    return replace(view, keep=folder), entry.counts.model_dump()
+    return replace(view, keep=folder), entry.counts.by_name()
 
 
-def _judged(job: FilterJob, rows: Mapping[int, int], cluster: Cluster | None) -> Counts:
-    """Write the verdicts of all rows; returns what is counted of them."""
-    entered, dropped = 0, Counter[str]()
-    for entered_there, dropped_there in each_run(job.rule.name, job.judge, job.runs, rows, cluster):
-        entered += entered_there
-        dropped.update(dropped_there)
+def _threshold(top: Top, summed: Passes) -> Threshold | Thresholds:
+    if top.within:
+        return find_thresholds(summed, top.within, top.count, top.ties)
+    return find_threshold(summed, top.count, top.ties)
+
+
+def _says_copies(rule: Filter) -> bool:
+    """Whether rows may be taken another time than once by this filter."""
+    return bool(rule.copies) or (bool(rule.subset) and subset_at(rule.subset).repeats)
+
+
+def _judged(job: FilterJob, rows: Mapping[int, int], cluster: Cluster | None) -> tuple[Counts, Remarks]:
+    """Write the verdicts of all rows; returns what is counted of them, and what is to be said of a subset file."""
+    total, uids = Judged(), Matched.of(job.rule.subset)
+    for judged in each_run(job.rule.name, job.judge, job.runs, rows, cluster):
+        total.entered += judged.entered
+        total.dropped.update(judged.dropped)
+        if judged.copies is not None:
+            total.copies = (total.copies or 0) + judged.copies
+        uids.add(judged)
     # By count, then by name: the same manifest whichever run of shards ended first.
-    reasons = dict(sorted(dropped.items(), key=lambda item: (-item[1], item[0])))
-    return Counts(entered=entered, kept=entered - dropped.total(), dropped=reasons)
+    reasons = dict(sorted(total.dropped.items(), key=lambda item: (-item[1], item[0])))
+    kept = total.entered - total.dropped.total()
+    return Counts(entered=total.entered, kept=kept, dropped=reasons, copies=total.copies), uids.remarks()
 
 
 def read_remarks(view: View, rule: Filter) -> Iterator[tuple[str, Remarks]]:
@@ -202,9 +236,9 @@ class _Passes:
 
 
 def funnel(manifest: Manifest, folder: str | None) -> list[dict[str, Any]]:
-    """The steps that led to a keep table, first step first: {step, entered, kept, dropped: {reason: rows}}. Rows that
-    were out from the beginning (removed, opted out) left in steps of those names before."""
-    steps = [{"step": entry.step, **entry.counts.model_dump()} for entry in manifest.chain(folder)]
+    """The steps that led to a keep table, first step first: {step, entered, kept, dropped: {reason: rows}}, and copies
+    where rows have some. Rows that were out from the beginning (removed, opted out) left in steps of those names."""
+    steps = [{"step": entry.step, **entry.counts.by_name()} for entry in manifest.chain(folder)]
     for word, rows in sorted(manifest.out.items(), reverse=True) if steps else ():
         first = steps[0]["entered"]
         steps.insert(0, {"step": word, "entered": first + rows, "kept": first, "dropped": {word: rows}})

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import polars as pl
 
-from curate.filter.passes import CountKeys, CountPlaces, CountUids, Histogram, KeysFrom, Passes, RowsOf, UidsFrom
+from curate.filter.passes import (
+    CountKeys,
+    CountPlaces,
+    CountUids,
+    Histogram,
+    KeysFrom,
+    Pass,
+    Passes,
+    RowsOf,
+    UidsFrom,
+)
+
+T = TypeVar("T")
 
 #: Keys and uids that are sorted in memory; of more, only those that begin as the one sought does.
 IN_MEMORY = 1 << 20
@@ -26,6 +39,20 @@ class Threshold:
     uid: str | None = None
     rows: int = 0
     place: tuple[int, int] | None = None
+
+    @property
+    def by_uid(self) -> bool:
+        """Whether uids decide between equal scores."""
+        return self.uid is not None
+
+    @property
+    def by_place(self) -> bool:
+        """Whether places decide between equal scores and uids: it has to know which shard it looks at."""
+        return self.place is not None
+
+    def as_json(self) -> dict[str, Any]:
+        """As the manifest has it."""
+        return asdict(self)
 
     def keeps(self, by: str, shard: int = 0) -> pl.Expr:
         """Which rows of a shard are kept; null where there is no score, false where it is infinite."""
@@ -68,59 +95,79 @@ def _bin_holding(counts: np.ndarray, rank: int) -> tuple[int, int]:
     return len(counts) - 1 - steps, above
 
 
+#: Asks for passes one after the other, each with its zero, is sent what they say of all rows, and returns the cut.
+Search: TypeAlias = Generator[tuple[Pass[Any], Any], Any, Threshold]
+
+
 def find_threshold(summed: Passes, count_of: Callable[[int], int], ties: str) -> Threshold:
+    """As `search` finds it. summed: does a pass over all scores, which are of one dtype."""
+    searching = search(count_of, ties, IN_MEMORY)
+    try:
+        one, zero = next(searching)
+        while True:
+            one, zero = searching.send(summed(one, zero))
+    except StopIteration as end:
+        cut: Threshold = end.value
+        return cut
+
+
+def search(count_of: Callable[[int], int], ties: str, in_memory: int) -> Search:
     """Where to cut so that `count_of(N)` of N scored rows stay, scores compared in their own precision.
 
-    summed: does a pass over all scores, which are of one dtype.
+    in_memory: keys and uids that are sorted in memory; of more, only those that begin as the one sought does.
     ties: `exact` stops inside equal scores by ascending uid, and inside equal uids by their place in the input;
     `datacomp` cuts at the element of index count_of(N) of the descending order and keeps all that reach it (so one row
     more, and ties).
     """
-    counted = summed(CountKeys(), Histogram())
+    counted = yield CountKeys(), Histogram()
     dtype = counted.dtype()
     total = int(counted.counts.sum())
     count = count_of(total)
     if total == 0 or (count == 0 and ties == "exact"):
         return Threshold(None)
     rank = min(count, total - 1) if ties == "datacomp" else count - 1
-    key, above, equal = _key_at(summed, counted.counts, rank, dtype)
+    key, above, equal = yield from _key_at(counted.counts, rank, dtype, in_memory)
     value = _value(key, dtype)
     if ties == "datacomp" or above + equal == count:
         return Threshold(value, None, above + equal)
-    uid, before, same = _uid_at(summed, key, count - above, equal)
+    uid, before, same = yield from _uid_at(key, count - above, equal, in_memory)
     short = count - above - before
     if same == short:
         return Threshold(value, uid, count)
-    return Threshold(value, uid, count, _place_at(summed, key, uid, short))
+    return Threshold(value, uid, count, (yield from _place_at(key, uid, short)))
 
 
-def _key_at(summed: Passes, counts: np.ndarray, rank: int, dtype: np.dtype) -> tuple[int, int, int]:
+#: As Search, of a part of it.
+_Asking: TypeAlias = Generator[tuple[Pass[Any], Any], Any, T]
+
+
+def _key_at(counts: np.ndarray, rank: int, dtype: np.dtype, in_memory: int) -> _Asking[tuple[int, int, int]]:
     """The `rank`-th best key, how many are above it, and how many equal it."""
     prefix, above = _bin_holding(counts, rank)
     among, shift = int(counts[prefix]), 48
     last = 32 if dtype == np.float32 else 0
-    while shift > last and among > IN_MEMORY:
+    while shift > last and among > in_memory:
         shift -= 16
-        counts = summed(CountKeys(prefix, shift), Histogram()).counts
+        counts = (yield CountKeys(prefix, shift), Histogram()).counts
         low, more = _bin_holding(counts, rank - above)
         prefix, above, among = prefix << 16 | low, above + more, int(counts[low])
     if shift == last:
         return prefix << shift, above, among
-    keys = np.concatenate(summed(KeysFrom(prefix, shift), []))
+    keys = np.concatenate((yield KeysFrom(prefix, shift), []))
     keys.sort()
     key = keys[len(keys) - 1 - (rank - above)]
     first, end = np.searchsorted(keys, key, side="left"), np.searchsorted(keys, key, side="right")
     return int(key), above + len(keys) - int(end), int(end - first)
 
 
-def _uid_at(summed: Passes, key: int, number: int, among: int) -> tuple[str, int, int]:
+def _uid_at(key: int, number: int, among: int, in_memory: int) -> _Asking[tuple[str, int, int]]:
     """The `number`-th smallest uid (1-based) of the `among` rows whose key is `key`, how many rows have a smaller one,
     and how many have it."""
     prefix, below = "", 0
     # Character by character would be a pass each; four hexadecimal ones leave one row in 65,536.
-    while among > IN_MEMORY:
+    while among > in_memory:
         longest = len(prefix) + 4
-        counts = summed(CountUids(key, prefix, longest), Counter())
+        counts = yield CountUids(key, prefix, longest), Counter()
         for head in sorted(counts):
             if below + counts[head] >= number:
                 break
@@ -129,18 +176,18 @@ def _uid_at(summed: Passes, key: int, number: int, among: int) -> tuple[str, int
             # The uid itself, shorter than what was looked at, in more rows than fit in memory.
             return head, below, counts[head]
         prefix, among = head, counts[head]
-    ordered = np.sort(pl.concat(summed(UidsFrom(key, prefix), [])).to_numpy())
+    ordered = np.sort(pl.concat((yield UidsFrom(key, prefix), [])).to_numpy())
     uid = ordered[number - below - 1]
     first, end = int(np.searchsorted(ordered, uid, side="left")), int(np.searchsorted(ordered, uid, side="right"))
     return str(uid), below + first, end - first
 
 
-def _place_at(summed: Passes, key: int, uid: str, number: int) -> tuple[int, int]:
+def _place_at(key: int, uid: str, number: int) -> _Asking[tuple[int, int]]:
     """(shard, row) of the `number`-th row (1-based), in the order of the input, that has this key and this uid."""
-    counts = summed(CountPlaces(key, uid), Counter())
+    counts = yield CountPlaces(key, uid), Counter()
     for shard in sorted(counts):
         if number <= counts[shard]:
-            rows = np.concatenate(summed(RowsOf(key, uid, shard), []))
+            rows = np.concatenate((yield RowsOf(key, uid, shard), []))
             return shard, int(np.sort(rows)[number - 1])
         number -= counts[shard]
     raise AssertionError("fewer rows than were counted")

@@ -34,8 +34,10 @@ def _number_of_rows(value: Any) -> Any:
 
 
 def _size(text: str) -> dict[str, Any]:
-    """`30%`, `0.3` or `1000 rows`, the only forms: `1` may be one row or all of them."""
-    size = text.strip()
+    """`30%`, `0.3` or `1000 rows`, the only forms: `1` may be one row or all of them; and `within` behind it."""
+    size, _, within = (part.strip() for part in text.partition(" within "))
+    if within:
+        return {**_size(size), "within": within}
     if _PERCENT.fullmatch(size) or _FRACTION.fullmatch(size):
         return {"fraction": size}
     if _ROWS.fullmatch(size):
@@ -46,13 +48,17 @@ def _size(text: str) -> dict[str, Any]:
 
 
 class Top(BaseModel):
-    """Keep the best rows by one column: a fraction (0.3, "30%"), or a number of rows; in short "column=30%".
+    """Keep the best rows by one column: a fraction (0.3, "30%"), or a number of rows; in short "column=30%",
+    or "column=30% within source".
 
     Scores are ranked in the precision of their column, up to 64 bits. The threshold is resolved once, over `among`, and
     kept in the manifest. `ties: exact` keeps exactly N times the fraction, rounded down, equal scores by ascending uid,
     equal uids in the order of the input; `ties: datacomp` keeps every row with a score of at least the element at index
     `int(N * fraction)`, computed in doubles as DataComp does. Rows without a score (null, NaN, infinite) are not
     counted and not kept.
+
+    within: a column of texts or whole numbers: the best of each of its values, N being the rows that have it; null is a
+    value of its own, called `null`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,6 +68,7 @@ class Top(BaseModel):
     rows: Annotated[int | None, BeforeValidator(_number_of_rows)] = Field(None, ge=1)
     among: Literal["entering", "passing"] = "entering"
     ties: Literal["exact", "datacomp"] = "exact"
+    within: str | None = Field(None, min_length=1)
 
     @model_validator(mode="before")
     @classmethod
@@ -90,4 +97,8 @@ class Top(BaseModel):
 
     def reason(self) -> str:
         size = f"{self.rows} rows" if self.rows is not None else f"{self.fraction:.4g} of the rows"
-        return f"not in the top {size} by {self.by}"
+        return f"not in the top {size} by {self.by}" + (f" within {self.within}" if self.within else "")
+
+    def spec(self) -> dict[str, Any]:
+        """What decides its result; `within` only where it is used."""
+        return self.model_dump(mode="json", exclude=set() if self.within else {"within"})

@@ -136,13 +136,13 @@ class Dataset:
         """The limits that filter steps set: step, column, relation (what is kept: ">="), value.
 
         Of several limits on one side of a column it is the tightest. Conditions that are no comparison of one column
-        with a number are left out; a `top` counts with its resolved score.
+        with a number are left out; a `top` counts with its resolved score, one within groups not at all.
         """
         rows: list[tuple[str, str, str, float]] = []
         for name, rule in self.rules(step).items():
             for sql in rule["where"].values():
                 rows += [(name, *comparison) for comparison in condition(sql).compared()]
-            if rule["top"] and rule["threshold"] and rule["threshold"]["score"] is not None:
+            if rule["top"] and rule["threshold"] and rule["threshold"].get("score") is not None:
                 rows.append((name, rule["top"]["by"], ">=", rule["threshold"]["score"]))
         schema = {"step": pl.String, "column": pl.String, "relation": pl.String, "value": pl.Float64}
         frame = pl.DataFrame(rows, schema=schema, orient="row")

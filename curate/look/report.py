@@ -117,6 +117,7 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
         "pipeline": name,
         "rows": dataset.rows,
         "kept": steps[-1]["left"],
+        "copies": manifest.keep(keep).counts.copies,
         "steps": steps,
         "written": run.written,
         "seconds": run.seconds,
@@ -132,7 +133,7 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
 def _remarks(manifest: Manifest) -> list[tuple[str, str]]:
     """(step, what it changed, left out, cut, guessed or skipped), in the order of the tables."""
     remarks = [("read", group.remarks) for group in manifest.inputs]
-    remarks += [(n, table.remarks) for n, f in manifest.current.items() if (table := manifest.op_table(f))]
+    remarks += [(name, manifest.tables[folder].remarks) for name, folder in manifest.current.items()]
     remarks += [("write", run.written.get("remarks")) for run in list(manifest.runs.values())[-1:]]
     lines = [("read", f"{counted(group.rows, 'row')}, {columns_of(group)}") for group in manifest.inputs]
     lines += [(name, line) for name, kinds in remarks for line in Remarks.from_json(kinds or {}).lines()]
@@ -167,7 +168,8 @@ def _used(rule: dict[str, Any], reason: str = "") -> list[str]:
 
 def _maker(name: str, entry: Table | Keep) -> dict[str, Any]:
     if isinstance(entry, Keep):
-        options = entry.filter["where"] | ({"top": entry.filter["top"]} if entry.filter["top"] else {})
+        others = {name: entry.filter[name] for name in ("subset", "copies", "top") if entry.filter.get(name)}
+        options = entry.filter["where"] | others
         entry = Table(name=name, op="filter")
     else:
         # Those of a download would fill the page; the manifest has them.

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-#: The steps that led to a keep table, first step first: {"step", "entered", "kept", "dropped": {reason: rows}}.
+#: The steps that led to a keep table, first step first: {"step", "entered", "kept", "dropped": {reason: rows}}, and
+#: "copies" where rows have some: how often those that it kept are taken, all together.
 Funnel: TypeAlias = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class WriteResult:
-    """Training shards. bytes: of all their files. without_image: rows that were kept and have none, by status."""
+    """Training shards. bytes: of all their files. without_image: rows that were kept and have none, by status.
+    rows: of the samples, where rows have copies, else None."""
 
     to: str
     samples: int
@@ -20,13 +22,13 @@ class WriteResult:
     bytes: int
     without_image: dict[str, int]
     funnel: Funnel = field(repr=False)
+    rows: int | None = None
 
     @classmethod
     def of(cls, written: Mapping[str, Any], funnel: Funnel) -> WriteResult:
         """What the write step returned, and the manifest keeps."""
-        return cls(
-            **{name: written[name] for name in ("to", "samples", "shards", "bytes", "without_image")}, funnel=funnel
-        )
+        facts = {name: written[name] for name in ("to", "samples", "shards", "bytes", "without_image")}
+        return cls(**facts, funnel=funnel, rows=written.get("rows"))
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ class ScoreResult:
 
 @dataclass(frozen=True)
 class FilterResult:
-    """A keep table. rows: of the store. kept: by this filter and those before it. written: uids in `output`, if any."""
+    """A keep table. rows: of the store. kept: by this filter and those before it. written: uids in `output`, if any;
+    of rows with copies one for each copy."""
 
     name: str
     rows: int
@@ -73,3 +76,8 @@ class FilterResult:
     seconds: float
     written: int | None
     funnel: Funnel = field(repr=False)
+
+    @property
+    def copies(self) -> int:
+        """How often the kept rows are taken, all together; each once where no filter said otherwise."""
+        return int(self.funnel[-1].get("copies", self.kept))

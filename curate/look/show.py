@@ -19,6 +19,9 @@ from curate.store.manifest import Table as OpTable
 if TYPE_CHECKING:
     from curate.look.probe import Forecast
 
+#: Groups whose threshold is shown; the manifest has more.
+GROUPS = 8
+
 #: Reasons shown per step; the report and `Dataset.funnel` have all.
 REASONS = 12
 
@@ -47,14 +50,17 @@ def print_funnel(steps: Funnel, written: WriteResult | None = None, rows: int = 
             table.add_row("", f"[dim]{rest:,}[/]", f"[dim]{len(reasons) - REASONS} other reasons[/]")
     kept = steps[-1]["kept"] if steps else rows
     table.add_row("[bold]kept[/]", f"[bold]{kept:,}[/]", f"{kept / total:.1%}" if total else "")
+    copies = steps[-1].get("copies") if steps else None
+    if copies is not None:
+        table.add_row("copies", f"{copies:,}", "how often the kept rows are taken, all together")
     out.print(table)
     check = "exact" if kept + dropped == total else "NOT EXACT, please report this"
     out.print(f"{kept:,} kept + {dropped:,} dropped = {total:,} in: {check}")
     if written:
         without = sum(written.without_image.values())
-        text = (
-            f"{counted(written.samples, 'sample')} in {counted(written.shards, 'shard')}, {written.bytes / 1e6:,.1f} MB"
-        )
+        rows_of = "" if written.rows is None else f" of {counted(written.rows, 'row')}"
+        samples, shards = counted(written.samples, "sample"), counted(written.shards, "shard")
+        text = f"{samples}{rows_of} in {shards}, {written.bytes / 1e6:,.1f} MB"
         out.print(f"written: {text}{f'; {without:,} kept rows have no image' if without else ''}: {escape(written.to)}")
 
 
@@ -96,6 +102,8 @@ def print_store(root: str, step: str = "") -> None:
         table.add_row(name, folder.removeprefix(f"{name}-"), escape(_maker(name, entry)), escape(columns), seconds)
     out.print(table)
     for name, folder in manifest.current.items():
+        if isinstance(entry := manifest.tables[folder], Keep):
+            _print_remarks(name, entry.remarks)
         if op_table := manifest.op_table(folder):
             _print_remarks(name, op_table.remarks)
             if op_table.report:
@@ -128,13 +136,24 @@ def _print_report(name: str, report: dict[str, Any]) -> None:
 
 def _maker(name: str, entry: OpTable | Keep) -> str:
     if isinstance(entry, Keep):
-        top = f", threshold {entry.threshold['score']}" if entry.threshold else ""
-        return f"filter: {' AND '.join(entry.filter['where'].values())}{top}"
+        top = f", {_threshold(entry.threshold)}" if entry.threshold else ""
+        parts = [*entry.filter["where"].values(), *(f"subset {s['name']}" for s in [entry.filter.get("subset")] if s)]
+        parts += [f"copies {name}" for name in [entry.filter.get("copies")] if name]
+        return f"filter: {' AND '.join(parts)}{top}"
     # A download has thirty options: the manifest has them.
     options = {} if name == "images" else {o: value for o, value in entry.options.items() if value not in ("", None)}
     listed = ", ".join(f"{option}: {value}" for option, value in options.items())
     maker = f"{entry.op} v{entry.version}" + (f" {{{listed}}}" if listed else "")
     return maker + (f", weights {entry.weights}" if entry.weights else "")
+
+
+def _threshold(threshold: dict[str, Any]) -> str:
+    """What `top` was resolved to: one score, or one of each group."""
+    if "within" not in threshold:
+        return f"threshold {threshold['score']}"
+    listed = [f"{'null' if cut['group'] is None else cut['group']} {cut['score']}" for cut in threshold["listed"]]
+    more = f", {threshold['groups'] - GROUPS:,} more" if threshold["groups"] > GROUPS else ""
+    return f"thresholds within {threshold['within']}: {', '.join(listed[:GROUPS])}{more}"
 
 
 def print_costs(forecast: Forecast, workers: int) -> None:

@@ -13,7 +13,7 @@ from curate.refuse.keys import keys_of
 from curate.refuse.matching import Named
 from curate.store.manifest import Keep, Manifest, Table
 from curate.store.removal import REMOVED
-from curate.store.verdict import KEPT
+from curate.store.verdict import COPIES, KEPT
 
 #: What may be a uid, the hash of a file or a url, wherever it stands in a text.
 _NAMES = re.compile(r"https?://[^\s'\"<>]+|[0-9a-f]{64}|[0-9a-f]{32}")
@@ -73,13 +73,16 @@ def without_names(text: str, gone: Named) -> str:
 
 
 def lessened(manifest: Manifest, counts: Mapping[str, Mapping[str, int]]) -> None:
-    """Take removed rows out of the counts of keep tables. counts: by folder, rows by their verdict."""
+    """Take removed rows out of the counts of keep tables; counts: by folder, rows by their verdict, and copies."""
     for folder, verdicts in counts.items():
         entry = manifest.tables.get(folder)
         if not isinstance(entry, Keep):
             continue
         dropped = dict(entry.counts.dropped)
         for verdict, rows in verdicts.items():
+            if verdict == COPIES:
+                entry.counts.copies = (entry.counts.copies or 0) - rows
+                continue
             entry.counts.entered -= rows
             if verdict == KEPT:
                 entry.counts.kept -= rows

@@ -26,6 +26,7 @@ from curate.remove.training_shards import hit_files, hit_shards
 from curate.store.folder import Folder
 from curate.store.manifest import Keep, Manifest
 from curate.store.store import WRITTEN, Store
+from curate.store.verdict import COPIES as TAKEN
 from curate.store.verdict import VERDICT, Verdicts
 from curate.store.view import View
 
@@ -242,21 +243,21 @@ def notes_of(store: Store) -> list[str]:
 
 
 def _counts(store: Store, manifest: Manifest, rows: Mapping[int, np.ndarray]) -> dict[str, dict[str, int]]:
-    """By keep table: removed rows that entered its step, by their verdict."""
+    """By keep table: removed rows that entered its step, by their verdict; and their copies."""
     counts: dict[str, dict[str, int]] = {}
     for folder, entry in manifest.tables.items():
         if not isinstance(entry, Keep):
             continue
         total: Counter[str] = Counter()
         for shard, numbers in rows.items():
-            part = store.try_part(folder, shard)
-            if part is None:
+            if (part := store.try_part(folder, shard)) is None:
                 continue
             verdicts = Verdicts.of(part)
             entered = numbers
             if entry.after and (before := store.try_part(entry.after, shard)) is not None:
                 entered = numbers[Verdicts.of(before).kept[numbers]]
             total.update(verdicts.texts[code] for code in verdicts.codes[entered].tolist())
+            total.update({} if verdicts.copies is None else {TAKEN: int(verdicts.copies[entered].sum())})
         counts[folder] = dict(total)
     return counts
 

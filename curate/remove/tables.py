@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -67,7 +67,7 @@ class Tables:
         if VERDICT in part.column_names:
             verdicts = Verdicts.of(part)
             texts = [without_names(text, shown) for text in verdicts.texts]
-            self.store.write_part(folder, shard, Verdicts(verdicts.codes, texts).to_arrow(), about)
+            self.store.write_part(folder, shard, replace(verdicts, texts=texts).to_arrow(), about)
         else:
             self.store.write_part(folder, shard, self.pointed(part), about)
 
@@ -145,4 +145,5 @@ def _verdicts(part: pa.Table, removed: np.ndarray) -> pa.Table:
     verdicts = Verdicts.of(part)
     texts = [*verdicts.texts, verdict_of(REMOVED, REMOVED)]
     codes = np.where(removed, len(texts) - 1, verdicts.codes)
-    return Verdicts(codes, texts if texts[0] == KEPT else [KEPT, *texts]).to_arrow()
+    copies = None if verdicts.copies is None else np.where(removed, 0, verdicts.copies)
+    return Verdicts(codes, texts if texts[0] == KEPT else [KEPT, *texts], copies).to_arrow()

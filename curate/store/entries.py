@@ -87,18 +87,24 @@ class Table(Entry):
 
 
 class Counts(Entry):
-    """Rows that a filter let in, kept, and dropped by reason."""
+    """Rows that a filter let in, kept, and dropped by reason. copies: how often the rows that it kept are taken, all
+    together; None where each is taken once."""
 
     entered: int
     kept: int
     dropped: dict[str, int]
+    copies: int | None = None
+
+    def by_name(self) -> dict[str, Any]:
+        """By name; copies only where rows have some."""
+        return self.model_dump(exclude_none=True)
 
 
 class Keep(Entry):
     """The verdicts of a filter step.
 
     filter: its rule. after: folder of the keep table before it. threshold: what `top` was resolved to.
-    shards: as of Table.
+    shards: as of Table. remarks: what is said of it.
     """
 
     kind: Literal["keep"]
@@ -110,6 +116,7 @@ class Keep(Entry):
     counts: Counts
     threshold: dict[str, Any] | None = None
     shards: int | None = None
+    remarks: dict[str, Any] = {}
 
 
 class Run(Entry):

@@ -121,6 +121,11 @@ class View:
         verdicts = self.verdicts(shard)
         return None if verdicts is None else verdicts.kept
 
+    def copies(self, shard: int) -> np.ndarray | None:
+        """(rows,) uint16: how often each row of a shard is taken; None: each that is in once, others never."""
+        verdicts = self.verdicts(shard) if self.keep else None
+        return None if verdicts is None else verdicts.copies
+
     def verdicts(self, shard: int, owner: str = "") -> Verdicts | None:
         """The verdict of every row of a shard; None before the first filter, unless rows are out before.
 

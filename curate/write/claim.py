@@ -79,4 +79,5 @@ def shrunk(out: Folder, selection: str) -> dict[str, Any] | None:
             "again, all shards are then written anew without them"
         )
     weight = sum(file["bytes"] for file in about["files"].values())
-    return {"to": out.url, "samples": about["samples"], "shards": about["shards"], "bytes": weight}
+    done = {"to": out.url, "samples": about["samples"], "shards": about["shards"], "bytes": weight}
+    return done | {name: about[name] for name in ("rows",) if name in about}

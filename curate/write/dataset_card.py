@@ -48,6 +48,11 @@ def write_card(
         'datasets.load_dataset("<this folder>", split="train")\n'
         "```\n"
     )
+    if facts.rows is not None:
+        text += (
+            f"\nThe samples are of {facts.rows:,} rows. A row may be there several times: `<key>` ends with the number "
+            "of the copy, from `-0` on.\n"
+        )
     if faces:
         text += f"\nFaces are blurred where `{faces}` has boxes.\n"
     out.write_bytes(NAME, with_licences(text, out, shards).encode())

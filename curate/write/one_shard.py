@@ -56,18 +56,26 @@ class WriteShard:
 
     def _pieces(self, number: int) -> Iterator[tuple[int, np.ndarray, pa.Table]]:
         """Of each piece of a training shard: the store's shard, the rows there, and their columns with their keys."""
+        #: Rows of the samples so far, where rows have copies.
+        self._rows: int | None = None
         self._blur = Blur(self.view, self.faces) if self.faces else None
         count = 0
         for piece in self.plan[number]:
-            rows = writable(self.view, piece.shard)[0][piece.start : piece.stop]
+            some, samples = slice(piece.start, piece.stop), writable(self.view, piece.shard)
+            rows, copy = samples.rows[some], None if samples.copy is None else samples.copy[some]
             table = read(self.view, piece.shard, self.columns).take(pa.array(rows))
-            keys = [sample_key(number, count + i, self.samples_per_shard) for i in range(len(rows))]
+            keys = [sample_key(number, count + place, self.samples_per_shard) for place in _first_places(rows)]
+            if copy is not None:
+                keys = [f"{key}-{number}" for key, number in zip(keys, copy.tolist(), strict=True)]
+                self._rows = (self._rows or 0) + len(np.unique(rows))
             yield piece.shard, rows, table.add_column(0, "key", pa.array(keys, pa.string()))
             count += len(rows)
 
     def _commit(self, out: Folder, number: int, count: int, files: dict[str, Any]) -> dict[str, Any]:
         """The statistics, the last file of a shard. files: name to bytes and sha256 of all others."""
         stats = {"count": count, "successes": count, "failed_to_download": 0, "failed_to_resize": 0, "files": files}
+        if self._rows is not None:
+            stats["rows"] = self._rows
         if self._blur:
             stats["faces"] = dict(sorted(self._blur.counts.items()))
         out.write_bytes(f"{shard_name(number)}_stats.json", json.dumps(stats, indent=1).encode())
@@ -90,8 +98,10 @@ class WriteShard:
         assert self.view.images is not None
         extensions, others = (column.to_pylist() for column in sample_files(self.view, shard, rows))
         reader = ImageReader(self.view.store, self.view.images, shard)
-        files = zip(reader.in_turn(rows.tolist()), extensions, strict=True)
-        images = self._blur.images(files, shard, rows) if self._blur else files
+        firsts, times = _runs(rows)
+        files = zip(reader.in_turn(rows[firsts].tolist()), (extensions[first] for first in firsts), strict=True)
+        once = self._blur.images(files, shard, rows[firsts]) if self._blur else files
+        images = (image for image, copies in zip(once, times, strict=True) for _ in range(copies))
         facts = zip(table["key"].to_pylist(), _texts(table), others, rows.tolist(), strict=True)
         for key, (text, json_text), members, row in facts:
             image, ending = next(images)
@@ -104,6 +114,26 @@ class WriteShard:
                 free = f"input.{name}" if name in (ending, "txt", "json") else name
                 yield f"{key}.{free}", reader.read(f"'{name}' of row {row}", **place)
         reader.close()
+
+
+def _runs(rows: np.ndarray) -> tuple[list[int], list[int]]:
+    """Where each run of the same row begins, and how long it is.
+
+    >>> _runs(np.array([4, 4, 7]))
+    ([0, 2], [2, 1])
+    """
+    firsts = np.flatnonzero(np.append(True, rows[1:] != rows[:-1])[: len(rows)])
+    return firsts.tolist(), np.diff(firsts, append=len(rows)).tolist()
+
+
+def _first_places(rows: np.ndarray) -> list[int]:
+    """Of each sample the place of the first one in a run of its row: copies share a number.
+
+    >>> _first_places(np.array([4, 4, 7]))
+    [0, 0, 2]
+    """
+    firsts, times = _runs(rows)
+    return np.repeat(firsts, times).tolist() if len(rows) else []
 
 
 def write_table(out: Folder, name: str, table: pa.Table) -> dict[str, Any]:

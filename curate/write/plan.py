@@ -12,7 +12,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Piece:
-    """Samples `start` to `stop` among the writable rows of one shard of the store."""
+    """Samples `start` to `stop` among those that one shard of the store gives, see curate.write.survey.Writable."""
 
     shard: int
     start: int
@@ -83,7 +83,7 @@ def plan(
 ) -> Plan:
     """Which samples go into which shard, in the order of the store behind those of `first`.
 
-    sizes: (shard of the store, bytes of the images of its writable rows). first: (shard, place) to bytes.
+    sizes: (shard of the store, bytes of the images of its samples). first: (shard, place) to bytes.
 
     >>> list(plan(iter([(0, np.array([5, 5, 5])), (1, np.array([5]))]), 2, None))
     [[Piece(shard=0, start=0, stop=2)], [Piece(shard=0, start=2, stop=3), Piece(shard=1, start=0, stop=1)]]

@@ -77,7 +77,8 @@ def write(view: View, options: WriteOptions, cluster: Cluster, replace: bool = F
 
     replace: shards of another selection in `to` make room.
 
-    Returns {"to", "samples", "shards", "bytes", "without_image": {status: rows}, "remarks"}.
+    Returns {"to", "samples", "shards", "bytes", "without_image": {status: rows}, "remarks"}, and "rows" where rows have
+    copies: those that the samples are of.
 
     Raises:
         CurateError: when there are no images, or `to` holds another selection.
@@ -122,7 +123,7 @@ def write(view: View, options: WriteOptions, cluster: Cluster, replace: bool = F
     say("write", remarks)
     if options.output_format == "webdataset":
         write_card(out, sum(samples.values()), len(samples), columns, facts, options.faces)
-    done = _finish(out, selection, {c.name: made_of[c.name] for c in columns}, samples)
+    done = _finish(out, selection, {c.name: made_of[c.name] for c in columns}, samples, facts.rows)
     done |= {"without_image": dict(facts.without), "remarks": remarks.to_json()}
     finished.note(selection, done)
     return done
@@ -162,7 +163,9 @@ def _shard_facts(out: Folder, number: int) -> dict[str, Any]:
     return files | file_facts(name, data)
 
 
-def _finish(out: Folder, selection: str, made_of: dict[str, str], samples: dict[int, int]) -> dict[str, Any]:
+def _finish(
+    out: Folder, selection: str, made_of: dict[str, str], samples: dict[int, int], rows: int | None
+) -> dict[str, Any]:
     """`sizes.json` as open_clip and DataComp read it, and `manifest.json` with the sha256 of every file."""
     files: dict[str, Any] = {}
     sizes = {f"{shard_name(n)}.tar": count for n, count in samples.items()}
@@ -175,6 +178,7 @@ def _finish(out: Folder, selection: str, made_of: dict[str, str], samples: dict[
         "curate": __version__,
         "selection": selection,
         "samples": total,
+        **({} if rows is None else {"rows": rows}),
         "shards": len(samples),
         "columns": made_of,
         "files": files,
@@ -184,4 +188,5 @@ def _finish(out: Folder, selection: str, made_of: dict[str, str], samples: dict[
             out.remove(name)
     out.write_json("manifest.json", about)
     weight = sum(f["bytes"] for f in files.values())
-    return {"to": out.url, "samples": total, "shards": len(samples), "bytes": weight}
+    done = {"to": out.url, "samples": total, "shards": len(samples), "bytes": weight}
+    return done if rows is None else done | {"rows": rows}

@@ -36,7 +36,8 @@ def check_ending(to: str) -> str:
 
 
 def write_kept(view: View, to: str) -> int:
-    """Write the rows that are in, in the order of the input (.npy: sorted, as DataComp reads it); returns how many.
+    """Write the rows that are in, each as often as it is taken, in the order of the input (.npy: sorted, as DataComp
+    reads it); returns how many lines or uids that are.
 
     Raises:
         CurateError: for an ending that says no format; for a uid that a .npy cannot hold.
@@ -76,8 +77,10 @@ def _kept(view: View, columns: list[str]) -> Iterator[pl.DataFrame]:
     shards = list(view.store.shard_rows())
 
     def one(place: int) -> pl.DataFrame:
-        rows, kept = view.frame(shards[place], columns), view.kept(shards[place])
-        return rows if kept is None else rows.filter(pl.Series(kept, dtype=pl.Boolean))
+        rows, verdicts = view.frame(shards[place], columns), view.verdicts(shards[place])
+        if verdicts is not None and verdicts.copies is not None:
+            return rows[np.repeat(np.arange(len(rows)), verdicts.copies)]
+        return rows if verdicts is None else rows.filter(pl.Series(verdicts.kept, dtype=pl.Boolean))
 
     yield from in_threads(one, len(shards))
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -28,8 +29,21 @@ USUAL_EXTENSIONS = frozenset({"jpg", "jpeg", "png", "webp"})
 LARGEST_INT64 = 2**63 - 1
 
 
-def writable(view: View, shard: int) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
-    """Rows that are in and have an image, the sizes of these, and how many lack one, by status."""
+class Writable(NamedTuple):
+    """The samples that a shard gives: rows that are in and have an image, each as often as it is taken.
+
+    rows: (samples,) their rows, in order. copy: (samples,) the number among the copies of its row, from 0; None where
+    rows have no copies. sizes: (samples,) bytes of their images. without: rows that are in without an image, by status.
+    """
+
+    rows: np.ndarray
+    copy: np.ndarray | None
+    sizes: np.ndarray
+    without: dict[str, int]
+
+
+def writable(view: View, shard: int) -> Writable:
+    """What a shard gives."""
     with _images(view, shard) as part:
         return _writable(view, shard, part)
 
@@ -40,7 +54,7 @@ def _images(view: View, shard: int) -> AbstractContextManager[Part]:
     return view.store.opened(view.store.part(view.images, shard))
 
 
-def _writable(view: View, shard: int, part: Part) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
+def _writable(view: View, shard: int, part: Part) -> Writable:
     about = part.read(["status", "size"])
     status = about["status"].combine_chunks()
     stored = pc.fill_null(pc.equal(status, "success"), False).to_numpy(zero_copy_only=False)
@@ -49,8 +63,13 @@ def _writable(view: View, shard: int, part: Part) -> tuple[np.ndarray, np.ndarra
     rows = np.flatnonzero(inside & stored)
     lacking = pc.value_counts(status.take(pa.array(np.flatnonzero(inside & ~stored))))
     without = {str(word): count for word, count in zip(*(lacking.field(n).to_pylist() for n in (0, 1)), strict=True)}
+    copies, copy = view.copies(shard), None
+    if copies is not None:
+        times = copies[rows].astype(np.int64)
+        rows = np.repeat(rows, times)
+        copy = np.arange(len(rows)) - np.repeat(np.cumsum(times) - times, times)
     sizes = about["size"].fill_null(0).to_numpy()[rows]
-    return rows, sizes, dict(sorted(without.items()))
+    return Writable(rows, copy, sizes, dict(sorted(without.items())))
 
 
 def sample_files(view: View, shard: int, rows: np.ndarray) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
@@ -70,7 +89,8 @@ def _sample_files(part: Part, rows: np.ndarray) -> tuple[pa.ChunkedArray, pa.Chu
 class Survey:
     """Facts of the rows of some shards that are written.
 
-    shards: of the store, in order. counts: the writable rows of each. without: statuses of kept rows without image.
+    shards: of the store, in order. counts: the samples of each. rows: of all samples; None where each row is one.
+    without: statuses of kept rows without image.
     extensions: samples by the extension of their image. members: whether samples have other files.
     shows: a column to the first row that shows a value of it, as (shard, place among its writable rows).
     first: the rows that have to come first, so that together they show each column; only of all shards.
@@ -78,6 +98,7 @@ class Survey:
 
     shards: list[int] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
+    rows: int | None = None
     without: Counter[str] = field(default_factory=Counter)
     extensions: Counter[str] = field(default_factory=Counter)
     members: bool = False
@@ -91,6 +112,8 @@ class Survey:
         """The facts of the shards behind these."""
         self.shards += later.shards
         self.counts += later.counts
+        if later.rows is not None:
+            self.rows = (self.rows or 0) + later.rows
         self.without.update(later.without)
         self.extensions.update(later.extensions)
         self.members |= later.members
@@ -100,7 +123,7 @@ class Survey:
 
     def first_sizes(self, view: View) -> dict[tuple[int, int], int]:
         """The rows of `first` with the bytes of their images."""
-        return {(shard, place): int(writable(view, shard)[1][place]) for shard, place in self.first}
+        return {(shard, place): int(writable(view, shard).sizes[place]) for shard, place in self.first}
 
 
 @dataclass(frozen=True)
@@ -128,11 +151,14 @@ class SurveyJob:
         return run, facts
 
     def _look_at_images(self, shard: int, facts: Survey) -> np.ndarray:
-        """The rows of a shard that are written."""
+        """The rows of the samples that a shard gives."""
         with _images(self.view, shard) as part:
-            rows, _, without = _writable(self.view, shard, part)
+            samples = _writable(self.view, shard, part)
+            rows = samples.rows
             facts.counts.append(len(rows))
-            facts.without.update(without)
+            if samples.copy is not None:
+                facts.rows = (facts.rows or 0) + int((samples.copy == 0).sum())
+            facts.without.update(samples.without)
             if len(rows):
                 extensions, members = _sample_files(part, rows)
                 facts.extensions.update(extensions.to_pylist())
@@ -167,14 +193,16 @@ def _places(facts: Survey) -> Iterator[tuple[int, int]]:
 
 
 def sizes(view: View, facts: Survey, in_bytes: bool) -> Iterator[tuple[int, np.ndarray]]:
-    """(shard, bytes of the images of its writable rows), in order; zeros where nobody asks for bytes.
+    """(shard, bytes of the images of its samples), in order; zeros where nobody asks for bytes.
 
     They are read again rather than kept: eight bytes a row are too many for one process.
     """
     if not in_bytes:
         yield from ((shard, np.zeros(count, np.int64)) for shard, count in zip(facts.shards, facts.counts, strict=True))
         return
-    for place, heavy in enumerate(in_threads(lambda place: writable(view, facts.shards[place])[1], len(facts.shards))):
+    for place, heavy in enumerate(
+        in_threads(lambda place: writable(view, facts.shards[place]).sizes, len(facts.shards))
+    ):
         yield facts.shards[place], heavy
 
 
@@ -214,7 +242,7 @@ def _fewest(view: View, columns: Sequence[Column], first: Sequence[tuple[int, in
     """As few of the rows as show every column that they show together, in the order of the store."""
     shows = []
     for shard, place in first:
-        row = writable(view, shard)[0][place : place + 1]
+        row = writable(view, shard).rows[place : place + 1]
         shows.append(_visible(view, shard, row, columns)[:, 0])
     matrix, chosen = np.array(shows).T, list[int]()
     open_columns = matrix.any(axis=1)
