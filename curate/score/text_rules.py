@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from curate.arrays.ascii_words import AsciiWords, in_two
+from curate.arrays.ascii_words import by_bytes, distinct, in_two, with_bytes
 from curate.op import Rows, Score
 
 # Words are what Python's str.split() makes of the caption.
@@ -65,33 +66,25 @@ class TextRules(Score):
         return ratios | dict.fromkeys(("has_url", "has_file_name", "boilerplate"), pa.bool_())
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
-        text = pl.Series(rows["text"])
-        counts = in_two(text, counts_by_bytes, counts_by_patterns)
-        columns = counts.select(
+        facts = in_two(rows["text"], facts_by_bytes, facts_by_patterns)
+        ratios = facts.select(
             digit_ratio=_share(pl.col("digits"), "visible"),
-            alnum_ratio=_share(pl.col("alnum"), "visible"),
+            alnum_ratio=_share(pl.col("letters_and_digits"), "visible"),
             capital_ratio=_share(pl.col("capitalised"), "words"),
-            repeat_ratio=_share(pl.col("named") - pl.col("distinct"), "named"),
-        ).hstack(_phrases(text))
+            repeat_ratio=_share(pl.col("cores") - pl.col("distinct_cores"), "cores"),
+        )
+        columns = ratios.to_dict() | phrases(facts["lower"])
         return {name: columns[name].to_arrow() for name in self.makes()}
 
 
-def counts_by_bytes(texts: pl.Series) -> pl.DataFrame:
-    of = AsciiWords(texts)
-    return pl.DataFrame(
-        {
-            "visible": of.visible,
-            "alnum": of.letters_and_digits,
-            "digits": of.digits,
-            "words": of.words,
-            "capitalised": of.capitalised,
-            "named": of.cores,
-            "distinct": of.distinct_cores,
-        }
-    ).cast(pl.Int64)
+def facts_by_bytes(texts: pa.Array) -> dict[str, np.ndarray | pl.Series]:
+    counts = ("visible", "letters_and_digits", "digits", "words", "capitalised", "cores")
+    facts: dict[str, Any] = by_bytes(texts, *counts, "codes", "lower")
+    facts["distinct_cores"] = distinct(facts.pop("codes"), facts["cores"])
+    return {**facts, "lower": with_bytes(texts, facts["lower"])}
 
 
-def counts_by_patterns(texts: pl.Series) -> pl.DataFrame:
+def facts_by_patterns(texts: pl.Series) -> dict[str, pl.Series]:
     text = pl.col("text")
     # Words without the punctuation around them; one of punctuation alone is none.
     cores = text.str.to_lowercase().str.replace_all(_BEHIND, "$1").str.replace_all(_BEFORE, "$1").str.extract_all(_WORD)
@@ -102,29 +95,25 @@ def counts_by_patterns(texts: pl.Series) -> pl.DataFrame:
         words=text.str.count_matches(_WORD),
         capitalised=text.str.count_matches(_CAPITALISED),
         cores=cores,
+        lower=text.str.to_lowercase(),
     )
     # In a step of its own: within one, polars would match every expression again for each use of it.
-    return counts.select(
-        "visible",
-        (pl.col("visible") - pl.col("signs")).alias("alnum"),
-        "digits",
-        "words",
-        "capitalised",
-        named=pl.col("cores").list.len(),
-        distinct=pl.col("cores").list.n_unique(),
-    ).cast(pl.Int64)
+    columns = counts.with_columns(
+        letters_and_digits=pl.col("visible") - pl.col("signs"),
+        cores=pl.col("cores").list.len(),
+        distinct_cores=pl.col("cores").list.n_unique(),
+    )
+    return columns.drop("signs").to_dict()
 
 
-def _phrases(texts: pl.Series) -> pl.DataFrame:
-    """Which captions have a URL, a file name, boilerplate: three questions of those in which one pattern finds any."""
+def phrases(lower: pl.Series) -> dict[str, pl.Series]:
+    """Which captions, in lower case, have a URL, a file name, boilerplate: three questions of those in which one
+    pattern finds any."""
     patterns = {"has_url": _URL, "has_file_name": _FILE_NAME, "boilerplate": _BOILERPLATE}
-    lower = texts.str.to_lowercase()
     any_of_them = lower.str.contains("|".join(patterns.values()))
     rows = any_of_them.fill_null(False).arg_true()
-    columns = {}
-    for name, pattern in patterns.items():
-        columns[name] = any_of_them.clone().scatter(rows, lower.gather(rows).str.contains(pattern))
-    return pl.DataFrame(columns)
+    some = lower.gather(rows)
+    return {name: any_of_them.clone().scatter(rows, some.str.contains(one)) for name, one in patterns.items()}
 
 
 def _share(part: pl.Expr, whole: str) -> pl.Expr:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from curate.arrays.ascii_words import AsciiWords, in_two
+from curate.arrays.ascii_words import by_bytes, in_two
 from curate.op import Rows, Score
 
 #: A run of what Python's str.split() does not split at: white space and the four information separators.
@@ -28,14 +29,13 @@ class Words(Score):
         return {"words": pa.int32(), "characters": pa.int32()}
 
     def batch(self, rows: Rows) -> Mapping[str, Any]:
-        text = pl.Series(rows["text"])
-        words = in_two(text, counts_by_bytes, counts_by_patterns)["words"]
-        return {"words": words.to_arrow(), "characters": text.str.len_chars().to_arrow()}
+        counts = in_two(rows["text"], counts_by_bytes, counts_by_patterns)
+        return {name: counts[name].to_arrow() for name in self.makes()}
 
 
-def counts_by_bytes(texts: pl.Series) -> pl.DataFrame:
-    return pl.DataFrame({"words": AsciiWords(texts).words})
+def counts_by_bytes(texts: pa.Array) -> dict[str, np.ndarray]:
+    return by_bytes(texts, "words", "characters")
 
 
-def counts_by_patterns(texts: pl.Series) -> pl.DataFrame:
-    return pl.DataFrame({"words": texts.str.count_matches(WORD).cast(pl.Int32)})
+def counts_by_patterns(texts: pl.Series) -> dict[str, pl.Series]:
+    return {"words": texts.str.count_matches(WORD), "characters": texts.str.len_chars()}
