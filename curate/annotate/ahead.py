@@ -84,6 +84,8 @@ class Ahead:
         self._lock = threading.Lock()
         self._seeing = {key: op for key, op in ops.items() if reader and "image" in op.reads()}
         self._reading = {key: op for key, op in ops.items() if texts is not None and "text" in op.prepares()}
+        #: Where no op does, no thread is begun.
+        self._prepares = bool(self._seeing or self._reading)
         # One thread reads, in the order of the rows, so that a slow store is waited for beside the ops, too.
         self._pool, self._order = ThreadPoolExecutor(self.threads), ThreadPoolExecutor(1)
         self._started: deque[Future[_Started]] | None = None
@@ -97,7 +99,8 @@ class Ahead:
             self.reader.coming(row for rows in chunks for row in rows.tolist() if asked[row])
         if self.suspects:
             return
-        self._started.extend(self._order.submit(self._start, rows) for rows in chunks)
+        if self._prepares:
+            self._started.extend(self._order.submit(self._start, rows) for rows in chunks)
         if then:
             self._order.submit(then)
 
@@ -110,6 +113,10 @@ class Ahead:
             for rows in chunks:
                 if self.suspects:
                     self.suspects.trying(rows)
+                if not self._prepares:
+                    yield Chunk(rows)
+                    continue
+                if self.suspects:
                     self._started.append(self._order.submit(self._start, rows))
                 yield self._finished(rows, self._started.popleft().result())
                 self._share.give(len(rows))

@@ -115,7 +115,7 @@ class OneShard:
             for run in opened.runs:
                 part = run.finished()
                 self.view.store.write_remarks(run.folder, shard, remarks_of(part, run.op, shard))
-                sizes[run.folder] = self.view.store.write_part(run.folder, shard, part)
+                sizes[run.folder] = self.view.store.write_part(run.folder, shard, part, owner=opened.records)
         finally:
             spent = self.meter.end()
         if not opened.runs:

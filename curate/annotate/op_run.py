@@ -54,13 +54,18 @@ class OpRun:
         """A shard without a part gets one, even if no row of it is in."""
         return self.part is None or bool(self.todo.any())
 
+    @property
+    def can_begin(self) -> bool:
+        """Whether the op has a `begin` of its own."""
+        return type(self.op).begin is not Score.begin
+
     def begin(self, chunk: Chunk, columns: Mapping[str, pa.Array]) -> bool:
         """Begin the op's batch of a chunk, for an op that can (`Score.begin`); whether it was begun.
 
         columns: as `do`'s, which comes later. A fault is no one's here: `do` runs into it again, and finds the row.
         """
-        status = self._ready(self.todo[chunk.rows], chunk, columns, "")
-        valid = np.flatnonzero(status == "ok")
+        _, able = self._ready(self.todo[chunk.rows], chunk, columns, "")
+        valid = np.flatnonzero(able)
         if not 0 < len(valid) <= self.rows_at_a_time:
             return False
         began = time.perf_counter()
@@ -88,8 +93,8 @@ class OpRun:
         Returns the columns that later ops of the pass read: new values, and those of the part in other rows.
         """
         todo = self.todo[chunk.rows]
-        status = self._ready(todo, chunk, columns, deadly)
-        valid = np.flatnonzero(status == "ok")
+        status, able = self._ready(todo, chunk, columns, deadly)
+        valid = np.flatnonzero(able)
         began = time.perf_counter()
         values = self._in_batches(valid, columns, chunk, status)
         self.seconds += time.perf_counter() - began
@@ -123,17 +128,23 @@ class OpRun:
         taken = self.part.take(pa.array(rows))
         return {name: pa.concat_arrays([array, flat(taken[name])]).take(place) for name, array in new.items()}
 
-    def _ready(self, todo: np.ndarray, chunk: Chunk, columns: Mapping[str, pa.Array], deadly: str) -> np.ndarray:
-        """A status per row of a chunk: `ok` for those that the op can do."""
+    def _ready(
+        self, todo: np.ndarray, chunk: Chunk, columns: Mapping[str, pa.Array], deadly: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A status per row of a chunk, `ok` for those that the op can do; and which these are."""
         status = np.full(len(todo), deadly or "ok", object)
         status[~todo] = SKIPPED
+        able = np.zeros(len(todo), bool) if deadly else todo
         for name in self.op.reads():
             if name == "image":
-                status = np.where(status == "ok", np.asarray(chunk.status, object), status)
+                seen = np.asarray(chunk.status, object)
+                status = np.where(able, seen, status)
+                able = able & (seen == "ok")
             elif not self.op.reads_null and columns[name].null_count:
                 null = columns[name].is_null().to_numpy(zero_copy_only=False)
-                status[(status == "ok") & null] = f"no_{name}"
-        return status
+                status[able & null] = f"no_{name}"
+                able = able & ~null
+        return status, able
 
     def _in_batches(
         self, valid: np.ndarray, columns: Mapping[str, pa.Array], chunk: Chunk, status: np.ndarray
@@ -146,7 +157,8 @@ class OpRun:
             start += len(rows)
             faults: list[Exception] = []
             for done, values, words in self._halved(rows, columns, chunk, faults):
-                status[done] = words
+                if words != "ok":
+                    status[done] = words
                 for name, array in values.items():
                     arrays[name].append(array)
             if len(faults) == len(rows) >= ALL_FAILED:
@@ -224,7 +236,7 @@ def _spread(values: list[pa.Array], kind: pa.DataType, valid: np.ndarray, rows: 
 
 
 def _words(status: np.ndarray) -> pa.Array:
-    if len(status) and (status == "ok").all():
+    if len(status) and status.tolist().count("ok") == len(status):
         return pa.repeat(pa.scalar("ok", pa.string()), len(status))
     return pa.array(status, pa.string())
 

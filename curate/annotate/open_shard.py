@@ -39,7 +39,12 @@ class OpenShard:
         self.runs, self.suspects = runs, suspects
         fresh = {name for run in runs for name in run.op.makes()}
         self._stored = sorted({name for run in runs for name in run.op.reads()} - fresh - {"image"})
-        self._table = view.read(shard, self._stored).combine_chunks() if self._stored else None
+        self._table: pa.Table | None = None
+        #: The identity of the shard's records; "" where nothing that is read tells it.
+        self.records = ""
+        if self._stored:
+            table, self.records = view.rows(shard, self._stored)
+            self._table = table.combine_chunks()
         self._chunks = chunks_of(runs)
         if suspects:
             self._chunks = suspects.split(self._chunks)
@@ -83,12 +88,12 @@ class OpenShard:
     def _columns(self, chunk: Chunk) -> dict[str, pa.Array]:
         if self._table is None:
             return {}
-        taken = self._table.take(pa.array(chunk.rows))
+        taken = self._table if len(chunk.rows) == len(self._table) else self._table.take(pa.array(chunk.rows))
         return {name: flat(taken[name]) for name in self._stored}
 
     def _begins(self, chunk: Chunk, columns: dict[str, pa.Array]) -> bool:
         """Whether any op has begun with a chunk: one that reads nothing that the ops of this pass make."""
-        able = [run for run in self.runs if {*run.op.reads()} <= {*self._stored, "image"}]
+        able = [run for run in self.runs if run.can_begin and {*run.op.reads()} <= {*self._stored, "image"}]
         return sum(run.begin(chunk, columns) for run in able) > 0
 
     def _do(self, chunk: Chunk, columns: dict[str, pa.Array]) -> None:

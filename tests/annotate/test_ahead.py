@@ -7,7 +7,7 @@ import io
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -85,6 +85,23 @@ class Words(Score):
         return {"words": list(rows.texts)}
 
 
+class Letters(Score):
+    """Number of letters, for which nothing is prepared."""
+
+    batch_size: int = 4
+    begun: ClassVar[list[str]] = []
+
+    def reads(self) -> tuple[str, ...]:
+        return ("text",)
+
+    def makes(self) -> dict[str, pa.DataType]:
+        return {"letters": pa.int32()}
+
+    def batch(self, rows: Rows) -> Mapping[str, Any]:
+        self.begun.extend(thread.name for thread in threading.enumerate())
+        return {"letters": [len(text) for text in rows.texts]}
+
+
 def column(view: Any, name: str) -> list[Any]:
     table = view.store[name].collect()
     return list(zip(table[name].to_list(), table[f"{name}_status"].to_list(), strict=True))
@@ -108,6 +125,17 @@ def test_a_fault_while_an_image_is_prepared_is_that_row_s_alone(make_store):
     found = column(annotate(view, [Redness(blind=(2, 5))], HERE), "redness")
     assert [value for value, _ in found] == [0, 1, None, 3, 4, None, 6, 7]
     assert found[2][1].startswith("error: ArithmeticError: red 2 (test_ahead.py, line ")
+
+
+def test_where_nothing_is_prepared_no_thread_is_begun(make_store, monkeypatch):
+    begun: list[str] = []
+    view = make_store([{"text": "a" * n} for n in range(9)])
+    before = {thread.name for thread in threading.enumerate()}
+    monkeypatch.setattr(Letters, "begun", begun)
+    view = annotate(view, [Letters()], HERE)
+    assert column(view, "letters") == [(n, "ok") for n in range(9)]
+    assert threading.current_thread().name in begun
+    assert not [name for name in {*begun} - before if "Pool" in name]
 
 
 def test_two_ops_prepare_the_same_image_each_its_own_way(make_store):

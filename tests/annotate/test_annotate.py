@@ -24,6 +24,7 @@ from curate.filter.step import select
 from curate.library.op_fault import OpFault
 from curate.op import Rows, Score
 from curate.pictures import decoded
+from curate.store.part_file import rows_of
 from curate.store.view import View
 
 #: How often each op of this file was called for each text.
@@ -161,15 +162,32 @@ def test_appended_rows_alone_are_computed(make_store):
     assert set(CALLS.values()) == {1}
 
 
+def test_a_part_names_the_records_that_were_read(make_store, monkeypatch):
+    view = make_store([{"text": f"t{i}"} for i in range(30)])
+    opened, opens = [], type(view.store).opened
+
+    def counted(self, name):
+        opened.append(name)
+        return opens(self, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(view.store), "opened", counted)
+        after = annotate(view, [Length()], HERE)
+    assert opened.count("records/00000.parquet") == 2, "to see which rows are in, and to read them"
+    for shard in view.store.shard_rows():
+        part = view.store.read_part(after.columns["length"], shard)
+        assert rows_of(part.schema) == view.store.rows_digest(shard) != ""
+
+
 def test_a_stopped_pass_goes_on_where_it_was(make_store, monkeypatch):
     view = make_store([{"text": f"t{i}"} for i in range(30)])
     write_part, left = type(view.store).write_part, [3]
 
-    def stop(self, *arguments):
+    def stop(self, *arguments, **more):
         left[0] -= 1
         if left[0] < 0:
             raise KeyboardInterrupt
-        return write_part(self, *arguments)
+        return write_part(self, *arguments, **more)
 
     with monkeypatch.context() as patch:
         patch.setattr(type(view.store), "write_part", stop)
