@@ -14,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from model_hub import Hub
+from small_wordnet import small_wordnet
 
 from curate.catalog import about, find, library, load, names
 from curate.errors import CurateError
@@ -28,6 +29,9 @@ np.save(EVALUATION, np.array([1, 2, 3], np.uint64))
 #: A list of one concept.
 CONCEPTS = EVALUATION.with_name("concepts.tsv")
 CONCEPTS.write_text("panda\tpanda|giant panda\n")
+
+#: A WordNet of a few words.
+WORDNET = small_wordnet(EVALUATION.with_name("wordnet"))
 
 #: A published weight file, for ops that name one; it is not loaded here.
 HEAD = {"file": "https://example.org/head.pth", "sha256": "0" * 64}
@@ -48,6 +52,7 @@ REQUIRED = {
     "balance.standardise": {"columns": ["words"]},
     "score.concepts": {"file": str(CONCEPTS)},
     "balance.concepts": {"best": "match"},
+    "score.synsets": {"wordnet": WORDNET},
     "balance.quota": {"shares": "sqrt", "rows": 10},
     "score.hub": {"bank": str(EVALUATION)},
     "balance.cluster_cap": {"by": "lite_img_cluster", "cap": 20},
