@@ -39,6 +39,8 @@ OPS: list[dict[str, Any]] = [
     {"balance.standardise": {"columns": {"x": 1, "y": 0.25}}},
     {"balance.quota": {"shares": "sqrt", "rows": 100}},
     {"balance.concepts": {"best": "y", "k": 9}},
+    {"score.word_frequency": {"t": 0.01}},
+    {"score.text_entropy": {}},
 ]
 
 

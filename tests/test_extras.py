@@ -35,7 +35,7 @@ ROOMS = {
     "models": {"gpu"},
     "pictures": {"download", "image"},
     "read": {"crawl"},
-    "score": {"faces", "image", "language"},
+    "score": {"faces", "image", "language", "text"},
     "submit": {"ray"},
 }
 
@@ -52,8 +52,11 @@ IMPORTED_BY_OTHERS = {
 #: The extra that each op needs, when nothing but the base is installed and its options are those of OPTIONS.
 NEEDS = {
     "balance.clusters": "balance",
+    "balance.concepts": "balance",
     "balance.metaclip": "balance",
     "balance.one_text": "balance",
+    "balance.quota": "balance",
+    "balance.standardise": "",
     "dedupe.decontaminate": "dedupe",
     "dedupe.exact": "dedupe",
     "dedupe.minhash": "dedupe",
@@ -65,9 +68,11 @@ NEEDS = {
     "score.clip_masked": "gpu",
     "score.clip_no_digits": "gpu",
     "score.clipscore": "gpu",
+    "score.concepts": "balance",
     "score.cotr": "",
     "score.entries": "balance",
     "score.faces": "faces",
+    "score.formula": "",
     "score.hub": "",
     "score.image_quality": "image",
     "score.language": "language",
@@ -80,10 +85,13 @@ NEEDS = {
     "score.pixel_hash": "image",
     "score.q16": "gpu",
     "score.ref_clipscore": "gpu",
+    "score.synsets": "gpu",
     "score.text_boxes": "ocr",
+    "score.text_entropy": "text",
     "score.text_left": "ocr",
     "score.text_rules": "",
     "score.watermark": "gpu",
+    "score.word_frequency": "text",
     "score.words": "",
 }
 
@@ -103,9 +111,14 @@ WITH_NUMBA = "llvmlite"
 #: Options without which an op cannot be made.
 OPTIONS = {
     "balance.clusters": {"by": "clip_img"},
+    "balance.concepts": {"best": "match"},
+    "balance.quota": {"shares": "sqrt", "rows": 10},
+    "balance.standardise": {"columns": ["words"]},
     "dedupe.decontaminate": {"by": "phash", "against": "set.npy", "radius": 4},
     "dedupe.semantic": {"by": "clip_img", "eps": 0.1},
     "score.aesthetic": {"file": "head.pth"},
+    "score.concepts": {"file": "concepts.tsv"},
+    "score.formula": {"expr": "words - characters"},
     "score.hub": {"bank": "bank.npy"},
     "score.nsfw": {"file": "head.pt"},
     "score.q16": {"file": "head.pt"},
