@@ -35,7 +35,7 @@ ROOMS = {
     "models": {"gpu"},
     "pictures": {"download", "image"},
     "read": {"crawl"},
-    "score": {"faces", "image", "language", "text"},
+    "score": {"balance", "faces", "image", "language"},
     "submit": {"ray"},
 }
 
@@ -51,8 +51,10 @@ IMPORTED_BY_OTHERS = {
 
 #: The extra that each op needs, when nothing but the base is installed and its options are those of OPTIONS.
 NEEDS = {
+    "balance.cluster_cap": "balance",
     "balance.clusters": "balance",
     "balance.concepts": "balance",
+    "balance.hierarchical": "balance",
     "balance.metaclip": "balance",
     "balance.one_text": "balance",
     "balance.quota": "balance",
@@ -64,6 +66,7 @@ NEEDS = {
     "dedupe.semantic": "dedupe",
     "dedupe.shared": "",
     "score.aesthetic": "gpu",
+    "score.backdoor": "balance",
     "score.clip": "gpu",
     "score.clip_masked": "gpu",
     "score.clip_no_digits": "gpu",
@@ -72,10 +75,14 @@ NEEDS = {
     "score.cotr": "",
     "score.entries": "balance",
     "score.faces": "faces",
+    "score.fasttext_tokens": "",
     "score.formula": "",
     "score.hub": "",
     "score.image_quality": "image",
     "score.language": "language",
+    "score.ncl": "balance",
+    "score.near_centroids": "balance",
+    "score.normsim": "balance",
     "score.nsfw": "gpu",
     "score.ocr": "ocr",
     "score.parrot": "gpu",
@@ -87,22 +94,29 @@ NEEDS = {
     "score.ref_clipscore": "gpu",
     "score.synsets": "gpu",
     "score.text_boxes": "ocr",
-    "score.text_entropy": "text",
+    "score.text_entropy": "balance",
     "score.text_left": "ocr",
     "score.text_rules": "",
     "score.watermark": "gpu",
-    "score.word_frequency": "text",
+    "score.word_frequency": "balance",
     "score.words": "",
 }
 
 #: Packages that an op leads to with other options only, or through a function that it does not call.
 ONLY_SOMETIMES = {
+    "balance.cluster_cap": {"ada_url"},
+    "balance.concepts": {"safetensors", "torch"},
+    "balance.hierarchical": {"ada_url"},
     "balance.metaclip": {"wordfreq"},
     "balance.one_text": {"ada_url"},
     "dedupe.semantic": {"ada_url"},
     "dedupe.shared": {"ada_url"},
+    "score.backdoor": {"ada_url"},
     "score.hub": {"safetensors", "torch"},
     "score.language": {"lingua"},
+    "score.ncl": {"ada_url"},
+    "score.near_centroids": {"safetensors", "torch"},
+    "score.normsim": {"safetensors", "torch"},
 }
 
 #: Comes with numba, which asks for one release of it.
@@ -110,8 +124,10 @@ WITH_NUMBA = "llvmlite"
 
 #: Options without which an op cannot be made.
 OPTIONS = {
+    "balance.cluster_cap": {"by": "clip_img_cluster", "cap": 20},
     "balance.clusters": {"by": "clip_img"},
     "balance.concepts": {"best": "match"},
+    "balance.hierarchical": {"by": ["coarse", "fine"], "rows": 100},
     "balance.quota": {"shares": "sqrt", "rows": 10},
     "balance.standardise": {"columns": ["words"]},
     "dedupe.decontaminate": {"by": "phash", "against": "set.npy", "radius": 4},
@@ -120,6 +136,8 @@ OPTIONS = {
     "score.concepts": {"file": "concepts.tsv"},
     "score.formula": {"expr": "words - characters"},
     "score.hub": {"bank": "bank.npy"},
+    "score.near_centroids": {"centroids": "centroids.npy"},
+    "score.normsim": {"targets": "targets.npy"},
     "score.nsfw": {"file": "head.pt"},
     "score.q16": {"file": "head.pt"},
     "score.ref_clipscore": {"references": "others"},
