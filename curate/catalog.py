@@ -98,7 +98,8 @@ def load(spec: str | Mapping[str, Any] | type[Op] | Op) -> Op:
     try:
         return _checked(cls(**options), name)
     except ValidationError as error:
-        raise reworded(error, name, cls.model_fields) from error
+        known = [field.alias or option for option, field in cls.model_fields.items()]
+        raise reworded(error, name, known) from error
     except CurateError:
         raise
     except Exception as error:

@@ -177,6 +177,21 @@ class Summed(Protocol):
     def __call__(self, part: Callable[[Rows], T]) -> T: ...
 
 
+class OutsideRows(Protocol):
+    """Rows of a place outside of the store, in pieces that are read whole."""
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        """Rows of each piece."""
+
+    @property
+    def schema(self) -> Mapping[str, pa.DataType]:
+        """Columns that the store does not have: its rows have null there."""
+
+    def read(self, number: int, names: Sequence[str]) -> pa.Table:
+        """Columns of a piece, under the names that the op has for them."""
+
+
 class Grouped(Op):
     """An op that judges together all rows that share a key."""
 
@@ -198,6 +213,19 @@ class Grouped(Op):
         to know nothing. `summed` is that of `report`. Asked again after a kill, it must know the same."""
         return self
 
+    def outside(self) -> OutsideRows | None:
+        """Rows from elsewhere that take part in the groups, before those of the store: they have negative numbers of
+        shards, and what `judge` says of them is not kept. By default there are none."""
+        return None
+
+    def tally(self, rows: pl.DataFrame) -> Mapping[str, int]:
+        """Counts of whole groups, as `judge` gets them; those of all partitions add up for `tallied`."""
+        return {}
+
+    def tallied(self, tally: Mapping[str, int]) -> dict[str, Any]:
+        """What of the counts goes into the manifest, beside `report`."""
+        return {}
+
     def merge(self, verdicts: pl.DataFrame) -> pl.DataFrame:
         """One row for each `shard` and `row` of what `judge` said in the several groups of a row."""
         return verdicts
@@ -218,7 +246,8 @@ class Grouped(Op):
     @abstractmethod
     def judge(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Whole groups: `key`, `shard`, `row` and the carried columns in; `shard`, `row` and the columns of `makes`
-        out, one row per row in. Must not depend on the order of its rows."""
+        out, one row per row in, and a `status` where there is something to say. Must not depend on the order of its
+        rows."""
 
 
 #: Places of two rows in a frame, and how close they are: 1 for rows that are the same to the rule, less for others.

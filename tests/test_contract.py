@@ -36,6 +36,10 @@ WORDNET = small_wordnet(EVALUATION.with_name("wordnet"))
 #: A published weight file, for ops that name one; it is not loaded here.
 HEAD = {"file": "https://example.org/head.pth", "sha256": "0" * 64}
 
+#: A table from outside.
+SCORES = EVALUATION.with_name("scores.parquet")
+pl.DataFrame({"uid": ["0" * 32], "their_score": [0.5]}).write_parquet(SCORES)
+
 #: Options that an op cannot do without.
 REQUIRED = {
     "score.ref_clipscore": {"references": "refs"},
@@ -55,6 +59,7 @@ REQUIRED = {
     "score.synsets": {"wordnet": WORDNET},
     "balance.quota": {"shares": "sqrt", "rows": 10},
     "score.hub": {"bank": str(EVALUATION)},
+    "score.join": {"table": str(SCORES)},
     "balance.cluster_cap": {"by": "lite_img_cluster", "cap": 20},
     "balance.hierarchical": {"by": ["coarse", "fine"], "rows": 100},
     "score.near_centroids": {"centroids": str(EVALUATION)},

@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from curate.alike.against_old import OldStore
-from curate.annotate.pool import pool_rows
+from curate.annotate.pool import pool_rows, rows_inside
 from curate.arrays.arrow_columns import flat
 from curate.errors import CurateError
 from curate.filter.step import types_of
 from curate.library.op_names import op_name
-from curate.op import Op
+from curate.op import Grouped, Op, OutsideRows
 from curate.store.view import View
 
 
@@ -33,11 +33,13 @@ class AllRows:
     been read first.
 
     view: of the store that is worked on. old_views: of the old stores. old_shards: by their negative numbers.
+    outside: rows that an op brings along; its pieces have negative numbers, too (no op has both).
     """
 
     view: View
     old_views: tuple[View, ...] = ()
     old_shards: Mapping[int, OldShard] = field(default_factory=dict)
+    outside: OutsideRows | None = None
 
     @classmethod
     def of(cls, view: View, op: Op, old: Sequence[OldStore] = ()) -> AllRows:
@@ -52,22 +54,45 @@ class AllRows:
             for place, store in enumerate(old)
             for shard, rows in store.manifest.shard_rows().items()
         ]
-        return cls(view, tuple(store.view for store in old), dict(enumerate(shards, -len(shards))))
+        outside = op.outside() if isinstance(op, Grouped) else None
+        return cls(view, tuple(store.view for store in old), dict(enumerate(shards, -len(shards))), outside)
+
+    @property
+    def has_others(self) -> bool:
+        """Whether rows take part that are not of the store that is worked on."""
+        return bool(self.old_shards) or self.outside is not None
 
     def sizes(self) -> dict[int, int]:
         """Shard number to row count, in order; for the driver, which has the manifest."""
-        return {**{shard: old.rows for shard, old in self.old_shards.items()}, **self.view.store.shard_rows()}
+        others = {shard: old.rows for shard, old in self.old_shards.items()}
+        if self.outside:
+            pieces = self.outside.sizes
+            others = dict(enumerate(pieces, -len(pieces)))
+        return {**others, **self.view.store.shard_rows()}
 
     def read(self, shard: int, columns: Sequence[str]) -> pa.Table:
         """As View.read."""
+        return self.pool_rows(shard, columns)[1] if self.outside else self._of_store(shard, columns)
+
+    def _of_store(self, shard: int, columns: Sequence[str]) -> pa.Table:
         view, number = self._place(shard)
         return view.read(number, columns)
 
     def pool_rows(self, shard: int, columns: Sequence[str]) -> tuple[np.ndarray, pa.Table]:
         """Numbers of the rows of a shard that are in the pool, and their columns; nulls are the op's to judge."""
+        if self.outside and shard < 0:
+            table = self.outside.read(len(self.outside.sizes) + shard, columns)
+            return np.arange(table.num_rows), table
         view, number = self._place(shard)
-        rows, _, table = pool_rows(view, number, columns, nulls=True)
-        return rows, table
+        others = self.outside.schema if self.outside else {}
+        own = [name for name in columns if name not in others]
+        if own or not columns:
+            rows, _, table = pool_rows(view, number, own, nulls=True)
+        else:
+            rows, table = np.flatnonzero(rows_inside(view, number)), None
+        if not others:
+            return rows, table
+        return rows, pa.table({n: pa.nulls(len(rows), others[n]) if n in others else table[n] for n in columns})
 
     def placed(self, shard: int, rows: np.ndarray, carried: pa.Table) -> dict[str, pa.Array]:
         """Columns that go with a key: the row's place, its old store where there are some, and what the op carries."""

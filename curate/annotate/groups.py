@@ -13,6 +13,7 @@ replaces its own file and the result is a pure function of the rows; memory is t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -35,8 +36,12 @@ from curate.cluster.task import Task
 from curate.library.op_fault import OpFault
 from curate.library.op_names import op_name
 from curate.op import Grouped, Linked, Rows
+from curate.store.folder import is_torn
 from curate.store.store import Store
 from curate.store.view import View
+
+#: What `judge` may say of a row beside its values: a word for the status.
+STATUS = "status"
 
 
 @dataclass(frozen=True)
@@ -61,9 +66,11 @@ class Judging:
         """All rows of the groups of a partition; verdicts are cut by the run that they belong to."""
         frame = self.groups.receive(partition).sort("key", "shard", "row")
         verdict = _verdict(self.op, frame).sort("shard", "row")
+        if isinstance(self.op, Grouped) and (tally := self.op.tally(frame)):
+            self.store.write_json(f"{self.folder}/.work/tallies/{partition:05d}.json", tally)
         if not verdict.select("shard", "row").equals(frame.select("shard", "row").sort("shard", "row")):
             raise OpFault(f"{op_name(type(self.op))}: `judge` must give one row for every row, with its shard and row")
-        if self.rows.old_shards:
+        if self.rows.has_others:
             verdict = verdict.filter(pl.col("shard") >= 0)
         lasts = [run[-1] for run in self.groups.runs]
         run = np.searchsorted(lasts, verdict["shard"].to_numpy())
@@ -78,7 +85,9 @@ class Judging:
         for shard in self._judged(run):
             verdict = by_shard.get((shard,), verdicts.clear().drop("shard"))
             rows = verdict["row"].to_numpy().astype(np.int64)
-            values = {name: verdict[name].to_arrow() for name in self.op.makes()}
+            values: dict[str, Any] = {name: verdict[name].to_arrow() for name in self.op.makes()}
+            if STATUS in verdict.columns:
+                values[STATUS] = verdict[STATUS].to_list()
             part = part_of(self.op, rows, rows_inside(self.rows.view, shard), values)
             self.store.write_part(self.folder, shard, part)
 
@@ -152,7 +161,7 @@ def _verdict(op: Grouped | Linked, frame: pl.DataFrame) -> pl.DataFrame:
     if not isinstance(verdict, pl.DataFrame) or not set(columns) <= set(verdict.columns):
         what = ", ".join(verdict.columns) if isinstance(verdict, pl.DataFrame) else f"a {type(verdict).__name__}"
         raise OpFault(f"{op_name(type(op))}: `judge` must give a frame with {', '.join(columns)}, it gave {what}")
-    return verdict.select(columns)
+    return verdict.select(*columns, *(name for name in verdict.columns if name == STATUS))
 
 
 def run_grouped(
@@ -171,9 +180,24 @@ def run_grouped(
         groups = Exchange.of(store, f"{folder}/.work/groups", sizes, fit["groups"], cut)
         job = Groups(rows, op, folder, groups, groups.back(f"{folder}/.work/verdicts", cut))
         fill(job, job.keys, cluster, ("keys", "groups", "verdicts"))
+    counts = op.tallied(_tally(store, folder))
     forget(store, folder)
     done = replace(rows, view=view.with_table(folder, op.makes()))
-    return op.report(partial(summed, replace(passed, rows=done, columns=op.report_reads()), cluster, "report"))
+    return counts | op.report(partial(summed, replace(passed, rows=done, columns=op.report_reads()), cluster, "report"))
+
+
+def _tally(store: Store, folder: str) -> Counter[str]:
+    """The tallies of all partitions. They are kept beside the parts before the work is forgotten, for a run that is
+    stopped behind that."""
+    total, name, work = Counter[str](), f"{folder}/tally.json", f"{folder}/.work/tallies"
+    names = sorted(entry for entry in store.names(work) if not is_torn(entry))
+    for tally in store.read_jsons([f"{work}/{entry}" for entry in names]):
+        total.update(tally)
+    if names:
+        store.write_json(name, total)
+    elif store.exists(name):
+        total.update(store.read_json(name))
+    return total
 
 
 def fill(job: Judging, send: Task[None], cluster: Cluster, phases: tuple[str, str, str]) -> None:

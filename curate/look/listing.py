@@ -91,7 +91,7 @@ def decision_lines(op: Op) -> list[tuple[str, str]]:
 
 def _option(name: str, field: FieldInfo) -> str:
     default = "" if field.is_required() else f" = {field.get_default(call_default_factory=True)!r}"
-    return f"{name}: {_type(field.annotation)}{default}"
+    return f"{field.alias or name}: {_type(field.annotation)}{default}"
 
 
 def _type(kind: Any) -> str:

@@ -6,46 +6,18 @@ import contextlib
 import zipfile
 import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 import fsspec
-import numpy as np
 import pyarrow as pa
 
+from curate.arrays.npy_rows import Array, exactly, head
 from curate.errors import CurateError, unknown
 from curate.read.input_files import about_file, mark
 from curate.read.input_files import content as of_file
 
 #: Those of DataComp: vectors of images and texts by OpenAI's ViT-B/32 and ViT-L/14, float16, not of unit length.
 DATACOMP = ("b32_img", "b32_txt", "l14_img", "l14_txt")
-
-
-@dataclass(frozen=True)
-class Array:
-    """An array in a file. shape: (rows,) or (rows, numbers of a vector)."""
-
-    name: str
-    shape: tuple[int, ...]
-    kind: np.dtype[Any]
-
-    @property
-    def arrow(self) -> pa.DataType:
-        number = pa.from_numpy_dtype(self.kind)
-        return pa.list_(number) if len(self.shape) == 2 else number
-
-    def values(self, data: bytes) -> pa.Array:
-        """The rows that their bytes are."""
-        numbers = np.frombuffer(data, self.kind)
-        plain = pa.array(numbers.astype(self.kind.newbyteorder("="), copy=False))
-        if len(self.shape) == 1:
-            return plain
-        ends = np.arange(0, len(numbers) + 1, self.shape[1], dtype=np.int32)
-        return pa.ListArray.from_arrays(pa.array(ends), plain)
-
-    @property
-    def row_bytes(self) -> int:
-        return self.kind.itemsize * (self.shape[1] if len(self.shape) == 2 else 1)
 
 
 def beside(file: str) -> str:
@@ -81,7 +53,7 @@ def arrays(file: str, names: Sequence[str], rows: int) -> list[Array]:
             if name not in known:
                 raise unknown("array", name, known, f"'{beside(file)}'")
             with archive.open(f"{name}.npy") as member:
-                array = _head(name, member, file)
+                array = head(name, member, beside(file))
             if array.shape[0] != rows:
                 raise CurateError(f"'{beside(file)}' has {array.shape[0]} rows of {name}, and '{file}' has {rows}")
             chosen.append(array)
@@ -93,36 +65,15 @@ def batches(file: str, chosen: Sequence[Array], start: int) -> Generator[pa.Reco
     with _opened(file) as archive, contextlib.ExitStack() as stack:
         members = [stack.enter_context(archive.open(f"{array.name}.npy")) for array in chosen]
         for array, member in zip(chosen, members, strict=True):
-            _head(array.name, member, file)
+            head(array.name, member, beside(file))
             member.seek(start * array.row_bytes, 1)
         rows = yield pa.record_batch({})
         while True:
             columns = {
-                array.name: array.values(_exactly(member, rows * array.row_bytes))
+                array.name: array.values(exactly(member, rows * array.row_bytes))
                 for array, member in zip(chosen, members, strict=True)
             }
             rows = yield pa.record_batch(columns)
-
-
-def _exactly(member: IO[bytes], size: int) -> bytes:
-    data = member.read(size)
-    if len(data) < size:
-        raise EOFError("an array ends early")
-    return data
-
-
-def _head(name: str, member: IO[bytes], file: str) -> Array:
-    version = np.lib.format.read_magic(member)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, by_columns, kind = read(member)
-    vector = len(shape) == 2 and kind.kind == "f" and shape[1] > 0 and not by_columns
-    number = len(shape) == 1 and kind.kind in "fiu"
-    if not (vector or number) or kind.itemsize > 8:
-        raise CurateError(
-            f"array '{name}' of '{beside(file)}' is {kind} of shape {shape}: a vector of floats or a number for each "
-            "row was expected"
-        )
-    return Array(name, shape, kind)
 
 
 @contextlib.contextmanager
