@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from curate.alike.row_key import sorted_by_key
 from curate.errors import unknown
 
 KEEPS = ("smallest_uid", "first", "largest_image", "best:COLUMN")
@@ -34,13 +35,13 @@ def in_order(rows: pl.DataFrame, keep: str) -> pl.DataFrame:
     """By `key`, and in each group the row that stays first. A row of an old store, which `old_store` tells, stays
     before one that comes to it, whatever the rule."""
     if keep == "first":
-        return rows.sort("key", "shard", "row")
-    order = ["key", "rank", "uid", "shard", "row"]
+        return sorted_by_key(rows, ["shard", "row"])
+    order = ["rank", "uid", "shard", "row"]
     ranked = rows.with_columns(rank=_rank(keep, rows.schema))
     if "old_store" in rows.columns:
-        order.insert(1, "new")
+        order.insert(0, "new")
         ranked = ranked.with_columns(new=pl.col("old_store").is_null())
-    return ranked.sort(order, descending=[name == "rank" for name in order], nulls_last=True).drop(order[1:-3])
+    return sorted_by_key(ranked, order, descending=["rank"]).drop(order[:-3])
 
 
 def keepers(

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import xxhash
 
+from curate.arrays.string_buffers import string_buffers
+
+#: Of a key.
+KEY_BYTES = 16
+#: Columns of a key's two numbers while rows are sorted.
+_HALVES = ["key, first half", "key, second half"]
+
+#: Values that are Python's at a time: few enough to stay in the processor's cache.
+_AT_A_TIME = 1_000
+
 # What Python's str.split() splits at: white space and the four information separators.
 _BLANKS = r"[\s\x1c-\x1f]+"
-
-# A caption in which this is not found is its own key: printable ASCII is NFC, and its only blank is the space.
-_ODD = r"[^ -~]|  |^ | $"
 
 
 def text_keys(texts: pl.Series) -> pl.Series:
@@ -21,12 +29,25 @@ def text_keys(texts: pl.Series) -> pl.Series:
     >>> text_keys(pl.Series([" a\\n b ", "a b", "", None])).to_list()
     ['a b', 'a b', None, None]
     """
-    rows = texts.str.contains(_ODD).fill_null(False).arg_true()
-    keys = texts
+    rows, keys = _odd(texts), texts
     if len(rows):
         odd = texts.gather(rows).str.normalize("NFC").str.replace_all(_BLANKS, " ").str.strip_chars(" ")
         keys = texts.clone().scatter(rows, odd)  # scatter writes into its series
     return keys.set(keys == "", None)
+
+
+def _odd(texts: pl.Series) -> np.ndarray:
+    """Rows of captions that may not be their own keys: printable ASCII is NFC, and its only blank is the space."""
+    data, offsets, _ = string_buffers(texts.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    data, offsets = data[offsets[0] : offsets[-1]], offsets - offsets[0]
+    space = data == ord(" ")
+    odd = data - np.uint8(ord(" ")) > np.uint8(ord("~") - ord(" "))  # numbers below zero are above all others
+    odd[1:] |= space[1:] & space[:-1]
+    some = offsets[:-1] < offsets[1:]
+    for edge in (offsets[:-1][some], offsets[1:][some] - 1):
+        odd[edge] |= space[edge]
+    rows: np.ndarray = np.unique(np.searchsorted(offsets, np.flatnonzero(odd), "right")) - 1
+    return rows
 
 
 def comparable(values: pl.Series, column: str) -> pl.Series:
@@ -58,7 +79,31 @@ def row_keys(columns: Sequence[pl.Series]) -> pa.Array:
         joined = named.select(pl.concat_str(lengths, pl.lit(":"), pl.concat_str(pl.all()))).to_series()
     else:
         joined = columns[0]
-    joined, digest = joined.cast(pl.Binary), xxhash.xxh3_128_digest
-    if joined.null_count():
-        return pa.array([None if value is None else digest(value) for value in joined.to_list()], pa.binary())
-    return pa.array(list(map(digest, joined.to_list())), pa.binary())
+    joined = joined.cast(pl.Binary)
+    digests = []
+    for first in range(0, len(joined), _AT_A_TIME):
+        values = joined[first : first + _AT_A_TIME].drop_nulls().to_list()
+        digests.append(b"".join(map(xxhash.xxh3_128_digest, values)))
+    valid = joined.is_not_null().to_numpy()
+    ends = np.zeros(len(joined) + 1, np.int32)
+    np.cumsum(valid, out=ends[1:], dtype=np.int32)
+    bits = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
+    buffers = [bits, pa.py_buffer(ends * KEY_BYTES), pa.py_buffer(b"".join(digests))]
+    return pa.Array.from_buffers(pa.binary(), len(joined), buffers)
+
+
+def sorted_by_key(rows: pl.DataFrame, then: Sequence[str], descending: Sequence[str] = ()) -> pl.DataFrame:
+    """Rows by their `key`, then by other columns; nulls last. descending: those of them that go down.
+
+    Two numbers are sorted in half the time of 16 bytes, in the same order.
+    """
+    key, order = rows["key"], ["key", *then]
+    if key.dtype == pl.Binary and not key.null_count() and (key.bin.size() == KEY_BYTES).all():
+        _, _, data = pl.Series(key).to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()
+        numbers = np.frombuffer(data, ">u8", 2 * len(key)).astype(np.uint64).reshape(-1, 2)
+        order[:1] = _HALVES
+        rows = rows.with_columns(pl.Series(half, numbers[:, n]) for n, half in enumerate(_HALVES))
+    # Where nulls are asked to be last, polars takes seven times as long, also where there is none.
+    nulls = any(rows[name].null_count() for name in order)
+    ordered = rows.sort(order, descending=[name in descending for name in order], nulls_last=nulls)
+    return ordered.drop(_HALVES, strict=False)

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from curate.alike.row_key import sorted_by_key
 from curate.arrays.string_hash import hash_pairs, hash_strings
 
 
@@ -25,6 +26,5 @@ def in_order(rows: pl.DataFrame, seed: int, best: str = "") -> pl.DataFrame:
         first = (values.fill_nan(None) if values.dtype.is_float() else values).alias("order")
     else:
         first = pl.Series("order", uid_ranks(rows["uid"].to_arrow(), seed))
-    order = ("key", "order", "uid", "shard", "row")
-    descending = [False, bool(best), False, False, False]
-    return rows.with_columns(first).sort(order, descending=descending, nulls_last=True)
+    then = ["order", "uid", "shard", "row"]
+    return sorted_by_key(rows.with_columns(first), then, descending=["order"] if best else [])

@@ -24,6 +24,7 @@ import polars as pl
 import pyarrow as pa
 
 from curate.alike.against_old import OldStore
+from curate.alike.row_key import sorted_by_key
 from curate.annotate.all_rows import AllRows
 from curate.annotate.exchange import Exchange
 from curate.annotate.partitions import USUAL, Cut, forget, planned, rows_of_runs, rows_that_fit, runs_of
@@ -64,7 +65,7 @@ class Judging:
 
     def judge(self, partition: int) -> None:
         """All rows of the groups of a partition; verdicts are cut by the run that they belong to."""
-        frame = self.groups.receive(partition).sort("key", "shard", "row")
+        frame = sorted_by_key(self.groups.receive(partition), ["shard", "row"])
         verdict = _verdict(self.op, frame).sort("shard", "row")
         if isinstance(self.op, Grouped) and (tally := self.op.tally(frame)):
             self.store.write_json(f"{self.folder}/.work/tallies/{partition:05d}.json", tally)

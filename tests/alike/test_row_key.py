@@ -5,8 +5,11 @@ import numpy as np
 import polars as pl
 import pytest
 import xxhash
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from curate.alike.row_key import comparable, row_keys, text_keys
+from curate.alike import row_key
+from curate.alike.row_key import comparable, row_keys, sorted_by_key, text_keys
 
 
 def test_text_in_nfc_with_blanks_collapsed():
@@ -70,3 +73,45 @@ def test_key_of_several_columns():
 def test_no_rows():
     assert row_keys([pl.Series([], dtype=pl.String)]).to_pylist() == []
     assert row_keys([comparable(pl.Series([], dtype=pl.String), "url")] * 2).to_pylist() == []
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    st.lists(st.text(st.sampled_from("ab~! \t\n\x00\x1c\x7f\u00a0é\u0301\u3000"), max_size=6) | st.none(), max_size=8)
+)
+def test_captions_have_the_keys_of_every_rule(captions):
+    texts = pl.Series(captions, dtype=pl.String)
+    assert text_keys(texts).to_list() == by_every_rule(texts)
+    assert text_keys(pl.concat([pl.Series([" "]), texts])[1:]).to_list() == by_every_rule(texts)
+
+
+def test_keys_do_not_depend_on_what_is_hashed_at_a_time(monkeypatch):
+    texts = ["a", None, "b", "", "é", None, "a" * 300]
+    expected = [None if text is None else xxhash.xxh3_128_digest(text.encode()) for text in texts]
+    for size in (1, 2, 3, 1_000):
+        monkeypatch.setattr(row_key, "_AT_A_TIME", size)
+        assert row_keys([pl.Series(texts)]).to_pylist() == expected
+
+
+KEYS = st.sampled_from([bytes(16), bytes(15) + b"\x01", b"\x7f" * 16, b"\x80" + bytes(15), b"\xff" * 16])
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(KEYS, st.integers(-2, 2) | st.none(), st.integers(0, 9)), max_size=12))
+def test_rows_are_sorted_as_bytes_are(rows):
+    names = {"key": pl.Binary, "rank": pl.Int64, "row": pl.Int32}
+    frame = pl.DataFrame(rows, schema=names, orient="row")
+
+    def order(row):
+        key, rank, number = row
+        return key, rank is None, -(rank or 0), number
+
+    assert sorted_by_key(frame, ["rank", "row"], descending=["rank"]).rows() == sorted(rows, key=order)
+    assert sorted_by_key(frame, ["rank", "row"]).columns == [*names]
+
+
+@pytest.mark.parametrize("keys", [[3, 1, 2], ["b", "a", "c"], [b"b", b"a", b"c"], [None, b"a" * 16, b"b" * 16]])
+def test_rows_are_sorted_by_any_key(keys):
+    frame = pl.DataFrame({"key": keys, "row": [0, 1, 2]})
+    ordered = sorted_by_key(frame, ["row"])["key"].to_list()
+    assert ordered == sorted(keys, key=lambda key: (key is None, key))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 from conftest import HERE
 from hypothesis import given
@@ -73,3 +74,12 @@ def test_ten_billion_rows_stay_under_ten_million_ranges() -> None:
     exact, back = (Layout.of(*ends, 10**10, 4_000_000, 10**7) for ends in ((16_000, 2_500), (2_500, 16_000)))
     assert [way.ranges() for way in (minhash, exact, back)] == [9_585_000, 317_500, 320_000]
     assert Layout.of(1600, 250, 10**9, 4_000_000, 10**7).buckets == 0
+
+
+def test_texts_lie_end_to_end(tmp_path):
+    store = Store(str(tmp_path))
+    rows = pl.DataFrame({"uid": ["a", None, "bb"], "key": [b"1", b"2", None]})
+    spill.spill(store, "sent", 0, rows, np.zeros(3, np.int64), 1)
+    data = (tmp_path / "sent" / "00000.spill").read_bytes()[spill.ENTRY_BYTES :]
+    assert pa.ipc.open_stream(data).schema.types == [pa.large_string(), pa.large_binary()]
+    assert spill.read_spilled(store, "sent", 1, 0).equals(rows)
