@@ -41,6 +41,7 @@ OPS: list[dict[str, Any]] = [
     {"balance.concepts": {"best": "y", "k": 9}},
     {"score.word_frequency": {"t": 0.01}},
     {"score.text_entropy": {}},
+    {"score.listed_tokens": {"size": 60}},
 ]
 
 

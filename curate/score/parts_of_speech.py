@@ -1,4 +1,4 @@
-"""Whether an English caption holds a noun and a determiner, by a dictionary and a few rules of context."""
+"""Whether an English caption holds a noun, a determiner, a preposition, by a dictionary and rules of context."""
 
 from __future__ import annotations
 
@@ -47,22 +47,31 @@ _OTHERS = _words(
 #: Words after which a verb stands, and words that an order at the caption's beginning has behind it.
 _BEFORE_VERBS = _words("to i you we they he she it who please not never let's don't") | _AUXILIARIES
 _AFTER_ORDERS = _words("a an the to on here for your our my it more now this all below and through")
+#: Words that stand before a noun and say where, when, whose, with what.
+_PREPOSITIONS = _words(
+    "in on at by for from of off to into onto with without within about above across after against along among around "
+    "as before behind below beneath beside besides between beyond down during except inside like near out outside over "
+    "past per since than through throughout till toward towards under until up upon versus via amid amidst"
+)
 _FUNCTION = _DETERMINERS | _WH | _POSSESSIVES | _PRONOUNS | _AUXILIARIES | _OTHERS
 
 
 class PartsOfSpeech(Score):
-    """`has_noun` and `has_determiner`, false for an empty caption.
+    """`has_noun`, `has_determiner` and `has_preposition`, false for an empty caption.
 
     has_determiner: an article, or this, that, some, no, which ..., that another word follows; "Vitamin A" holds none.
         Possessives (my, his) are none.
     has_noun: a word that the dictionary of lemminflect knows as a noun only, or does not know at all (a name), or a
         noun that may be a verb or an adjective too, where it stands as one: `a run`, not `to run`.
 
+    has_preposition: in, of, with, under ..., where a word stands behind it that no verb is ("to run" holds none).
+
     A stand-in for the tagger that Conceptual Captions and CC12M used, which is not public. English only: words of other
     languages count as names. Of 100 web captions read, has_determiner was right on 99 (of 40 it named 39: `<a href` was
     not one). Of 6,000, 6 had no noun by it (3 of these rightly), and 1,136 (19 %) a determiner.
     """
 
+    version: ClassVar[int] = 2  # has_preposition is new
     cite: ClassVar[str] = (
         "after Sharma et al., Conceptual Captions, 2018; the tagger is ours, on lemminflect's dictionary"
     )
@@ -72,7 +81,7 @@ class PartsOfSpeech(Score):
         return ("text",)
 
     def makes(self) -> dict[str, pa.DataType]:
-        return {"has_noun": pa.bool_(), "has_determiner": pa.bool_()}
+        return dict.fromkeys(("has_noun", "has_determiner", "has_preposition"), pa.bool_())
 
     def packages(self) -> tuple[str, ...]:
         return ("lemminflect",)
@@ -89,6 +98,7 @@ class PartsOfSpeech(Score):
         return {
             "has_noun": [any(is_noun(caption, i) for i in range(len(caption))) for caption in lower],
             "has_determiner": [any(is_determiner(caption, i) for i in range(len(caption))) for caption in captions],
+            "has_preposition": [any(is_preposition(caption, i) for i in range(len(caption))) for caption in lower],
         }
 
 
@@ -107,6 +117,19 @@ def is_determiner(tokens: list[str], i: int) -> bool:
     if after.lower() in (_AUXILIARIES if word in _DETERMINERS else _AUXILIARIES | _PRONOUNS):
         return False  # "this is", "what you see": pronouns
     return after[:1].isalnum() or after in ("'", '"', "“", "‘")
+
+
+def is_preposition(tokens: list[str], i: int) -> bool:
+    """Whether a token of a caption in lower case is a preposition: a word that may be a noun's stands behind it.
+
+    >>> [is_preposition(text.split(), 0) for text in ("of dogs", "in the sun", "to run", "up", "like", "by 1999")]
+    [True, True, False, False, False, True]
+    """
+    after = tokens[i + 1] if i + 1 < len(tokens) else ""
+    if tokens[i] not in _PREPOSITIONS or not after[:1].isalnum() or after in _AUXILIARIES:
+        return False
+    kinds = _kinds(after) if after not in _FUNCTION else frozenset()
+    return tokens[i] != "to" or "VERB" not in kinds
 
 
 def is_noun(tokens: list[str], i: int) -> bool:

@@ -58,6 +58,25 @@ def test_captions(caption, noun, determiner):
     assert facts(caption) == [(noun, determiner)]
 
 
+@pytest.mark.parametrize(
+    ("caption", "preposition"),
+    [
+        ("dogs in the sun", True),
+        ("a cup of tea", True),
+        ("Dogs and cats", False),
+        ("click to enlarge", False),
+        ("walk to school", True),
+        ("stand up", False),
+        ("By Monet", True),
+        ("what it is like", False),
+        ("", False),
+    ],
+)
+def test_prepositions(caption, preposition):
+    op = load("score.parts_of_speech")
+    assert op.batch(Rows({"text": pa.array([caption])}))["has_preposition"] == [preposition]
+
+
 def test_every_row_is_judged_by_itself():
     captions = ["a dog", "", "blue", "no dog"]
     assert facts(*captions) == [facts(caption)[0] for caption in captions]
