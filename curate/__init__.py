@@ -12,13 +12,29 @@ __version__ = "0.2.0"
 if TYPE_CHECKING:
     from inspect import Signature
 
-    from curate.api import check, filter, get, probe, remove, report, retry, run, score, tail, upgrade, verify, write
+    from curate.api import (
+        check,
+        compare_subset,
+        filter,
+        get,
+        probe,
+        remove,
+        report,
+        retry,
+        run,
+        score,
+        sweep,
+        tail,
+        upgrade,
+        verify,
+        write,
+    )
     from curate.errors import CurateError
     from curate.look.dataset import Dataset
 
 __all__ = [
-    "CurateError", "check", "filter", "get", "open", "probe", "remove", "report", "retry", "run", "score", "tail",
-    "upgrade", "verify", "write",
+    "CurateError", "check", "compare_subset", "filter", "get", "open", "probe", "remove", "report", "retry", "run",
+    "score", "sweep", "tail", "upgrade", "verify", "write",
 ]  # fmt: skip
 
 

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from polars import DataFrame
 
     from curate.download.retry import Retried
+    from curate.filter.sweep import Sweep
     from curate.look.probe import Forecast
+    from curate.look.subset_pair import SubsetPair
     from curate.op import Op
     from curate.remove.rules import Values
     from curate.remove.step import Removed
@@ -202,6 +204,48 @@ def filter(
             console.say(line)
     steps, path = funnel(manifest, view.keep), f"{store}/{view.keep}"
     return FilterResult(rule.name, steps[0]["entered"], counts["kept"], path, seconds, written, steps)
+
+
+def sweep(
+    store: str,
+    column: str,
+    thresholds: str | Sequence[float],
+    *,
+    at_most: bool = False,
+    after: str | None = None,
+    address: str | None = None,
+    workers: int | None = None,
+) -> Sweep:
+    """How many rows a filter `column >= threshold` would keep, for each of several; writes nothing.
+
+    thresholds: from, to and step, `"0.2:0.4:0.02"`, or a list. at_most: `column <= threshold`. after: of the rows of
+    this keep table, as for `filter`. address, workers: as for `filter`.
+
+    Raises:
+        CurateError: for a column that is not there or holds no numbers, and for what is no threshold.
+    """
+    from curate.cluster.cluster import started
+    from curate.filter.sweep import sweep as count_kept
+    from curate.store.store import Store
+    from curate.store.view import View
+
+    opened, here = Store(store), address is None and workers is None
+    if after is None:
+        after = "download" if "keep_download" in opened.manifest().current else "none"
+    view = View.of(opened, None if after == "none" else _keep_table(after))
+    with started(address, 0 if here else workers) as cluster:
+        return count_kept(view, column, thresholds, at_most, cluster)
+
+
+def compare_subset(first: str, second: str) -> SubsetPair:
+    """What two DataComp subset files share: uids, copies, Jaccard, and the first uids in which they differ.
+
+    Raises:
+        CurateError: for a file that is none.
+    """
+    from curate.look.subset_pair import compare
+
+    return compare(first, second)
 
 
 def write(

@@ -209,16 +209,16 @@ def _compare(files: Sequence[str], key_file: str, key: str, chosen: Sequence[Col
         CurateError: for a file that has other columns than the first one.
     """
     for file in files[1:]:
-        there = _columns_of(file)
-        if not key_file and key not in there:
-            raise unknown("column", key, there, f"'{file}'")
+        others = _columns_of(file)
+        if not key_file and key not in others:
+            raise unknown("column", key, others, f"'{file}'")
         if any(column.array for column in chosen):
-            there |= {n: c for n, c in _array_columns(_arrays_of(file)).items() if n not in there}
+            others |= {n: c for n, c in _array_columns(_arrays_of(file)).items() if n not in others}
         for column in chosen:
-            if column.source not in there:
-                raise unknown("column", column.source, there, f"'{file}'")
-            if there[column.source].kind != column.kind:
-                other = there[column.source].kind
+            if column.source not in others:
+                raise unknown("column", column.source, others, f"'{file}'")
+            if others[column.source].kind != column.kind:
+                other = others[column.source].kind
                 raise CurateError(f"column '{column.source}' is {column.kind} in '{files[0]}' and {other} in '{file}'")
 
 

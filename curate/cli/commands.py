@@ -379,3 +379,7 @@ def upgrade(store: StoreArg) -> None:
 def verify(shards: Annotated[str, typer.Argument(help="A store, or a folder of shards.")]) -> None:
     """Compare every byte of a store or of written shards with the checksums that were written with it."""
     out.say(api.verify(shards))
+
+
+# Behind the others: `curate --help` lists them so.
+import curate.cli.subset_commands  # noqa: E402, F401

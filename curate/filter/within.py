@@ -24,11 +24,11 @@ _LEAST_IN_MEMORY = 16
 class ByGroup:
     """What a pass says of each group."""
 
-    said: dict[str | None, Any] = field(default_factory=dict)
+    results: dict[str | None, Any] = field(default_factory=dict)
 
     def __add__(self, other: ByGroup) -> ByGroup:
-        both = dict(self.said)
-        for name, more in other.said.items():
+        both = dict(self.results)
+        for name, more in other.results.items():
             both[name] = both[name] + more if name in both else more
         return ByGroup(both)
 
@@ -44,12 +44,12 @@ class EachGroup:
         return self.passes is not None and any(one.places for one in self.passes.values())
 
     def of(self, ranked: Ranked) -> ByGroup:
-        said = {}
+        results = {}
         for name, rows in _parts(ranked):
             one = CountKeys() if self.passes is None else self.passes.get(name)
             if one is not None:
-                said[name] = one.of(rows)
-        return ByGroup(said)
+                results[name] = one.of(rows)
+        return ByGroup(results)
 
 
 def _parts(ranked: Ranked) -> Iterator[tuple[str | None, Ranked]]:
@@ -135,7 +135,7 @@ def find_thresholds(summed: Passes, within: str, count_of: Callable[[int], int],
     Raises:
         CurateError: when scores are of several dtypes.
     """
-    first: dict[str | None, Histogram] = summed(EachGroup(), ByGroup()).said
+    first: dict[str | None, Histogram] = summed(EachGroup(), ByGroup()).results
     Histogram(dtypes=frozenset().union(*(counted.dtypes for counted in first.values()))).dtype()
     in_memory = max(_LEAST_IN_MEMORY, one_threshold.IN_MEMORY // max(1, len(first)))
     searching: dict[str | None, Search] = {}
@@ -153,6 +153,6 @@ def find_thresholds(summed: Passes, within: str, count_of: Callable[[int], int],
             except StopIteration as end:
                 cuts[name] = end.value
         passes = {name: one for name, (one, _) in asked.items()}
-        said = summed(EachGroup(passes), ByGroup()).said if asked else {}
-        answers = {name: said.get(name, zero) for name, (_, zero) in asked.items()}
+        results = summed(EachGroup(passes), ByGroup()).results if asked else {}
+        answers = {name: results.get(name, zero) for name, (_, zero) in asked.items()}
     return Thresholds(within, {name: cuts[name] for name in searching})

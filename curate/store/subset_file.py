@@ -44,6 +44,10 @@ class Subset:
         """Whether a uid is there more than once."""
         return self.distinct < len(self.rows)
 
+    def bounds(self, halves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where the rows of each uid begin, and where they end. halves: of HALVES."""
+        return _search(self.rows, halves, right=False), _search(self.rows, halves, right=True)
+
     def look_up(self, uids: pl.Series) -> tuple[np.ndarray, np.ndarray]:
         """Of each uid the place of its first row, and how many rows it has; the place says nothing where it has none.
 
@@ -52,8 +56,7 @@ class Subset:
         [[1, 1, 0], [2, 0, 0]]
         """
         halves, valid = _halves(uids)
-        first = _search(self.rows, halves, right=False)
-        last = _search(self.rows, halves, right=True)
+        first, last = self.bounds(halves)
         places, counts = np.zeros(len(uids), np.int64), np.zeros(len(uids), np.int64)
         places[valid], counts[valid] = first, last - first
         return places, counts

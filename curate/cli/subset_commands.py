@@ -1,0 +1,58 @@
+"""The commands about selections: sizes by threshold, two subset files, a subset of finished shards."""
+
+from __future__ import annotations
+
+from typing import Annotated, Optional
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from curate import api
+from curate.cli.options import AddressOption, StoreArg
+from curate.cli.root import app
+from curate.messages.counted import counted
+from curate.messages.terminal import out
+
+
+@app.command()
+def sweep(
+    store: StoreArg,
+    column: Annotated[str, typer.Argument(help="A column of numbers.")],
+    thresholds: Annotated[str, typer.Argument(help="From:to:step, 0.2:0.4:0.02, or a list, 0.2,0.25,0.3.")],
+    at_most: Annotated[bool, typer.Option("--at-most", help="Rows stay at or below a threshold, not above.")] = False,
+    after: Annotated[Optional[str], typer.Option(help="Of the rows of this keep table; `none`: all.")] = None,
+    address: AddressOption = None,
+    workers: Annotated[
+        Optional[int], typer.Option(min=0, help="Workers for very many shards; without it, this process.")
+    ] = None,
+) -> None:
+    """How many rows each threshold of a column would keep; writes nothing."""
+    swept = api.sweep(store, column, thresholds, at_most=at_most, after=after, address=address, workers=workers)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in (f"{escape(column)} {swept.relation}", "rows kept", "share"):
+        table.add_column(heading, justify="right")
+    for threshold, kept, share in swept.table.iter_rows():
+        table.add_row(f"{threshold:g}", f"{kept:,}", "" if share is None else f"{share:.2%}")
+    out.print(table)
+    without = f"; {swept.no_value:,} of them without a value stay nowhere" if swept.no_value else ""
+    out.say(f"of {counted(swept.rows, 'row')} that are in{without}")
+
+
+@app.command("compare-subset")
+def compare_subset(
+    first: Annotated[str, typer.Argument(metavar="MINE.npy", help="A DataComp subset file.")],
+    second: Annotated[str, typer.Argument(metavar="THEIRS.npy", help="Another.")],
+) -> None:
+    """What two subset files share: uids, copies, Jaccard, and where they first differ."""
+    pair = api.compare_subset(first, second)
+    out.say(f"{first}: {counted(pair.first, 'uid')}, {pair.first_copies:,} with their copies")
+    out.say(f"{second}: {counted(pair.second, 'uid')}, {pair.second_copies:,} with their copies")
+    only = f"{pair.first - pair.both:,} only in the first, {pair.second - pair.both:,} only in the second"
+    out.say(f"both: {counted(pair.both, 'uid')}; {only}")
+    out.say(f"as often in both: {counted(pair.same_copies, 'uid')}; {pair.copies_of_both:,} copies in common")
+    out.say(f"Jaccard: {pair.jaccard:.6f}; of copies {pair.jaccard_of_copies:.6f}")
+    for uid, times, times_there in pair.differences:
+        out.say(f"  {uid}  {times:,} in the first, {times_there:,} in the second")
+    if not pair.differences:
+        out.say("the same")
