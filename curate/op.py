@@ -314,6 +314,10 @@ class Fitted(Op):
         """What of it is kept beside the table, in the file `learned.parquet`, for ops that go on with it."""
         return None
 
+    def export(self, learned: pa.Table) -> None:
+        """Write what `learned` gave to a place of the user's, too: on the driver, at the end of the step, also where
+        the table was there already."""
+
     def report(self, fitted: Any, made_by: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         """What of it goes into the manifest; under `remarks` a `Remarks.to_json()`, said at the end.
 

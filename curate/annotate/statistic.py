@@ -18,7 +18,7 @@ from curate.errors import CurateError
 from curate.library.op_fault import OpFault
 from curate.library.op_names import op_name
 from curate.library.user_code import one_line
-from curate.op import Fitted, Rows
+from curate.op import Fitted, Op, Rows
 from curate.store.store import LEARNED
 from curate.store.view import View
 
@@ -86,4 +86,11 @@ def run_statistic(view: View, op: Fitted, folder: str, cluster: Cluster, cut: Cu
         store.write_file(f"{folder}/{LEARNED}", learned)
     missing = sorted(sizes.keys() - store.parts(folder))
     cluster.do(op.table(), replace(job, fitted=fitted).judge, missing, sizes, cpus=op.cpus)
+    export(view, op, folder)
     return op.report(fitted, made_by(view, op))
+
+
+def export(view: View, op: Op, folder: str) -> None:
+    """What a finished table keeps beside it, where the op writes that elsewhere, too."""
+    if isinstance(op, Fitted) and type(op).export is not Fitted.export and LEARNED in view.store.names(folder):
+        op.export(view.store.read_file(f"{folder}/{LEARNED}"))

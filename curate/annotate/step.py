@@ -18,7 +18,7 @@ from curate.annotate.one_shard import OneShard
 from curate.annotate.packages import check_packages
 from curate.annotate.partitions import USUAL, Cut
 from curate.annotate.speed import Speed
-from curate.annotate.statistic import run_statistic
+from curate.annotate.statistic import export, run_statistic
 from curate.annotate.tables import check_name, folder_for, made_by, note
 from curate.annotate.unfinished import Planned, pools_done, reads_id, shards_to_do
 from curate.cluster.cluster import Cluster
@@ -145,6 +145,7 @@ def _whole(view: View, op: Op, cluster: Cluster, cut: Cut) -> View:
     # One that is not in the manifest was stopped before its end, even when all its parts are there.
     if folder in view.store.manifest().tables and set(view.store.shard_rows()) <= view.store.parts(folder):
         note(view, op, folder)
+        export(view, op, folder)
         return view.with_table(folder, op.makes())
     _say_old(op, old)
     report: dict[str, Any] = {}

@@ -73,7 +73,7 @@ def read_vectors(column: pa.Array | pa.ChunkedArray, name: str, dim: int, *, ano
     return Vectors(unit, status)
 
 
-def stored_vectors(column: pa.Array | pa.ChunkedArray, name: str, dim: int) -> Stored:
+def stored_vectors(column: pa.Array | pa.ChunkedArray, name: str, dim: int, *, another_model: bool = True) -> Stored:
     """As read_vectors, of vectors whose length counts: they are not made unit vectors.
 
     >>> stored = stored_vectors(pa.array([[3.0, 4.0], None, [0.0, 0.0]]), "clip_img", 2)
@@ -83,7 +83,7 @@ def stored_vectors(column: pa.Array | pa.ChunkedArray, name: str, dim: int) -> S
     Raises:
         CurateError: as read_vectors.
     """
-    numbers, fits, status = _numbers(column, name, dim, True)
+    numbers, fits, status = _numbers(column, name, dim, another_model)
     values = np.zeros((len(status), dim), np.float32)
     with np.errstate(over="ignore"):
         rows = numbers.astype(np.float32)

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-import xxhash
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
+from rich.markup import escape
 
 from curate.alike.against_old import OldStore
+from curate.alike.centroids import Centroids, digest, write_centroids
 from curate.alike.vector_pairs import nearest, nearest_few
+from curate.alike.vector_sample import Sample, Samples
 from curate.arrays.string_hash import hash_strings
-from curate.arrays.vectors import lengths, read_vectors
+from curate.arrays.vectors import lengths, normalised, read_vectors, stored_vectors
 from curate.errors import CurateError
+from curate.messages.progress import console
 from curate.models.made_by import refuse_older
 from curate.op import Fitted, Rows, Summed
-from curate.store.store import LEARNED, Store
 
 #: Options of training.
 TRAINING = {"k", "sample", "iterations", "seed"}
+#: Options that came later, and what they are without: tables keep the identity that they had before.
+LATER = {"nearest": 1, "unit": True, "labels": 0}
 
 
 class Clusters(Fitted):
-    """`<by>_cluster` is the number of the row's cluster, `<by>_cluster_cos` its cosine with the centroid.
+    """`<by>_cluster` is the number of the row's cluster, `<by>_cluster_cos` its cosine with the centroid (with `unit`
+    false `<by>_cluster_score`, their inner product).
 
     by: a column of embeddings, as score.clip stores them: `clip_img`.
     k: number of clusters. SemDeDup takes 50,000 for 440 M pairs.
@@ -34,15 +38,20 @@ class Clusters(Fitted):
     iterations: of k-means on the sample.
     nearest: for so many centroids, the nearest first; `<by>_cluster_2` is the second. dedupe.semantic then compares
         rows on two sides of a border.
-    centroids: a store whose centroids are taken, by the table of the same name there, in place of training: the
-        clusters of both then mean the same, as `against` of dedupe.semantic wants it. `k`, `sample`, `iterations` and
-        `seed` are for training. Nothing is written there.
+    labels: `<by>_cluster_labels` lists so many centroids, the nearest first, as MLCD's 8 labels of an image.
+    unit: false takes vectors as they are stored and trains centroids by Euclidean distance, which are not made length
+        1; a row then belongs to the centroid with the greatest inner product, as DataComp's image-based filter has it.
+    centroids: centroids that are taken in place of training: a store, for those of its table of the same name, or a
+        .npy (k x d). The clusters then mean the same as there, as `against` of dedupe.semantic wants it. `k`, `sample`,
+        `iterations` and `seed` are for training. Nothing is written there.
+    write: a .npy that the centroids are written to, for score.near_centroids or another store.
 
     The centroids are kept beside the table. One assignment pass follows. Training takes sample * k^2 * dimensions *
     iterations multiplications.
     """
 
     cite: ClassVar[str] = "Abbas et al., SemDeDup, 2023"
+    how: ClassVar[frozenset[str]] = Fitted.how | {"write"}
     batch_size: int = 10_000
     by: str
     k: int = Field(1000, ge=1, le=2**20)
@@ -50,7 +59,17 @@ class Clusters(Fitted):
     iterations: int = Field(25, ge=1)
     seed: int = Field(1234, ge=0, lt=2**31)
     nearest: int = Field(1, ge=1, le=8)
+    labels: int = Field(0, ge=0, le=64)
+    unit: bool = True
     centroids: str = ""
+    write: str = ""
+
+    @field_validator("write")
+    @classmethod
+    def _is_npy(cls, write: str) -> str:
+        if write and not write.endswith(".npy"):
+            raise ValueError(f"'{write}' does not end in .npy")
+        return write
 
     @model_validator(mode="after")
     def _trained_or_taken(self) -> Clusters:
@@ -60,9 +79,8 @@ class Clusters(Fitted):
 
     def spec(self) -> dict[str, Any]:
         spec = super().spec()
-        if self.nearest == 1:
-            # Tables keep the identity that they had before there was the option.
-            del spec["options"]["nearest"]
+        for name in [name for name, usual in LATER.items() if getattr(self, name) == usual]:
+            del spec["options"][name]
         # Which centroids they are is in the weights.
         for name in ("centroids", *(sorted(TRAINING) if self.centroids else ())):
             del spec["options"][name]
@@ -81,21 +99,31 @@ class Clusters(Fitted):
         return ("faiss", "numba")
 
     def makes(self) -> dict[str, pa.DataType]:
-        more = {f"{self.table()}_{number}": pa.uint32() for number in range(2, self.nearest + 1)}
-        return {self.table(): pa.uint32(), f"{self.table()}_cos": pa.float32(), **more}
+        near = "cos" if self.unit else "score"
+        more: dict[str, pa.DataType] = {
+            f"{self.table()}_{number}": pa.uint32() for number in range(2, self.nearest + 1)
+        }
+        more |= {f"{self.table()}_labels": pa.list_(pa.uint32())} if self.labels else {}
+        return {self.table(): pa.uint32(), f"{self.table()}_{near}": pa.float32(), **more}
 
     def reads(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self.by, "uid")))
 
     def check_reads(self, made_by: Mapping[str, Mapping[str, Any]]) -> None:
         refuse_older(self, made_by)
-        if self.centroids and (fault := OldStore.of(self.centroids).fault(self.by, made_by.get(self.by, {}))):
+        if not self.centroids or self.centroids.partition("?")[0].endswith(".npy"):
+            return
+        if fault := OldStore.of(self.centroids).fault(self.by, made_by.get(self.by, {})):
             raise CurateError(f"balance.clusters: {fault}")
 
     def fit(self, summed: Summed) -> np.ndarray:
-        """The centroids, float32[k, d] of length 1, from the sample of vectors of the length that most rows have."""
+        """The centroids, float32[k, d], of length 1 where vectors are, from the sample of vectors of the length that
+        most rows have."""
         if self.centroids:
-            return Centroids.of(self.centroids, self.table()).read()
+            taken = Centroids.of(self.centroids, self.table()).read()
+            # Those of this op stay as they are, to the last bit.
+            of_length_1 = np.allclose(np.linalg.norm(taken, axis=1), 1, atol=1e-4)
+            return normalised(taken, self.centroids) if self.unit and not of_length_1 else taken
         sample = summed(self._samples).most()
         if sample is None:
             return np.zeros((0, 0), np.float32)
@@ -104,7 +132,7 @@ class Clusters(Fitted):
             return rows
         import faiss
 
-        options = {"niter": self.iterations, "seed": self.seed, "spherical": True, "min_points_per_centroid": 1}
+        options = {"niter": self.iterations, "seed": self.seed, "spherical": self.unit, "min_points_per_centroid": 1}
         kmeans = faiss.Kmeans(rows.shape[1], self.k, max_points_per_centroid=len(rows), **options)
         kmeans.train(rows)
         return np.asarray(kmeans.centroids, np.float32)
@@ -114,24 +142,42 @@ class Clusters(Fitted):
         total = Samples({})
         for length in np.unique(numbers[numbers > 0]).tolist():
             places = pa.array(np.flatnonzero(numbers == length))
-            vectors = read_vectors(rows[self.by].take(places), self.by, length)
-            good = [uid for uid, is_good in zip(uids.take(places).to_pylist(), vectors.good, strict=True) if is_good]
+            vectors, status = self._vectors(rows[self.by].take(places), length, True)
+            good = [uid for uid, word in zip(uids.take(places).to_pylist(), status, strict=True) if word == "ok"]
             ranks = hash_strings([f"{self.seed}:{uid}" for uid in good])
-            total += Samples({length: Sample(ranks, vectors.unit[vectors.good], self.k * self.sample, len(good))})
+            total += Samples({length: Sample(ranks, vectors[status == "ok"], self.k * self.sample, len(good))})
         return total
 
+    def _vectors(self, column: pa.Array, width: int, refused: bool) -> tuple[np.ndarray, np.ndarray]:
+        """(float32[n, width], a word per row). refused: whether vectors of another model are."""
+        if self.unit:
+            return read_vectors(column, self.by, width, another_model=refused)
+        return stored_vectors(column, self.by, width, another_model=refused)
+
     def batch(self, rows: Rows, fitted: Any) -> Mapping[str, Any]:
-        vectors = read_vectors(rows[self.by], self.by, fitted.shape[1], another_model=False)
-        cos, cluster = np.zeros(len(vectors.unit), np.float32), np.full((self.nearest, len(vectors.unit)), -1)
-        if vectors.good.any():
-            cos[vectors.good], cluster[0, vectors.good] = nearest(vectors.unit[vectors.good], fitted)
-        if vectors.good.any() and self.nearest > 1:
-            cluster[:, vectors.good] = nearest_few(vectors.unit[vectors.good], fitted, self.nearest).T
+        vectors, status = self._vectors(rows[self.by], fitted.shape[1], bool(self.centroids))
+        good, number = status == "ok", max(self.nearest, self.labels)
+        near, clusters = np.zeros(len(vectors), np.float32), np.full((number, len(vectors)), -1)
+        if good.any():
+            near[good], clusters[0, good] = nearest(vectors[good], fitted)
+        if good.any() and number > 1:
+            clusters[:, good] = nearest_few(vectors[good], fitted, number).T
+        first, cosines, *_ = self.makes()
+        numbers = dict(zip([first, *(f"{first}_{n}" for n in range(2, self.nearest + 1))], clusters, strict=False))
         columns: dict[str, Any] = {
-            name: pa.array(value, kind, mask=~vectors.good | (value < 0 if name != f"{self.table()}_cos" else False))
-            for (name, kind), value in zip(self.makes().items(), (cluster[0], cos, *cluster[1:]), strict=True)
+            name: pa.array(value, pa.uint32(), mask=~good | (value < 0)) for name, value in numbers.items()
         }
-        return {**columns, "status": vectors.status}
+        columns[cosines] = pa.array(near, pa.float32(), mask=~good)
+        if self.labels:
+            columns[f"{first}_labels"] = _lists(clusters[: self.labels].T, good)
+        return {**columns, "status": status}
+
+    def export(self, learned: pa.Table) -> None:
+        if self.write:
+            column = learned["centroid"].combine_chunks()
+            rows = np.asarray(column.flatten()).reshape(len(column), column.type.list_size)
+            write_centroids(rows, self.write)
+            console.print(f"[dim]{self.table()}: {len(rows):,} centroids of {rows.shape[1]} in {escape(self.write)}")
 
     def learned(self, fitted: Any) -> pa.Table:
         numbers = pa.array(np.ascontiguousarray(fitted, np.float32).ravel())
@@ -141,112 +187,8 @@ class Clusters(Fitted):
         return {"clusters": len(fitted), "centroids": digest(fitted)}
 
 
-def digest(centroids: np.ndarray) -> str:
-    """12 hex digits that tell centroids from others."""
-    return xxhash.xxh3_128_hexdigest(np.ascontiguousarray(centroids, np.float32).tobytes())[:12]
-
-
-@dataclass(frozen=True)
-class Centroids:
-    """Those of a table of a store. name: their digest."""
-
-    store: Store
-    folder: str
-    name: str
-
-    @classmethod
-    def of(cls, store: str, table: str) -> Centroids:
-        """
-        Raises:
-            CurateError: when there is no such table, or it keeps no centroids.
-        """
-        old = OldStore.of(store)
-        folder = old.manifest.table_folder(table, old.name)
-        if not (name := old.learned(folder)):
-            raise CurateError(
-                f"centroids: table '{table}' of {old.name} keeps none: it is not of balance.clusters, or of an earlier "
-                f"curate; delete the folder {old.name}/{folder}, and make it again there"
-            )
-        return cls(old.view.store, folder, name)
-
-    def read(self) -> np.ndarray:
-        table = self.store.read_file(f"{self.folder}/{LEARNED}")
-        column = table["centroid"].combine_chunks()
-        return np.asarray(column.flatten()).reshape(len(column), column.type.list_size)
-
-
-class Sample:
-    """The vectors of the lowest ranks, `most` of them, of so many rows; adds up in any order.
-
-    Half as many more are held at most: to sort them out copies all.
-    """
-
-    def __init__(self, ranks: np.ndarray, vectors: np.ndarray, most: int, rows: int):
-        self._parts = [(ranks, vectors)]
-        self._last: int | None = None  # a rank behind which none stays, once there are enough
-        self.most, self.rows = most, rows
-
-    @property
-    def ranks(self) -> np.ndarray:
-        return self._sort_out()[0]
-
-    @property
-    def vectors(self) -> np.ndarray:
-        return self._sort_out()[1]
-
-    def __add__(self, other: Sample) -> Sample:
-        total = Sample(*self._parts[0], self.most, self.rows + other.rows)
-        total._parts, total._last = [*self._parts, *map(self._lower, other._parts)], self._last
-        if sum(len(ranks) for ranks, _ in total._parts) > 1.5 * self.most:
-            total._sort_out()
-        return total
-
-    def _lower(self, part: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """What of another's part may stay."""
-        if self._last is None:
-            return part
-        low = part[0] < self._last
-        return part[0][low], part[1][low]
-
-    def __getstate__(self) -> dict[str, Any]:
-        self._sort_out()
-        return self.__dict__
-
-    def _sort_out(self) -> tuple[np.ndarray, np.ndarray]:
-        """Hold what stays, by rank; of equal ranks the one that was added first comes first."""
-        ranks = np.concatenate([ranks for ranks, _ in self._parts])
-        order = np.argsort(ranks, kind="stable")[: self.most]
-        if len(self._parts) > 1 or not np.array_equal(order, np.arange(len(ranks))):
-            vectors, first = np.empty((len(order), *self._parts[0][1].shape[1:]), np.float32), 0
-            for part, some in self._parts:
-                here = np.flatnonzero((order >= first) & (order < first + len(part)))
-                vectors[here] = some[order[here] - first]
-                first += len(part)
-            self._parts = [(ranks[order], vectors)]
-        if len(order) == self.most:
-            self._last = int(self._parts[0][0][-1])
-        return self._parts[0]
-
-
-class Samples:
-    """A sample for each length of vectors."""
-
-    def __init__(self, of: Mapping[int, Sample]):
-        self.of = dict(of)
-
-    def __add__(self, other: Samples) -> Samples:
-        both = {n: self.of[n] + other.of[n] for n in self.of.keys() & other.of.keys()}
-        return Samples({**self.of, **other.of, **both})
-
-    def most(self) -> Sample | None:
-        """That of the length that most rows have.
-
-        Raises:
-            CurateError: when two lengths have equally many: which rows are the odd ones cannot be told.
-        """
-        used = [item for item in self.of.items() if item[1].rows]
-        ranked = sorted(used, key=lambda item: -item[1].rows)
-        if len(ranked) > 1 and ranked[0][1].rows == ranked[1][1].rows:
-            one, two = sorted((ranked[0][0], ranked[1][0]))
-            raise CurateError(f"as many embeddings of {one} numbers as of {two}: two models made them")
-        return ranked[0][1] if ranked else None
+def _lists(labels: np.ndarray, good: np.ndarray) -> pa.Array:
+    """list<uint32> of int64[n, m], without -1; null where not `good` (bool[n])."""
+    there = (labels >= 0) & good[:, None]
+    ends = np.append(0, np.cumsum(there.sum(axis=1))).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(ends), pa.array(labels[there], pa.uint32()), mask=pa.array(~good))

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from curate.alike.against_old import AgainstOld, OldStore, old_stores
 from curate.alike.borders import Sample, parted, places_of
 from curate.alike.forest import components
+from curate.alike.nearest_mean import nearest_mean
 from curate.alike.row_key import row_keys
 from curate.alike.vector_pairs import close_pairs, earlier_max
 from curate.arrays.string_hash import hash_pairs, hash_strings
@@ -33,7 +34,8 @@ class Semantic(AgainstOld, Grouped):
     by: a column of embeddings; similarities of another model mean other things, so eps goes with the column.
     eps: larger removes more. Published, for CLIP: .03 keeps 72 % of LAION-440M, .07 63 %, .124 50 %.
     which: who comes first in the order, and stays: `hard` the row farthest from the centroid, as published; `easy` the
-        nearest; `random` by a seeded hash of uid. Equals go by uid. With `linked` also `middle`.
+        nearest; `random` by a seeded hash of uid. Equals go by uid. With `linked` also `middle`, and `mean`: the row
+        nearest the mean of its group's vectors, as CLIP-CID and DanQing (eps .1) keep; cosines within 1e-6 are equal.
     rule: `earlier` is SemDeDup; `linked` joins all pairs over 1 - eps into groups, of which one row stays, and makes
         `<table>_of` and `<table>_size`. A group chains: its ends may be far apart.
     spread: a column of booleans, with `linked`: `<table>_<spread>` is true for all rows of a group where it is true for
@@ -59,7 +61,7 @@ class Semantic(AgainstOld, Grouped):
     batch_size: int = 10_000
     by: str
     eps: float = Field(0.05, gt=0, lt=2)
-    which: Literal["hard", "easy", "random", "middle"] = "hard"
+    which: Literal["hard", "easy", "random", "middle", "mean"] = "hard"
     rule: Literal["earlier", "linked"] = "earlier"
     spread: str = ""
     seed: int = Field(1234, ge=0)
@@ -70,8 +72,8 @@ class Semantic(AgainstOld, Grouped):
 
     @model_validator(mode="after")
     def _known(self) -> Semantic:
-        if self.which == "middle" and self.rule != "linked":
-            raise ValueError("which: middle goes with rule: linked only")
+        if self.which in ("middle", "mean") and self.rule != "linked":
+            raise ValueError(f"which: {self.which} goes with rule: linked only")
         if self.spread and self.rule != "linked":
             raise ValueError("spread goes with rule: linked only")
         if self.nearest > 1 and self.rule != "earlier":
@@ -236,6 +238,8 @@ class Semantic(AgainstOld, Grouped):
         old_first = [rows["old_store"].is_null().to_numpy()] if "old_store" in rows.columns else []
         if self.which == "random":
             return np.lexsort((np.array(uids), hash_strings([f"{self.seed}:{uid}" for uid in uids]), *old_first))
+        if self.which == "mean":
+            return np.lexsort((np.array(uids), *old_first))
         cos = rows[f"{self._cluster()}_cos"].to_numpy()
         return np.lexsort((np.array(uids), -cos if self.which == "easy" else cos, *old_first))
 
@@ -256,10 +260,12 @@ class Semantic(AgainstOld, Grouped):
         group[nodes] = labels
         size = np.bincount(group, minlength=len(unit))[group]
         # A label is the first place of its group, and places stand in the order of `which`.
-        if self.which != "middle":
+        if self.which not in ("middle", "mean"):
             return size, group
         members = np.argsort(group, kind="stable")
         starts = np.searchsorted(group[members], group)
         # Of a group with old rows one of these stays.
         stays_of = np.bincount(group[:old], minlength=len(unit))[group]
+        if self.which == "mean":
+            return size, nearest_mean(unit, group, members, np.where(stays_of > 0, stays_of, size))
         return size, members[starts + np.where(stays_of > 0, stays_of, size) // 2]

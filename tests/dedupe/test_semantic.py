@@ -12,8 +12,9 @@ from conftest import HERE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curate.alike.vector_sample import Sample
 from curate.annotate.step import annotate
-from curate.balance.clusters import Clusters, Sample
+from curate.balance.clusters import Clusters
 from curate.catalog import load
 from curate.dedupe.semantic import Semantic
 from curate.errors import CurateError
