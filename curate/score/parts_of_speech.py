@@ -64,7 +64,7 @@ class PartsOfSpeech(Score):
     has_noun: a word that the dictionary of lemminflect knows as a noun only, or does not know at all (a name), or a
         noun that may be a verb or an adjective too, where it stands as one: `a run`, not `to run`.
 
-    has_preposition: in, of, with, under ..., where a word stands behind it that no verb is ("to run" holds none).
+    has_preposition: in, of, with, under ..., where a word stands behind it; `to` only before what can be no verb.
 
     A stand-in for the tagger that Conceptual Captions and CC12M used, which is not public. English only: words of other
     languages count as names. Of 100 web captions read, has_determiner was right on 99 (of 40 it named 39: `<a href` was
