@@ -19,7 +19,8 @@ from curate.download.tally import Tally
 #: Seconds between two visits to an actor, at least; and how many times as long as a visit takes, so that an actor with
 #: very many workers is asked less often by each.
 PACE_SECONDS, PACE_OF_VISIT = 0.02, 4.0
-#: Seconds after which a worker comes by, whatever happens: it may have turns at a host that asked others for a pause.
+#: Seconds after which a worker comes by, whatever happens: it may have turns at a host that asked others for a pause,
+#: and what came of its rows is counted.
 HEARTBEAT_SECONDS = 1.0
 
 

@@ -136,7 +136,7 @@ class FetchRun:
         # Not for ever: in Python 3.10 and 3.11 `wait_for` loses a cancellation that comes as what it waits for ends.
         while not self._over:
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._due.wait(), None if self._desk.is_here else HEARTBEAT_SECONDS)
+                await asyncio.wait_for(self._due.wait(), HEARTBEAT_SECONDS)
             self._due.clear()
             ask = self._question()
             reply = await self._desk.visit(ask)

@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from curate.cluster.shared import answer_of
+from curate.download.so_far import Noting, SoFar
 from curate.download.tally import Tally
 from curate.messages.counted import counted
 from curate.messages.terminal import console
+from curate.store.store import Store
 
 #: Rows after which something can be said of the others; it is said again each time when they have doubled.
 FIRST_ROWS = 1000
@@ -40,18 +42,9 @@ class Forecast:
         lines = []
         if self._next <= tally.rows < self._rows:
             self._next = 2 * tally.rows
-            lines.append(self._forecast(tally, now))
+            so_far = SoFar(self._rows, now - self._began, tally)
+            lines.append(f"download: {tally.rows:,} of {counted(self._rows, 'row')}: {so_far.forecast()}")
         return lines + self.warning(tally)
-
-    def _forecast(self, tally: Tally, now: float) -> str:
-        rate = tally.rows / max(now - self._began, 1e-6)
-        share = self._rows / tally.rows
-        hours = (self._rows - tally.rows) / rate / 3600
-        return (
-            f"download: {tally.rows:,} of {counted(self._rows, 'row')}: {rate:,.0f} rows/s, "
-            f"{tally.images / tally.rows:.1%} with an image; {hours:,.2f} hours to go; "
-            f"{_size(share * tally.fetched)} to fetch in all, {_size(share * tally.stored)} to store"
-        ).replace("%", " %")
 
     def warning(self, tally: Tally) -> list[str]:
         """Once, when more than half of the rows fail."""
@@ -68,17 +61,22 @@ class Forecast:
 
 
 @contextmanager
-def watched(hosts: Any, rows: int, store: str) -> Iterator[None]:
-    """Say the lines of a forecast while the block runs. hosts: a RunHosts, or a Ray actor of one."""
-    forecast, over = Forecast(rows, store, time.monotonic()), threading.Event()
+def watched(hosts: Any, rows: int, store: Store, folder: str) -> Iterator[None]:
+    """Say the lines of a forecast while the block runs, and note how far it is beside the images, for `curate show`;
+    the note goes when the block ends without an error. hosts: a RunHosts, or a Ray actor of one."""
+    began, over = time.monotonic(), threading.Event()
+    forecast, noting = Forecast(rows, store.url, began), Noting(store, folder)
+    noting.note(SoFar(rows, 0.0, Tally()))
 
     def counts() -> Tally:
         tally: Tally = answer_of(hosts, "counts")
         return tally
 
     def look() -> None:
-        for line in forecast.of(counts(), time.monotonic()):
+        tally, now = counts(), time.monotonic()
+        for line in forecast.of(tally, now):
             console.say(line)
+        noting.note(SoFar(rows, now - began, tally))
 
     thread = threading.Thread(target=_each, args=(look, over), name="forecast", daemon=True)
     thread.start()
@@ -88,6 +86,7 @@ def watched(hosts: Any, rows: int, store: str) -> Iterator[None]:
         thread.join()
         for line in forecast.warning(counts()):
             console.say(line)
+        noting.over()
     finally:
         over.set()
 
@@ -98,15 +97,3 @@ def _each(look: Callable[[], None], over: threading.Event) -> None:
             look()
         except Exception:  # noqa: BLE001 - an actor that is started again; what is said is no part of the work
             continue
-
-
-def _size(number: float) -> str:
-    """
-    >>> _size(1_230_000), _size(45_600_000_000)
-    ('1 MB', '46 GB')
-    """
-    unit, name = next((one for one in _UNITS if number >= one[0]), (1e3, "kB"))
-    return f"{number / unit:,.0f} {name}"
-
-
-_UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"))

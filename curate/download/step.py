@@ -113,7 +113,7 @@ def _fetch(view: View, options: DownloadOptions, cluster: Cluster, todo: list[in
             hosts=hosts,
             **places,
         )
-        with nullcontext() if options.retry else watched(hosts, _rows_of(view, todo), store.url):
+        with nullcontext() if options.retry else watched(hosts, _rows_of(view, todo), store, places["folder"]):
             for _, report in cluster.each("download", work, todo, rows, workers=options.processes):
                 unasked += report["unasked"]
                 refused += report["refused"]

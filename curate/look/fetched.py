@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from curate.cluster.many_shards import each_run, shard_runs
+from curate.download.fetch_facts import beside
+from curate.download.so_far import SoFar, noted
 from curate.errors import CurateError, unknown
 from curate.look.dataset import Dataset
 from curate.messages.counted import counted
@@ -22,12 +25,25 @@ BY = ("host", "status")
 #: Lines that are printed; hosts and statuses with most rows first.
 LINES = 40
 
+#: Counts of no row.
+_NONE = pl.DataFrame(
+    schema={
+        **dict.fromkeys(("host", "status"), pl.String),
+        **dict.fromkeys(("rows", "images", "attempts"), pl.Int64),
+        "seconds": pl.Float64,
+        "bytes": pl.Int64,
+        "failures": pl.String,
+    }
+)
+
 #: Rows that no download asked for, or could have: they were out before.
 _OUT = ("skipped",)
 
 
 def fetched(root: str, by: str) -> pl.DataFrame:
     """A line for each host or status, the one with most rows first.
+
+    While a download runs, and when it was stopped, of the shards that are finished.
 
     Columns: `host` or `status`; rows; images (rows with one); failures (`by` host: the commonest status that is not
     success, with its rows; `by` status: an example of the message); attempts, how often URLs were asked for; seconds on
@@ -37,20 +53,63 @@ def fetched(root: str, by: str) -> pl.DataFrame:
     Raises:
         CurateError: when nothing was downloaded, or for another word than host and status.
     """
+    return _looked(root, by).lines
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """lines: as `fetched` has them. shards, finished: their numbers. so_far: of a download that has not ended."""
+
+    lines: pl.DataFrame
+    shards: int
+    finished: int
+    so_far: SoFar | None
+
+
+def _looked(root: str, by: str) -> _Looked:
     if by not in BY:
         raise unknown("way to show a download", by, BY)
     dataset = Dataset(root)
+    images, so_far = _folder(dataset)
+    rows, done = dataset.store.shard_rows(), dataset.store.parts(images)
+    finished = {shard: rows[shard] for shard in rows if shard in done}
+    facts = beside(images, FETCHES)
+    if not (so_far or FETCHES in dataset.manifest.current) or not finished.keys() <= dataset.store.parts(facts):
+        facts = ""  # of an earlier version, that did not keep them
+    job = _Counts(dataset.view, images, facts, by, shard_runs(finished))
+    counts = _added(list(each_run("show", job.count, job.runs, finished, None)) or [_NONE.select(_columns(by))], by)
+    lines = _by_host(counts) if by == "host" else counts.sort(["rows", "status"], descending=[True, False])
+    return _Looked(lines, len(rows), len(finished), so_far)
+
+
+def _folder(dataset: Dataset) -> tuple[str, SoFar | None]:
+    """The folder of the images: of the download that runs, or else of the one that ended last."""
+    store = dataset.store
+    folders = sorted(name for name in store.names() if name.startswith("images-"))
+    running = [(so_far.noted, name, so_far) for name in folders if (so_far := noted(store, name))]
+    if running:
+        _, name, so_far = max(running, key=lambda one: one[:2])
+        return name, so_far
     if "images" not in dataset.manifest.current:
-        raise CurateError(f"{root}: nothing was downloaded here: there is nothing to show by {by}")
-    rows = dataset.store.shard_rows()
-    current = dataset.manifest.current
-    job = _Counts(dataset.view, current["images"], current.get(FETCHES, ""), by, shard_runs(rows))
-    counts = _added(list(each_run("show", job.count, job.runs, rows, None)), by)
-    return _by_host(counts) if by == "host" else counts.sort(["rows", "status"], descending=[True, False])
+        raise CurateError(f"{store.url}: nothing was downloaded here: there is nothing to show by host or status")
+    return dataset.manifest.current["images"], None
 
 
 def print_fetched(root: str, by: str) -> None:
-    lines = fetched(root, by)
+    looked = _looked(root, by)
+    lines = looked.lines
+    if looked.finished or not looked.so_far:
+        out.print(_table(lines, by))
+        total = counted(int(lines["rows"].sum()), "row")
+        more = f", the first {LINES} are shown" if lines.height > LINES else ""
+        out.print(f"{counted(lines.height, by) if by == 'host' else f'{lines.height} statuses'} of {total}{more}")
+    if looked.finished < looked.shards:
+        out.say(f"{looked.finished:,} of {counted(looked.shards, 'shard')} finished: only their rows are in the table")
+    for line in looked.so_far.lines(time.time()) if looked.so_far else ():
+        out.say(line)
+
+
+def _table(lines: pl.DataFrame, by: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column(by, overflow="fold")
     for heading in ("rows", "images", "attempts", "s an attempt", "MB"):
@@ -58,10 +117,7 @@ def print_fetched(root: str, by: str) -> None:
     table.add_column("commonest failure" if by == "host" else "for example", overflow="fold")
     for line in lines.head(LINES).iter_rows(named=True):
         table.add_row(*map(escape, _cells(line, by)))
-    out.print(table)
-    total = counted(int(lines["rows"].sum()), "row")
-    more = f", the first {LINES} are shown" if lines.height > LINES else ""
-    out.print(f"{counted(lines.height, by) if by == 'host' else f'{lines.height} statuses'} of {total}{more}")
+    return table
 
 
 def _cells(line: dict[str, Any], by: str) -> list[str]:
@@ -118,6 +174,10 @@ def _host(urls: pl.Series) -> pl.Series:
     """What stands between the slashes: near enough to count by."""
     hosts: pl.Series = urls.cast(pl.String).str.extract(r"(?i)^\s*https?:/*(?:[^/?#@]*@)?([^/?#:]+)")
     return hosts.str.to_lowercase()
+
+
+def _columns(by: str) -> list[str]:
+    return [name for name in _NONE.columns if name != "host" or by == "host"]
 
 
 def _added(frames: Sequence[pl.DataFrame], by: str) -> pl.DataFrame:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,3 +99,60 @@ def test_what_cannot_be_shown(store: str, tmp_path: Path) -> None:
     read(Store(str(tmp_path / "r")), ReadOptions(input=str(tmp_path / "one.parquet")), Cluster(None, 0))
     with pytest.raises(CurateError, match="nothing was downloaded here"):
         fetched(str(tmp_path / "r"), "host")
+
+
+DOWNLOAD = """
+import sys
+import curate
+import curate.download.so_far as so_far
+so_far.NOTE_SECONDS = 0.2
+import curate.download.forecast
+curate.download.forecast.LOOK_SECONDS = 0.1
+curate.get(sys.argv[1], sys.argv[2], allow_private_addresses=["127.0.0.0/8"], image_size=16,
+           number_sample_per_shard=4, timeout=600)
+"""
+
+
+def shown(store: str, by: str) -> str:
+    result = CliRunner().invoke(app, ["show", store, "--by", by])
+    return " ".join((result.stdout + str(result.exception or "")).split())
+
+
+def wait_for(text: str, store: str, child: subprocess.Popen[bytes]) -> str:
+    while text not in (now := shown(store, "status")):
+        assert child.poll() is None, now
+        time.sleep(0.2)
+    return now
+
+
+@pytest.mark.slow
+def test_while_a_download_runs_and_when_it_was_killed(tmp_path: Path, server: Server) -> None:
+    """Another process downloads; its second shard has two pictures that never come."""
+    paths = ["ok/0", "code/404", "ok/1", "ok/2", "ok/3", "drip/1", "drip/2", "ok/4", "ok/5", "ok/6"]
+    urls = [f"{server.url}/{path}" for path in paths]
+    pl.DataFrame({"url": urls, "text": urls}).write_parquet(tmp_path / "urls.parquet")
+    store = str(tmp_path / "images.store")
+    command = [sys.executable, "-c", DOWNLOAD, str(tmp_path / "urls.parquet"), str(tmp_path / "images")]
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        # Two rows of the second shard have come, and the shard is not finished.
+        text = wait_for("6 of 10 rows", store, child)
+        assert "success 3 3 3" in text and "http_404 1 0 1" in text and "2 statuses of 4 rows" in text
+        assert "1 of 3 shards finished: only their rows are in the table" in text
+        assert "the download is under way" in text and " rows/s, 83.3 % with an image; " in text
+        assert "those of unfinished shards too: 5 success, 1 http_404" in text
+        assert fetched(store, "host").select("host", "rows", "images").rows() == [("127.0.0.1", 4, 3)]
+        child.kill()
+        child.wait()
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("curate.download.so_far.SILENT_SECONDS", 0.0)
+            assert "not finished, and silent: the same command goes on with it" in shown(store, "host")
+    finally:
+        child.kill()
+        child.wait()
+
+
+@pytest.mark.slow
+def test_nothing_says_unfinished_at_the_end(store: str) -> None:
+    assert "finished" not in shown(store, "status") and "under way" not in shown(store, "status")
+    assert not list(Path(store).rglob(".download.json"))
