@@ -3,6 +3,7 @@
     python benchmarks/download.py [--rows 600] [--rounds 3] [--delay-seconds 0.05] [--skip-failures]
     python benchmarks/download.py --faulty 0 0.1 0.4 [--rows 10000]
     python benchmarks/download.py --names
+    python benchmarks/download.py --packed
 
 Both get the same urls of the same server (a process of its own on this machine), 64 requests at a time, the same resize
 options, sha256, one process, and write a tar and a parquet. Ours is DownloadShard without Ray; theirs is
@@ -22,6 +23,9 @@ processor, how many came of those that are good, and requests a url.
 `--names` is another question: 1,000 names that no name server answers for among 1,000 that are answered at once, all
 looked up together, by c-ares and by threads. The threads' getaddrinfo waits ten seconds for a dead name, as glibc's
 does (5 s, twice); c-ares asks a name server of this process.
+
+`--packed` neither: one body of 50 MB, packed by gzip, beside 100 small ones of one server: for how long the event loop
+stands still at most, unpacking in it and in a thread.
 """
 
 from __future__ import annotations
@@ -29,8 +33,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gzip
 import importlib
 import io
+import multiprocessing
 import os
 import socket
 import statistics
@@ -53,6 +59,8 @@ from run import hardware, serving
 
 from curate.cluster.cluster import Cluster
 from curate.demo.server import stats
+from curate.download import answer_body
+from curate.download.fetch import FetchOptions, fetch
 from curate.download.lookups import Ares, Threads
 from curate.download.one_shard import DownloadShard
 from curate.download.options import DownloadOptions
@@ -88,8 +96,8 @@ Result = dict[str, Any]
 
 def main() -> None:
     options = parse()
-    if options.names:
-        names()
+    if options.names or options.packed:
+        names() if options.names else packed()
         return
     print(hardware("img2dataset", "aiohttp", "opencv-python-headless"))
     if options.faulty:
@@ -118,6 +126,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--skip-failures", action="store_true")
     parser.add_argument("--faulty", type=float, nargs="*", default=[], help="shares of urls that fail")
     parser.add_argument("--names", action="store_true", help="lookups of names, living and dead, instead")
+    parser.add_argument("--packed", action="store_true", help="a large packed body beside small ones, instead")
     parser.add_argument("--folder", help="where the temporary files go; default: the system's place")
     return parser.parse_args()
 
@@ -135,6 +144,75 @@ def draw(folder: Path) -> list[int]:
         Image.fromarray((total + 127).clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=88)
         sizes.append((folder / f"{number}.jpg").write_bytes(buffer.getvalue()))
     return sizes
+
+
+# ---- a large packed body ----
+
+
+def packed() -> None:
+    large = gzip.compress(np.random.default_rng(0).integers(0, 16, 50_000_000, np.uint8).tobytes(), 1)
+    small, urls = b"\xff\xd8" + bytes(30_000), ["/large", *(f"/small/{number}" for number in range(100))]
+    print(f"{'unpacking':20}{'longest stall, ms':>20}{'small ones there, s':>22}{'all, s':>10}")
+    with answering(lambda path: (large, "gzip") if path == "/large" else (small, "identity")) as base:
+        for _ in range(3):
+            for way, here in (("in the event loop", 1 << 40), ("in a thread", None)):
+                patches = [mock.patch.object(answer_body, name, here) for name in ("_PACKED_HERE", "_UNPACKED_HERE")]
+                with contextlib.ExitStack() as stack:
+                    for patch in patches if here else ():
+                        stack.enter_context(patch)
+                    spent = asyncio.run(stalled([base + url for url in urls]))
+                print(f"{way:20}{1000 * spent[0]:20.0f}{spent[1]:22.2f}{spent[2]:10.2f}")
+
+
+async def stalled(urls: list[str]) -> tuple[float, float, float]:
+    """The longest time between two turns of the event loop, and seconds until the second last and the last answer."""
+    options = FetchOptions(allow_private_addresses=["127.0.0.0/8"], max_bytes=60_000_000, timeout_seconds=60)
+    longest, ticked = 0.0, time.monotonic()
+
+    async def tick() -> None:
+        nonlocal longest, ticked
+        while True:
+            longest, ticked = max(longest, time.monotonic() - ticked), time.monotonic()
+            await asyncio.sleep(0.001)
+
+    ticking, began, times = asyncio.create_task(tick()), time.monotonic(), []
+    async for _, answer in fetch(urls, options):
+        assert answer.status == "success", answer
+        times.append(time.monotonic() - began)
+    ticking.cancel()
+    return longest, times[-2], times[-1]
+
+
+@contextlib.contextmanager
+def answering(answer: Callable[[str], tuple[bytes, str]]) -> Iterator[str]:
+    """A server in a process of its own: `answer` gives body and coding for a path."""
+    listening = socket.create_server(("127.0.0.1", 0), backlog=200)
+    child = multiprocessing.get_context("fork").Process(target=_answers, args=(listening, answer), daemon=True)
+    child.start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        child.kill()
+        child.join()
+        listening.close()
+
+
+def _answers(listening: socket.socket, answer: Callable[[str], tuple[bytes, str]]) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while True:
+                path = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode()
+                body, coding = answer(path) if path != "/robots.txt" else (b"", "identity")
+                head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nContent-Encoding: {coding}\r\n\r\n"
+                writer.write(head.encode() + body)
+                await writer.drain()
+        writer.close()
+
+    async def serve() -> None:
+        async with await asyncio.start_server(talk, sock=listening) as server:
+            await server.serve_forever()
+
+    asyncio.run(serve())
 
 
 # ---- names ----

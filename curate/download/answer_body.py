@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
 from curate.download.answer import BadAnswer, Head
-from curate.download.coding import TooLarge, decoded
+from curate.download.coding import TooLarge, unpacked
 from curate.download.reader import Reader
 from curate.download.spooled import Spooled
 
@@ -18,6 +22,8 @@ DOUBTFUL_SECONDS = 1.0
 #: Bytes that a packed text may have once it is unpacked.
 MOST_UNPACKED = 16 << 20
 _BLOCK = 256 * 1024
+#: Packed and plain bytes that are unpacked at once where they are: a few milliseconds. Threads for the others.
+_PACKED_HERE, _UNPACKED_HERE, _THREADS = 64 * 1024, 1 << 20, 2
 
 
 class Truncated(Exception):
@@ -49,7 +55,7 @@ class Body:
         """
         await self._receive(most)
         codings = self._codings()
-        return Spooled(decoded(self._bytes.all(), codings, most)) if codings else self._bytes
+        return await _unpacked(self._bytes, codings, most) if codings else self._bytes
 
     async def read_first(self, most: int) -> bytes:
         """The first `most` bytes, content codings undone; all of a shorter body. Of a longer one no more is received.
@@ -65,7 +71,8 @@ class Body:
         except _Enough:
             if codings:
                 raise TooLarge(f"more than {most} bytes, packed") from None
-        return decoded(self._bytes.all(), codings, MOST_UNPACKED)[:most]
+        body = await _unpacked(self._bytes, codings, MOST_UNPACKED) if codings else self._bytes
+        return body.all()[:most]
 
     async def _receive(self, most: int) -> None:
         lengths = self._head.lengths()
@@ -130,6 +137,28 @@ class Body:
         self._bytes.add(block)
         if self._enough and self._bytes.size > self._enough:
             raise _Enough
+
+
+async def _unpacked(body: Spooled, codings: list[str], most: int) -> Spooled:
+    """Content codings undone: of much in a thread, since all other answers of the worker wait for the event loop.
+
+    Raises:
+        TooLarge: for more than `most` bytes.
+    """
+    if body.size <= _PACKED_HERE:
+        with contextlib.suppress(TooLarge):
+            return unpacked(body, codings, min(most, _UNPACKED_HERE))
+    over = threading.Event()
+    try:
+        return await asyncio.get_running_loop().run_in_executor(_threads(), unpacked, body, codings, most, over.is_set)
+    finally:
+        over.set()
+
+
+@lru_cache
+def _threads() -> ThreadPoolExecutor:
+    """Few: each holds a packed body."""
+    return ThreadPoolExecutor(_THREADS, "unpack")
 
 
 def _chunk_size(line: bytes) -> int:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import random
 import socketserver
 import threading
 import urllib.request
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import brotli
@@ -19,9 +21,13 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curate.download import answer_body
 from curate.download.answer import BadAnswer, head_of
-from curate.download.coding import TooLarge, decoded
+from curate.download.answer_body import Body
+from curate.download.coding import TooLarge, decoded, unpacked
 from curate.download.fetch import Fetched, FetchOptions, fetch
+from curate.download.reader import Reader
+from curate.download.spooled import Spooled
 
 pytestmark = pytest.mark.slow
 
@@ -281,3 +287,52 @@ def test_any_body_is_decoded_or_left(body: bytes, codings: list[str]) -> None:
     for pack in (bytes, gzip.compress, zlib.compress, zstandard.compress, brotli.compress):
         with contextlib.suppress(TooLarge):
             assert len(decoded(pack(body), codings, 100)) <= 160
+
+
+@pytest.mark.parametrize(
+    "pack", [gzip.compress, zlib.compress, zstandard.compress, partial(brotli.compress, quality=1)]
+)
+@pytest.mark.parametrize("piece", [1, 7, 1000, 1 << 20])
+def test_pieces_of_a_body_are_the_body(pack, piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curate.download.coding.PIECE", piece)
+    plain = bytes(random.Random(piece).choices(b"abcd", k=3000))
+    packed, codings = pack(plain), ["br", "zstd", "deflate", "gzip"]
+    assert decoded(packed, codings, 3000) == plain
+    if pack is not zstandard.compress:
+        assert decoded(packed[:-3], codings, 3000) == packed[:-3], "what is cut stays as it came"
+    with pytest.raises(TooLarge, match="more than 2999 bytes unpacked"):
+        decoded(packed, codings, 2999)
+
+
+@pytest.mark.parametrize("name", ["gzip", "br", "zstd", "deflate"])
+def test_a_large_packed_body_is_unpacked_beside_the_event_loop(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the thread does, the loop goes on: a tick comes while the unpacking waits for it."""
+    plain = random.Random(1).randbytes(3_000_000)
+    packers = {"gzip": partial(gzip.compress, compresslevel=1), "deflate": zlib.compress, "zstd": zstandard.compress}
+    packed = {**packers, "br": partial(brotli.compress, quality=1)}[name](plain)
+    ticked, real = threading.Event(), answer_body.unpacked
+
+    def waiting(*arguments):
+        assert ticked.wait(60), "the event loop stands still"
+        return real(*arguments)
+
+    monkeypatch.setattr(answer_body, "unpacked", waiting)
+
+    async def read() -> bytes:
+        reader = Reader()
+        reader.feed_data(packed)
+        reader.feed_eof()
+        body = asyncio.create_task(
+            Body(head_of([b"HTTP/1.1 200 OK", b"Content-Encoding: %b" % name.encode()]), reader).read(5_000_000)
+        )
+        await asyncio.sleep(0.05)
+        assert not body.done()
+        ticked.set()
+        return (await body).all()
+
+    assert asyncio.run(read()) == plain
+
+
+def test_unpacking_ends_when_nobody_waits() -> None:
+    pieces = iter([False, False, True])
+    assert unpacked(Spooled(gzip.compress(bytes(10 << 20))), ["gzip"], 50 << 20, lambda: next(pieces)).size < 10 << 20
