@@ -4,6 +4,7 @@
     python benchmarks/download.py --faulty 0 0.1 0.4 [--rows 10000]
     python benchmarks/download.py --names
     python benchmarks/download.py --packed
+    python benchmarks/download.py --connections
 
 Both get the same urls of the same server (a process of its own on this machine), 64 requests at a time, the same resize
 options, sha256, one process, and write a tar and a parquet. Ours is DownloadShard without Ray; theirs is
@@ -26,6 +27,9 @@ does (5 s, twice); c-ares asks a name server of this process.
 
 `--packed` neither: one body of 50 MB, packed by gzip, beside 100 small ones of one server: for how long the event loop
 stands still at most, unpacking in it and in a thread.
+
+`--connections`: how many connections 100 urls of one TLS host take, as its server counts them, by ours (16 turns) and
+by img2dataset (64 threads, a connection for each request).
 """
 
 from __future__ import annotations
@@ -39,7 +43,9 @@ import io
 import multiprocessing
 import os
 import socket
+import ssl
 import statistics
+import subprocess
 import tempfile
 import threading
 import time
@@ -96,9 +102,10 @@ Result = dict[str, Any]
 
 def main() -> None:
     options = parse()
-    if options.names or options.packed:
-        names() if options.names else packed()
-        return
+    for asked, what in ((options.names, names), (options.packed, packed), (options.connections, connections)):
+        if asked:
+            what()
+            return
     print(hardware("img2dataset", "aiohttp", "opencv-python-headless"))
     if options.faulty:
         with tempfile.TemporaryDirectory(dir=options.folder) as name:
@@ -127,6 +134,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--faulty", type=float, nargs="*", default=[], help="shares of urls that fail")
     parser.add_argument("--names", action="store_true", help="lookups of names, living and dead, instead")
     parser.add_argument("--packed", action="store_true", help="a large packed body beside small ones, instead")
+    parser.add_argument("--connections", action="store_true", help="connections that a host sees, instead")
     parser.add_argument("--folder", help="where the temporary files go; default: the system's place")
     return parser.parse_args()
 
@@ -144,6 +152,34 @@ def draw(folder: Path) -> list[int]:
         Image.fromarray((total + 127).clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=88)
         sizes.append((folder / f"{number}.jpg").write_bytes(buffer.getvalue()))
     return sizes
+
+
+# ---- connections ----
+
+
+def connections() -> None:
+    body = io.BytesIO()
+    Image.new("RGB", (300, 300)).save(body, "JPEG")
+    with tempfile.TemporaryDirectory() as name, mock.patch.dict(os.environ, SSL_CERT_FILE=f"{name}/certificate.pem"):
+        make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+        make += [
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-keyout",
+            f"{name}/key.pem",
+            "-out",
+            f"{name}/certificate.pem",
+        ]
+        subprocess.run(make, check=True, capture_output=True)
+        count = multiprocessing.get_context("fork").Value("i", 0)
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(f"{name}/certificate.pem", f"{name}/key.pem")
+        with answering(lambda path: (body.getvalue(), "identity"), tls, count) as base:
+            for who, fetched in (("curate", partial(ours, per_host=16)), ("img2dataset", theirs)):
+                count.value = 0
+                rows = fetched(Path(name) / who, [f"{base}/{number}" for number in range(100)])["rows"]
+                images = rows.filter(pl.col("status") == "success").height
+                print(f"{who:12} {images} images of 100 urls, {count.value} connections")
 
 
 # ---- a large packed body ----
@@ -184,21 +220,29 @@ async def stalled(urls: list[str]) -> tuple[float, float, float]:
 
 
 @contextlib.contextmanager
-def answering(answer: Callable[[str], tuple[bytes, str]]) -> Iterator[str]:
-    """A server in a process of its own: `answer` gives body and coding for a path."""
+def answering(
+    answer: Callable[[str], tuple[bytes, str]], tls: ssl.SSLContext | None = None, count: Any = None
+) -> Iterator[str]:
+    """A server in a process of its own: `answer` gives body and coding for a path; `count` grows by each connection."""
     listening = socket.create_server(("127.0.0.1", 0), backlog=200)
-    child = multiprocessing.get_context("fork").Process(target=_answers, args=(listening, answer), daemon=True)
+    child = multiprocessing.get_context("fork").Process(
+        target=_answers, args=(listening, answer, tls, count), daemon=True
+    )
     child.start()
     try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        yield f"http{'s' if tls else ''}://127.0.0.1:{listening.getsockname()[1]}"
     finally:
         child.kill()
         child.join()
         listening.close()
 
 
-def _answers(listening: socket.socket, answer: Callable[[str], tuple[bytes, str]]) -> None:
+def _answers(
+    listening: socket.socket, answer: Callable[[str], tuple[bytes, str]], tls: ssl.SSLContext | None, count: Any
+) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if count is not None:
+            count.value += 1
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             while True:
                 path = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode()
@@ -209,7 +253,7 @@ def _answers(listening: socket.socket, answer: Callable[[str], tuple[bytes, str]
         writer.close()
 
     async def serve() -> None:
-        async with await asyncio.start_server(talk, sock=listening) as server:
+        async with await asyncio.start_server(talk, sock=listening, ssl=tls) as server:
             await server.serve_forever()
 
     asyncio.run(serve())

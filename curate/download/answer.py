@@ -22,11 +22,15 @@ class BadAnswer(Exception):
 
 @dataclass(slots=True)
 class Head:
-    """Status and headers. `fields` are (name in lower case, value) in the order in which they came."""
+    """Status and headers. `fields` are (name in lower case, value) in the order in which they came.
+
+    keeps_alive: another request may follow on the connection; says_kept: the server says so itself.
+    """
 
     status: int
     reason: str = ""
     keeps_alive: bool = False
+    says_kept: bool = False
     fields: list[tuple[str, bytes]] = field(default_factory=list)
 
     def raw(self, name: str) -> list[bytes]:
@@ -93,7 +97,7 @@ def head_of(lines: Sequence[bytes]) -> Head:
         name_bytes, colon, value = text.partition(b":")
         if colon:
             head.fields.append((name_bytes.strip().lower().decode("latin-1"), value.strip()))
-    # Only where the server says so: an idle connection that it has closed already would cost the row, since no request
-    # is sent twice.
-    head.keeps_alive = match[1] == b"1" and "keep-alive" in head.words("connection")
+    words, version = head.words("connection"), (match[1] or b"0", match[2] or b"0")
+    head.says_kept = match[1] == b"1" and "keep-alive" in words
+    head.keeps_alive = head.says_kept or (version == (b"1", b"1") and "close" not in words)
     return head

@@ -1,7 +1,9 @@
-"""HTTP/1.1 requests for strangers' URLs: each call sends exactly one, to an address that was looked up and allowed.
+"""HTTP/1.1 requests for strangers' URLs: each call asks exactly once, at an address that was looked up and allowed.
 
 Own code instead of a client library, since a library sends a request again when a connection drops (the server is asked
-twice where the user allowed once), refuses answers that every browser shows, and queues inside.
+twice where the user allowed once), refuses answers that every browser shows, and queues inside. A connection that was
+kept from the answer before may have been closed by the server meanwhile: then the request goes to a new one, where the
+kernel knows that the server's machine took no byte of it (see curate.download.acknowledged).
 """
 
 from __future__ import annotations
@@ -9,27 +11,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-import time
-from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from functools import lru_cache
 
 import aiohappyeyeballs
 
 from curate.alike.web_url import WebURL
+from curate.download.acknowledged import unread
 from curate.download.address import Network, guarded_socket
 from curate.download.answer import HEAD_BYTES, BadAnswer, Head, head_of
 from curate.download.answer_body import Body
+from curate.download.idle_connections import Connection, IdleConnections, Place
 from curate.download.reader import Reader
 from curate.download.resolver import AddressInfo
 from curate.download.spooled import Spooled
 
-#: Seconds that an idle connection is kept: sockets of thousands of hosts would use up the file descriptors.
-IDLE_SECONDS = 1.0
 #: Seconds before a second address of the host is tried beside the first one (RFC 8305).
 NEXT_ADDRESS_SECONDS = 0.25
-
-_Place = tuple[str, str, int]
 
 
 class NoAnswer(ConnectionError):
@@ -60,7 +58,7 @@ class HTTPClient:
         # identity: images are compressed already, and a size limit and the declared length then mean the same bytes.
         self._headers = f"User-Agent: {user_agent}\r\nAccept: */*\r\nAccept-Encoding: identity\r\n"
         self._allowed, self._verify_tls = allowed, verify_tls
-        self._idle: deque[tuple[float, _Place, _Connection]] = deque()
+        self._idle = IdleConnections()
 
     @contextlib.asynccontextmanager
     async def get(self, url: WebURL, addresses: Sequence[AddressInfo]) -> AsyncIterator[Answer]:
@@ -70,25 +68,47 @@ class HTTPClient:
             OSError: for no connection; among them ssl.SSLError, AddressRefused and NoAnswer.
             BadAnswer: for what is no HTTP answer.
         """
-        connection = self._kept(url) or await self._connected(url, addresses)
-        whole = False
+        connection, head = await self._asked(url, addresses)
+        sure: bool | None = None
         try:
-            connection.transport.write(self._request(url))
-            head = await _head(connection.reader)
             body = Body(head, connection.reader)
             yield Answer(head, body)
-            whole = head.keeps_alive and body.is_whole
+            sure = head.says_kept if body.is_whole and head.keeps_alive else None
         finally:
-            if whole and not connection.has_ended():
-                self._idle.append((time.monotonic(), _place(url), connection))
-            else:
+            if sure is None:
                 connection.transport.abort()
-            self._close_old()
+            else:
+                self._idle.keep(_place(url), connection, sure)
+
+    async def _asked(self, url: WebURL, addresses: Sequence[AddressInfo]) -> tuple[Connection, Head]:
+        """One request, and the head of its answer."""
+        if kept := self._idle.take(_place(url)):
+            answered: bool | None = None
+            with unread(kept.transport) as is_unread:
+                try:
+                    head = await self._answered(kept, url)
+                    answered = True
+                    return kept, head
+                except NoAnswer:
+                    answered = False
+                    # A reset may overtake the word that the request has arrived.
+                    if kept.reader.was_lost or not is_unread():
+                        raise
+                finally:
+                    self._idle.note(_place(url), answered)
+        connection = await self._connected(url, addresses)
+        return connection, await self._answered(connection, url)
+
+    async def _answered(self, connection: Connection, url: WebURL) -> Head:
+        try:
+            connection.transport.write(self._request(url))
+            return await _head(connection.reader)
+        except BaseException:
+            connection.transport.abort()
+            raise
 
     async def close(self) -> None:
-        for _, _, connection in self._idle:
-            connection.transport.abort()
-        self._idle.clear()
+        self._idle.close()
         await asyncio.sleep(0)  # the transports' last calls
 
     def _request(self, url: WebURL) -> bytes:
@@ -96,23 +116,7 @@ class HTTPClient:
         lines = f"GET {url.target} HTTP/1.1\r\nHost: {url.authority}\r\n{self._headers}{credentials}"
         return f"{lines}Connection: keep-alive\r\n\r\n".encode("ascii")
 
-    def _kept(self, url: WebURL) -> _Connection | None:
-        """A connection to the host that is open as far as this side knows."""
-        self._close_old()
-        for kept in reversed(self._idle):
-            if kept[1] == _place(url):
-                self._idle.remove(kept)
-                if not kept[2].has_ended():
-                    return kept[2]
-                kept[2].transport.abort()
-                break
-        return None
-
-    def _close_old(self) -> None:
-        while self._idle and self._idle[0][0] < time.monotonic() - IDLE_SECONDS:
-            self._idle.popleft()[2].transport.abort()
-
-    async def _connected(self, url: WebURL, addresses: Sequence[AddressInfo]) -> _Connection:
+    async def _connected(self, url: WebURL, addresses: Sequence[AddressInfo]) -> Connection:
         infos = [(*info[:4], (info[4][0], url.port, *info[4][2:])) for info in addresses]
         sock = await aiohappyeyeballs.start_connection(
             infos, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, socket_factory=guarded_socket(self._allowed)
@@ -129,19 +133,10 @@ class HTTPClient:
         except BaseException:
             sock.close()
             raise
-        return _Connection(reader, transport)
+        return Connection(reader, transport)
 
 
-class _Connection:
-    def __init__(self, reader: Reader, transport: asyncio.Transport) -> None:
-        self.reader, self.transport = reader, transport
-
-    def has_ended(self) -> bool:
-        """Whether the other side has closed it, or has sent what would pass for the next row's answer."""
-        return self.reader.has_more() or self.transport.is_closing()
-
-
-def _place(url: WebURL) -> _Place:
+def _place(url: WebURL) -> Place:
     return url.scheme, url.host, url.port
 
 

@@ -25,6 +25,11 @@ class Reader(asyncio.StreamReader):
         if self._lost:
             raise self._lost
 
+    @property
+    def was_lost(self) -> bool:
+        """Whether the connection ended by an error, such as a reset."""
+        return self._lost is not None
+
     def has_more(self) -> bool:
         """Whether anything waits to be read, the end of the stream included."""
         buffered: bytearray = self._buffer  # type: ignore[attr-defined]
