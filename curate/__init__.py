@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         probe,
         remove,
         report,
+        reshard,
         retry,
         run,
         score,
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from curate.look.dataset import Dataset
 
 __all__ = [
-    "CurateError", "check", "compare_subset", "filter", "get", "open", "probe", "remove", "report", "retry", "run",
-    "score", "sweep", "tail", "upgrade", "verify", "write",
+    "CurateError", "check", "compare_subset", "filter", "get", "open", "probe", "remove", "report", "reshard",
+    "retry", "run", "score", "sweep", "tail", "upgrade", "verify", "write",
 ]  # fmt: skip
 
 
@@ -64,7 +65,7 @@ class Verb(ModuleType):
         return importlib.import_module, (self.__name__,)
 
 
-for _verb in ("filter", "remove", "score", "write"):
+for _verb in ("filter", "remove", "reshard", "score", "write"):
     importlib.import_module(f"curate.{_verb}").__class__ = Verb
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from curate.op import Op
     from curate.remove.rules import Values
     from curate.remove.step import Removed
+    from curate.reshard.step import Resharded
     from curate.store.view import View
     from curate.url_list import GetResult
 
@@ -354,6 +355,31 @@ def remove(
     # The lease shows the command to others: it names nothing that is removed.
     with leased(opened, rules.command(store)), started(address, 0 if here else workers) as cluster:
         return remove_rows(opened, rules, cluster, anew)
+
+
+def reshard(
+    shards: str,
+    subset: str,
+    to: str,
+    *,
+    samples_per_shard: int = 10_000,
+    address: str | None = None,
+    workers: int | None = None,
+) -> Resharded:
+    """Of finished WebDataset shards (img2dataset's, DataComp's, curate's) the samples whose uid a DataComp subset file
+    has, each as often as it has it, under keys `<uid>-<copy>`; without a store.
+
+    A sample's uid is in its json, or in the parquet beside the tar. Its files go out as they are, in the order of the
+    tars. The same call after a kill goes on.
+
+    Raises:
+        CurateError: when there are no shards, the subset cannot be read, no sample is in it, or `to` holds others.
+    """
+    from curate.cluster.cluster import started
+    from curate.reshard.step import reshard as write_subset
+
+    with started(address, workers) as cluster:
+        return write_subset(shards, subset, to, samples_per_shard, cluster)
 
 
 def get(

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from curate import api
-from curate.cli.options import AddressOption, StoreArg
+from curate.cli.options import AddressOption, StoreArg, WorkersOption
 from curate.cli.root import app
 from curate.messages.counted import counted
 from curate.messages.terminal import out
@@ -56,3 +56,25 @@ def compare_subset(
         out.say(f"  {uid}  {times:,} in the first, {times_there:,} in the second")
     if not pair.differences:
         out.say("the same")
+
+
+@app.command()
+def reshard(
+    shards: Annotated[str, typer.Argument(metavar="SHARDS", help="A folder of WebDataset tars.")],
+    subset: Annotated[str, typer.Option(help="A DataComp subset file: which uids, and how often.")],
+    to: Annotated[str, typer.Option(help="Folder of the new shards.")],
+    samples_per_shard: Annotated[int, typer.Option(min=1)] = 10_000,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+) -> None:
+    """The samples of finished shards that a subset file names, as often as it does; no store is needed."""
+    done = api.reshard(
+        shards, subset, to, samples_per_shard=samples_per_shard, address=address, workers=workers
+    )  # fmt: skip
+    lost = sum(done.dropped.values())
+    reasons = "".join(f", {samples:,} {why}" for why, samples in done.dropped.items())
+    check = "exact" if done.rows + lost == done.read else "NOT EXACT, please report this"
+    out.say(f"{done.rows:,} in the subset{reasons} = {counted(done.read, 'sample')} read: {check}")
+    out.say(
+        f"{counted(done.samples, 'sample')} in {counted(done.shards, 'shard')}, {done.bytes / 1e6:,.1f} MB: {done.to}"
+    )

@@ -1,0 +1,1 @@
+"""Finished WebDataset shards into the shards of a subset, without a store."""
