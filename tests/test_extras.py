@@ -67,6 +67,7 @@ NEEDS = {
     "dedupe.shared": "",
     "score.aesthetic": "gpu",
     "score.backdoor": "balance",
+    "score.caption_pii": "",
     "score.clip": "gpu",
     "score.clip_masked": "gpu",
     "score.clip_no_digits": "gpu",
