@@ -62,6 +62,8 @@ REQUIRED = {
     "score.join": {"table": str(SCORES)},
     "balance.cluster_cap": {"by": "lite_img_cluster", "cap": 20},
     "balance.hierarchical": {"by": ["coarse", "fine"], "rows": 100},
+    "balance.soft_cap": {"by": "m_flyt", "rows": 100},
+    "score.hype": {"curvature": 1.0, "images": str(EVALUATION), "captions": str(EVALUATION)},
     "score.near_centroids": {"centroids": str(EVALUATION)},
     "score.normsim": {"targets": str(EVALUATION)},
 }

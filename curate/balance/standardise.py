@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from pydantic import Field, field_validator
 
 from curate.arrays.exact_sum import exact_sum, of_sum
 from curate.errors import CurateError
+from curate.library.yaml_text import parse
 from curate.messages.remarks import Remarks
 from curate.op import Fitted, Rows, Summed
 
@@ -24,7 +26,8 @@ class Standardise(Fitted):
 
     columns: numeric columns with the weight of each, {clip_b32: 0.7, ncl: 0.3}; as a list each has weight 1. Mean and
         population standard deviation are those of the rows with a value in the column: 1, 2, 3 become -1.224745, 0,
-        1.224745. Where the deviation is 0 the part is 0, which is said.
+        1.224745. Where the deviation is 0 the part is 0, which is said. Or the path of a YAML file of weights, a line
+        `column: weight` each; what it says is part of the table's identity, and not the path.
 
     A row without a value (null, NaN, infinite) in one of the columns is null. Sums are exact, so no bit depends on the
     order of rows or on how many workers add up. It decides nothing: rank the column by `top`.
@@ -38,6 +41,8 @@ class Standardise(Fitted):
     @field_validator("columns", mode="before")
     @classmethod
     def _with_weights(cls, columns: Any) -> Any:
+        if isinstance(columns, str):
+            columns = _of_file(columns)
         if not isinstance(columns, (list, tuple)):
             return columns
         if twice := [name for number, name in enumerate(columns) if name in columns[:number]]:
@@ -102,6 +107,21 @@ class Standardise(Fitted):
             for (name, weight), number, mean, deviation in facts
         ]
         return {"moments": lines, "remarks": remarks.to_json()}
+
+
+def _of_file(path: str) -> Any:
+    """Weights by column, of a YAML file.
+
+    Raises:
+        ValueError: when it cannot be read, or holds something else.
+    """
+    try:
+        weights = parse(Path(path).read_text(encoding="utf-8-sig"), path)
+    except (OSError, UnicodeDecodeError, CurateError) as error:
+        raise ValueError(f"weights cannot be read: {error}") from error
+    if not isinstance(weights, Mapping):
+        raise ValueError(f"'{path}' holds no weights: expected a line `column: weight` for each column")
+    return dict(weights)
 
 
 @dataclass(frozen=True)

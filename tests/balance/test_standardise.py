@@ -81,3 +81,15 @@ def test_parts_add_up_to_the_bit() -> None:
     draw.shuffle(values)
     cut = [rows_with(op, {"x": pa.array(values[i : i + 37])}) for i in range(0, 400, 37)]
     assert learned(op, cut) == whole
+
+
+def test_weights_of_a_file(tmp_path) -> None:
+    path = tmp_path / "weights.yaml"
+    path.write_text("x: 0.5\ny: -2\n")
+    op = load({"balance.standardise": {"name": "m_flyt", "columns": str(path)}})
+    assert op.spec() == load({"balance.standardise": {"name": "m_flyt", "columns": {"x": 0.5, "y": -2}}}).spec()
+    path.write_text("- x\n- y\n")
+    with pytest.raises(CurateError, match="expected a line `column: weight`"):
+        load({"balance.standardise": {"columns": str(path)}})
+    with pytest.raises(CurateError, match=r"weights cannot be read: .*none\.yaml"):
+        load({"balance.standardise": {"columns": str(tmp_path / "none.yaml")}})
