@@ -29,6 +29,7 @@ def rows() -> list[dict[str, Any]]:
             "source": draw.choice(["web", "web", "web", "books", "maps", None]),
             "concepts": sorted(draw.sample(range(9), draw.randint(0, 3))),
             "x": draw.choice([None, draw.gauss(0, 1)]),
+            "s": draw.random() < 0.7,
             "y": draw.uniform(0, 1e6),
         }
         for _ in range(500)
@@ -42,6 +43,7 @@ OPS: list[dict[str, Any]] = [
     {"score.word_frequency": {"t": 0.01}},
     {"score.text_entropy": {}},
     {"score.listed_tokens": {"size": 60}},
+    {"balance.m4": {"attributes": {"s": 0.5}, "passes": 50}},
 ]
 
 

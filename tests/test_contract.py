@@ -57,6 +57,7 @@ REQUIRED = {
     "score.concepts": {"file": str(CONCEPTS)},
     "balance.concepts": {"best": "match"},
     "score.synsets": {"wordnet": WORDNET},
+    "balance.m4": {"attributes": {"has_noun": 0.5}},
     "balance.quota": {"shares": "sqrt", "rows": 10},
     "score.hub": {"bank": str(EVALUATION)},
     "score.join": {"table": str(SCORES)},
