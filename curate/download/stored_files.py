@@ -12,24 +12,18 @@ import os
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import fsspec
 
 from curate.alike.web_url import without_blanks
 from curate.download.attempt import Fetched, storable
 from curate.download.backoff import seconds_to_wait
+from curate.download.file_faults import Refused, status_of
 from curate.download.options import FILE, FetchOptions
 
 #: Files that are read at the same time; each is in memory whole.
 AT_ONCE = 8
-
-
-class Refused(Exception):
-    """The file may not be read."""
-
-    def __init__(self, status: str, problem: str) -> None:
-        super().__init__(problem)
-        self.status = status
 
 
 def protocol_of(text: str | None, options: FetchOptions) -> str | None:
@@ -79,7 +73,7 @@ async def _read(url: str, options: FetchOptions, loop: asyncio.AbstractEventLoop
         status, problem, body = await _attempt(url, options, loop, pool)
         seconds += time.perf_counter() - began
         wait = seconds_to_wait(url, attempts, first=options.backoff_seconds, longest=options.max_backoff_seconds)
-        if status not in ("timeout", "connect") or attempts > options.retries or wait is None:
+        if not _passes(status) or attempts > options.retries or wait is None:
             retrieved = time.time() if body is not None else None
             return Fetched(
                 status,
@@ -93,24 +87,38 @@ async def _read(url: str, options: FetchOptions, loop: asyncio.AbstractEventLoop
         await asyncio.sleep(wait)
 
 
+def _passes(status: str) -> bool:
+    return status in ("timeout", "connect", "http_429") or status.startswith("http_5")
+
+
 async def _attempt(
     url: str, options: FetchOptions, loop: asyncio.AbstractEventLoop, pool: ThreadPoolExecutor
 ) -> tuple[str, str | None, bytes | None]:
-    reading = loop.run_in_executor(pool, functools.partial(body_of, url, options))
     try:
-        return "success", None, await asyncio.wait_for(reading, options.timeout_seconds)
+        return "success", None, await asyncio.wait_for(_body(url, options, loop, pool), options.timeout_seconds)
     except asyncio.TimeoutError:
         return "timeout", f"not read within {options.timeout_seconds:g} s", None
-    except Refused as problem:
-        return problem.status, str(problem), None
-    except FileNotFoundError:
-        return "no_file", "no such file or object", None
-    except PermissionError as problem:
-        return "no_access", str(problem)[:300], None
     except Exception as problem:  # noqa: BLE001 - object stores have error classes of their own
-        credentials = "redentials" in type(problem).__name__
-        status = "no_access" if credentials else "connect" if isinstance(problem, OSError) else "error"
-        return status, f"{type(problem).__name__}: {problem}"[:300], None
+        return *status_of(problem), None
+
+
+async def _body(url: str, options: FetchOptions, loop: asyncio.AbstractEventLoop, pool: ThreadPoolExecutor) -> bytes:
+    """The bytes of a file: of this machine in a thread, of an object store on its library's event loop, where what
+    takes too long is cancelled and holds up no other."""
+    protocol = _protocol(url, options)
+    if protocol == FILE:
+        return await loop.run_in_executor(pool, functools.partial(body_of, url, options))
+    # Its credentials are looked for when it is made.
+    fs = await loop.run_in_executor(pool, functools.partial(fsspec.filesystem, protocol))
+    if not getattr(fs, "async_impl", False):
+        return await loop.run_in_executor(pool, functools.partial(body_of, url, options))
+    reading = asyncio.run_coroutine_threadsafe(_object(fs, str(fs._strip_protocol(url)), options), fs.loop)
+    return await asyncio.wrap_future(reading)
+
+
+async def _object(fs: Any, path: str, options: FetchOptions) -> bytes:
+    size = _size(await fs._info(path), options)
+    return _whole(bytes(await fs._cat_file(path, start=0, end=size)), size)
 
 
 def body_of(url: str, options: FetchOptions) -> bytes:
@@ -120,14 +128,24 @@ def body_of(url: str, options: FetchOptions) -> bytes:
         Refused: when it may not be read, is none, is empty, too large, or changed meanwhile.
         OSError, and errors of the file system's own.
     """
-    protocol = protocol_of(url, options)
-    if protocol is None:
-        raise Refused("bad_url", f"{url!r:.200}: allow_filesystems does not name its file system")
+    protocol = _protocol(url, options)
     fs = fsspec.filesystem(protocol)
     path = str(fs._strip_protocol(url))
     if protocol == FILE:
         path = _under_a_root(path, options.file_roots)
-    about = fs.info(path)
+    size = _size(fs.info(path), options)
+    return _whole(bytes(fs.cat_file(path, start=0, end=size)), size)
+
+
+def _protocol(url: str, options: FetchOptions) -> str:
+    protocol = protocol_of(url, options)
+    if protocol is None:
+        raise Refused("bad_url", f"{url!r:.200}: allow_filesystems does not name its file system")
+    return protocol
+
+
+def _size(about: Mapping[str, Any], options: FetchOptions) -> int:
+    """The bytes of a file, by what its file system says of it."""
     size = about.get("size")
     if about.get("type") != "file":
         raise Refused("no_file", "a folder, or no plain file")
@@ -135,7 +153,10 @@ def body_of(url: str, options: FetchOptions) -> bytes:
         raise Refused("empty", "the file has no bytes")
     if size > options.max_bytes:
         raise Refused("too_large", f"{size} bytes, more than max_bytes {options.max_bytes}")
-    body = bytes(fs.cat_file(path, start=0, end=size))
+    return int(size)
+
+
+def _whole(body: bytes, size: int) -> bytes:
     if len(body) < size:
         raise Refused("truncated", f"{len(body)} of {size} bytes")
     return body
