@@ -93,6 +93,7 @@ NEEDS = {
     "score.parrot": "gpu",
     "score.parts_of_speech": "text",
     "score.pdq": "image",
+    "score.perplexity": "gpu",
     "score.phash": "image",
     "score.pixel_hash": "image",
     "score.q16": "gpu",

@@ -45,8 +45,8 @@ def check_model(model: str) -> None:
     elif model.startswith(FOLDER):
         _check_folder(model, Path(model.removeprefix(FOLDER)))
     elif model.startswith(HUB):
-        _check_hub(model, model.removeprefix(HUB), (CONFIG,), "config")
-        _check_hub(model, model.removeprefix(HUB), IN_REPOSITORY, "weights")
+        check_hub(model, model.removeprefix(HUB), (CONFIG,), "config")
+        check_hub(model, model.removeprefix(HUB), IN_REPOSITORY, "weights")
     else:
         _check_architecture(model)
 
@@ -77,7 +77,7 @@ def _check_tag(model: str, config: Mapping[str, Any]) -> None:
         return  # open_clip fetches it from a URL of its own into ~/.cache/clip; no tag of today is of this kind
     repository, _, name = place.rpartition("/")
     stem, dot, _ = name.rpartition(".")
-    _check_hub(model, repository, (f"{stem}{dot}safetensors", name) if name else IN_REPOSITORY, "weights")
+    check_hub(model, repository, (f"{stem}{dot}safetensors", name) if name else IN_REPOSITORY, "weights")
 
 
 def _check_texts(model: str, text: Mapping[str, Any], folder: Path | None = None) -> None:
@@ -91,7 +91,7 @@ def _check_texts(model: str, text: Mapping[str, Any], folder: Path | None = None
 
 def _check_source(model: str, source: str, names: Sequence[str], what: str) -> None:
     if not Path(source).is_absolute():
-        _check_hub(model, source, names, what)
+        check_hub(model, source, names, what)
     elif not any((Path(source) / name).is_file() for name in names):
         raise CurateError(f"model '{model}': no {what} at '{source}': {' or '.join(names)}")
 
@@ -116,7 +116,7 @@ def _check_folder(model: str, folder: Path) -> None:
     _check_texts(model, text, folder)
 
 
-def _check_hub(model: str, repository: str, names: Sequence[str], what: str) -> None:
+def check_hub(model: str, repository: str, names: Sequence[str], what: str) -> None:
     """One of the files in a repository is in the hub's cache, or the hub has it for us."""
     from huggingface_hub import constants, try_to_load_from_cache
 

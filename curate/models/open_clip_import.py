@@ -27,11 +27,12 @@ def open_clip() -> ModuleType:
     """
     if fault := lacking("an image-text model", PACKAGES):
         raise CurateError(fault)
-    _import_torchvision()
+    import_torchvision()
     return importlib.import_module("open_clip")
 
 
-def _import_torchvision() -> None:
+def import_torchvision() -> None:
+    """Of transformers, too, models cannot be imported beside a torchvision that cannot."""
     import torch
 
     try:
