@@ -190,7 +190,7 @@ def run_grouped(
 def _tally(store: Store, folder: str) -> Counter[str]:
     """The tallies of all partitions. They are kept beside the parts before the work is forgotten, for a run that is
     stopped behind that."""
-    total, name, work = Counter[str](), f"{folder}/tally.json", f"{folder}/.work/tallies"
+    total, name, work = Counter[str](), f"{folder}/all.tally.json", f"{folder}/.work/tallies"
     names = sorted(entry for entry in store.names(work) if not is_torn(entry))
     for tally in store.read_jsons([f"{work}/{entry}" for entry in names]):
         total.update(tally)

@@ -31,6 +31,8 @@ from curate.store.verify_shards import file_digest, shard_fault
 #: Faults listed in full; all are counted.
 LISTED = 20
 _BLOCK_BYTES = 1 << 20
+#: Files of a table beside its parts: what is said of a shard, what an op counted of all groups.
+_JSON = (".remarks.json", ".tally.json")
 _SHARDS = re.compile(r"shards-[0-9a-f]{12}")
 
 
@@ -152,7 +154,7 @@ def _of_table(store: Store, table: str) -> Iterator[File]:
             yield File(place, _part_fault(store, table, place))
         elif name.endswith(".tar"):
             yield File(place, _tar_fault(store, table, name))
-        elif name.endswith(".remarks.json") or (table in (WRITTEN, REMOVED) and name.endswith(".json")):
+        elif name.endswith(_JSON) or (table in (WRITTEN, REMOVED) and name.endswith(".json")):
             yield File(place, _json_check(store, place))
         elif table == OPT_OUT and name.endswith(".keys"):
             yield File(place, _keys_fault(store, place))

@@ -208,6 +208,10 @@ def test_as_a_command_and_in_a_pipeline(make_store: MakeStore, tmp_path: Path) -
         "- filter: {name: best, top: their=1 row}\n"
     )
     assert curate.run(job, scores=file, root=root, workers=0).kept == 1
+    assert curate.verify(root).endswith("all as written")
+    curate.remove(root, uids=[uid(0)])
+    assert curate.verify(root).endswith("all as written")
+    assert curate.open(root)["theirs"].collect()["their"].to_list() == [None, None, 0.7]
 
 
 @pytest.mark.parametrize(
