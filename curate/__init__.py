@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CurateError", "check", "compare_subset", "filter", "get", "open", "probe", "remove", "report", "reshard",
-    "retry", "run", "score", "sweep", "tail", "upgrade", "verify", "write",
+    "retrieve", "retry", "run", "score", "sweep", "tail", "upgrade", "verify", "write",
 ]  # fmt: skip
 
 

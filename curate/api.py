@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from curate.remove.rules import Values
     from curate.remove.step import Removed
     from curate.reshard.step import Resharded
+    from curate.retrieval.step import Retrieved
     from curate.store.view import View
     from curate.url_list import GetResult
 
@@ -236,6 +237,48 @@ def sweep(
     view = View.of(opened, None if after == "none" else _keep_table(after))
     with started(address, 0 if here else workers) as cluster:
         return count_kept(view, column, thresholds, at_most, cluster)
+
+
+def retrieve(
+    store: str,
+    by: str,
+    queries: str,
+    *,
+    k: int = 4,
+    to: str | None = None,
+    after: str | None = None,
+    column: str = "",
+    sha256: str = "",
+    address: str | None = None,
+    workers: int | None = None,
+) -> Retrieved:
+    """The k rows of a store nearest to each vector of a file: exact, by cosine, of equal ones the smaller uid. The
+    store is not changed.
+
+    by: a column of vectors. queries: vectors of the same model, a .npy (n x d) or a .parquet with them in `column` (by
+    default that of `by`), by path or URL with its sha256. to: write the table (query, uid, cos, rank) as .parquet or
+    .csv. after: of the rows that this keep table kept.
+
+    Raises:
+        CurateError: for a column that is not there, a file that cannot be used, or vectors of another width.
+    """
+    from curate.cluster.cluster import started
+    from curate.models.vector_file import VectorFile
+    from curate.retrieval.step import check_ending, write_table
+    from curate.retrieval.step import retrieve as retrieve_rows
+    from curate.store.store import Store
+    from curate.store.view import View
+
+    if k < 1:
+        raise CurateError(f"retrieve: k is {k}, expected 1 or more")
+    if to is not None:
+        check_ending(to)
+    view = View.of(Store(store), _keep_table(after) if after else None)
+    with started(address, workers) as cluster:
+        retrieved = retrieve_rows(view, by, VectorFile(queries, sha256, column or by), k, cluster)
+    if to is not None:
+        write_table(retrieved.table, to)
+    return retrieved
 
 
 def compare_subset(first: str, second: str) -> SubsetPair:

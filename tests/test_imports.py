@@ -84,7 +84,7 @@ FLOORS = (
     {"url_list"},
     {"look", "run", "submit"},
     {"pipeline", "score", "dedupe", "balance"},
-    {"annotate", "download", "remove", "reshard", "metadata", "text_in_images"},
+    {"annotate", "download", "remove", "reshard", "retrieval", "metadata", "text_in_images"},
     {"read", "write"},
     {"refuse"},
     {"filter", "alike", "models"},

@@ -78,3 +78,24 @@ def reshard(
     out.say(
         f"{counted(done.samples, 'sample')} in {counted(done.shards, 'shard')}, {done.bytes / 1e6:,.1f} MB: {done.to}"
     )
+
+
+@app.command()
+def retrieve(
+    store: StoreArg,
+    by: Annotated[str, typer.Option(help="A column of vectors: clip_l14_img.")],
+    queries: Annotated[str, typer.Option(help="Vectors of the same model: .npy (n x d), or .parquet.")],
+    to: Annotated[str, typer.Option(help="Write query, uid, cos, rank: .parquet or .csv.")],
+    k: Annotated[int, typer.Option(min=1, help="Rows of each query.")] = 4,
+    column: Annotated[str, typer.Option(help="Of the .parquet; default: that of --by.")] = "",
+    sha256: Annotated[str, typer.Option(help="Of a file that is a URL.")] = "",
+    after: Annotated[Optional[str], typer.Option(help="Of the rows of this keep table.")] = None,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+) -> None:
+    """The rows nearest to each of some vectors: exact, by cosine; changes nothing in the store."""
+    retrieved = api.retrieve(
+        store, by, queries, k=k, to=to, after=after, column=column, sha256=sha256, address=address, workers=workers
+    )
+    lines, rows = counted(retrieved.table.num_rows, "line"), counted(retrieved.rows, "row")
+    out.say(f"{to}: {lines} for {retrieved.queries:,} queries, of {rows} with a vector")

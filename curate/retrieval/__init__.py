@@ -1,0 +1,1 @@
+"""Rows of a store nearest to given vectors."""
