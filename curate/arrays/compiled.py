@@ -24,6 +24,9 @@ from curate.arrays.llvm import data_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+#: Divisions do not look for a zero, and nobody calls a loop from C: less to compile.
+_HOW = {"nogil": True, "no_cfunc_wrapper": True, "error_model": "numpy"}
+
 
 def read(number: str, dimensions: int = 1) -> Any:
     """Type of a C-contiguous array of which a loop changes nothing; one that may be written to fits, too."""
@@ -55,12 +58,12 @@ def compiled(*arguments: Any) -> Callable[[F], F]:
 def _dispatcher(function: Callable[..., Any]) -> Any:
     """numba caches beside the source; of a read-only install in the user's cache folder ($XDG_CACHE_HOME)."""
     try:
-        return numba.njit(cache=True, nogil=True)(function)
+        return numba.njit(cache=True, **_HOW)(function)
     except RuntimeError:  # no folder can be written to: read-only install and no home directory
         with contextlib.suppress(OSError, RuntimeError):
             numba.config.CACHE_DIR = _own_folder()
-            return numba.njit(cache=True, nogil=True)(function)
-        return numba.njit(nogil=True)(function)
+            return numba.njit(cache=True, **_HOW)(function)
+        return numba.njit(**_HOW)(function)
 
 
 def _own_folder() -> str:
@@ -95,7 +98,7 @@ def one_process_at_a_time(path: str) -> Iterator[None]:
 
 def inlined(function: F) -> F:
     """Part of a compiled loop: a call that passes array structures costs more than these bodies."""
-    return numba.njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)  # type: ignore[no-any-return]
+    return numba.njit(forceinline=True, no_cpython_wrapper=True, **_HOW)(function)  # type: ignore[no-any-return]
 
 
 def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -18,7 +18,7 @@ One file, though a long one: numba's disk cache does not see a change in a compi
 """
 
 # Compiled code is flat: arrays as arguments, branches on bytes.
-# ruff: noqa: PLR0912, PLR1714
+# ruff: noqa: PLR0912
 
 from __future__ import annotations
 
@@ -176,33 +176,15 @@ def _find(tokens: Any, pool: Any, slot: Any, low: Any, high: Any, data: Any, sta
         slot = (slot + 1) & wrap
 
 
-@compiled(read("uint8"), read("int64"), read("boolean"))
-def token_hashes(pool: Any, offsets: Any, legal: Any) -> Any:
-    """Hash of every token of every legal entry, to size the tables (a rare collision only sizes them one short)."""
-    n = len(offsets) - 1
-    total = 0
-    for i in range(n):
-        if legal[i]:
-            total += 1
-            for k in range(offsets[i], offsets[i + 1]):
-                total += pool[k] == 32
-    hashes = np.empty(total, np.uint64)
-    at = 0
-    for i in range(n):
-        if not legal[i]:
-            continue
-        start, stop = offsets[i], offsets[i + 1]
-        for k in range(start, stop + 1):
-            if k == stop or pool[k] == 32:
-                hashes[at] = _token_key(pool, start, k - start)[2]
-                at += 1
-                start = k + 1
-    return hashes
+@compiled(
+    read("uint8"), read("int64"), read("boolean"),
+    written("uint64", 2), read("uint64", 2), written("uint64", 2), written("uint64"),
+)  # fmt: skip
+def build(pool: Any, offsets: Any, legal: Any, tokens: Any, seen: Any, edges: Any, filters: Any) -> Any:
+    """Fill the two tables; returns (longest path in tokens, first id, second id of a duplicate or -1, -1).
 
-
-@compiled(read("uint8"), read("int64"), read("boolean"), written("uint64", 2), written("uint64", 2), written("uint64"))
-def build(pool: Any, offsets: Any, legal: Any, tokens: Any, edges: Any, filters: Any) -> Any:
-    """Fill the two tables; returns (longest path in tokens, first id, second id of a duplicate or -1, -1)."""
+    `seen` is `tokens` once more: what only reads it is compiled once, for this loop and `match`.
+    """
     token_shift, edge_shift = _top_bits(tokens.shape[0]), _top_bits(edges.shape[0])
     edge_wrap = edges.shape[0] - 1
     deepest = 1
@@ -216,7 +198,7 @@ def build(pool: Any, offsets: Any, legal: Any, tokens: Any, edges: Any, filters:
                 continue
             length = k - start
             low, high, h = _token_key(pool, start, length)
-            slot = _find(tokens, pool, np.int64(h >> token_shift), low, high, pool, start, length)
+            slot = _find(seen, pool, np.int64(h >> token_shift), low, high, pool, start, length)
             if slot < 0:
                 slot = -1 - slot
                 tokens[slot, 0] = low
@@ -252,32 +234,6 @@ def build(pool: Any, offsets: Any, legal: Any, tokens: Any, edges: Any, filters:
 
 
 @inlined
-def _is_mark(byte: Any) -> Any:
-    """, . ; : ? ! and the back-tick"""
-    return byte == 44 or byte == 46 or byte == 59 or byte == 58 or byte == 63 or byte == 33 or byte == 96
-
-
-@compiled(read("uint8"), read("int64"), written("boolean"))
-def legal_entries(pool: Any, offsets: Any, legal: Any) -> None:
-    """`legal`, true for all, becomes bool[n]: can the key " entry " occur in some spaced text at all?
-
-    Not with a tab, LF or CR; not with one of the seven marks glued to a neighbour; not with two marks one blank apart
-    (spacing leaves two blanks there). Everything else is reached by writing the entry without the blanks that spacing
-    adds around its marks.
-    """
-    for i in range(len(legal)):
-        start, stop = offsets[i], offsets[i + 1]
-        for k in range(start, stop):
-            byte = pool[k]
-            if byte == 9 or byte == 10 or byte == 13:
-                legal[i] = False
-            elif _is_mark(byte):
-                glued = (k + 1 < stop and pool[k + 1] != 32) or (k > start and pool[k - 1] != 32)
-                if glued or (k + 2 < stop and _is_mark(pool[k + 2])):
-                    legal[i] = False
-
-
-@inlined
 def _classify(text: Any, size: Any, marks: Any) -> None:
     """Label the bytes of a block; no branches and one byte wide throughout, so that it is vectorised."""
     for k in range(size):
@@ -294,7 +250,8 @@ def _separator(marks: Any, at: Any, stop: Any) -> Any:
     while at < stop:
         word = load64(marks, at) & _HIGH_BITS
         if word != _0:
-            return min(stop, at + (_trailing_zeros(word) >> 3))
+            at += _trailing_zeros(word) >> 3
+            return at if at < stop else stop
         at += 8
     return stop
 
@@ -352,7 +309,8 @@ def _sorted_set(values: Any, start: Any, stop: Any, ranked: Any) -> Any:
     # By insertion at falling distances (Shell's sort): numpy's own takes a second to compile.
     gap = size
     while gap > 1:
-        gap = max(1, (gap * 4 - 1) // 9)
+        gap = (gap * 4 - 1) // 9
+        gap = max(gap, 1)
         for i in range(start + gap, stop):
             moved, at = values[i], i
             while at >= start + gap and values[at - gap] > moved:
@@ -459,11 +417,13 @@ def _collect(
                 count = _walk(edges, token_slots, spans, i, shift, values, count)
 
 
-def scratch(longest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def scratch(longest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """What `match` works in, for texts of `longest` bytes: numpy makes arrays for nothing, a loop compiles that."""
     room = BLOCK_BYTES + longest
+    text = np.zeros(room + 32, np.uint8)
     return (
-        np.zeros(room + 32, np.uint8),
+        text,
+        text,
         np.zeros(room + 32, np.uint8),
         np.empty((2 * room + 4096, 2), np.uint64),
         np.empty((2 * room + 4096, 3), np.int64),
@@ -474,17 +434,18 @@ def scratch(longest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
 @compiled(
     read("uint8"), read("int64"), read("uint8"), types.int64,
     read("uint64", 2), read("uint64", 2), read("uint64"), read("uint8"), types.int64,
-    written("uint8"), written("uint8"), written("uint64", 2), written("int64", 2), written("uint32", 2),
+    written("uint8"), read("uint8"), written("uint8"), written("uint64", 2), written("int64", 2), written("uint32", 2),
     written("int64"), written("uint32"),
 )  # fmt: skip
 def match(
     data: Any, offsets: Any, valid: Any, skip: Any, tokens: Any, edges: Any, filters: Any, pool: Any, deepest: Any,
-    text: Any, marks: Any, keys: Any, spans: Any, ranked: Any, ends: Any, values: Any,
+    text: Any, spaced: Any, marks: Any, keys: Any, spans: Any, ranked: Any, ends: Any, values: Any,
 ) -> Any:  # fmt: skip
     """uint32 values: the sorted set of entry ids of each row, values[ends[row] : ends[row + 1]]; a null row has none.
 
-    `valid` is Arrow's bitmap, row 0 at bit `skip`; empty when there are no nulls. `text` to `ranked` are of `scratch`.
-    int64 `ends`[n+1] is filled; `values` is what is filled first, and what is returned while it has room.
+    `valid` is Arrow's bitmap, row 0 at bit `skip`; empty when there are no nulls. `text` to `ranked` are of `scratch`;
+    `spaced` is `text` once more, for what only reads it. int64 `ends`[n+1] is filled; `values` is what is filled first,
+    and what is returned while it has room.
     """
     n_rows = len(offsets) - 1
     token_shift, edge_shift = _top_bits(tokens.shape[0]), _top_bits(edges.shape[0])
@@ -500,14 +461,15 @@ def match(
         n = np.int64(0)
         for r in range(row, stop_row):
             if len(valid) == 0 or (valid[(skip + r) >> 3] >> ((skip + r) & 7)) & 1:
-                n = _split(text, marks, offsets[r] - low, offsets[r + 1] - low, tokens, token_shift, keys, spans, n)
+                n = _split(spaced, marks, offsets[r] - low, offsets[r + 1] - low, tokens, token_shift, keys, spans, n)
             spans[n, 0] = -1
             spans[n, 2] = -1
             n += 1
-        single, longer = _resolve(tokens, edges, filters, pool, text, keys, spans, n, edge_shift)
+        single, longer = _resolve(tokens, edges, filters, pool, spaced, keys, spans, n, edge_shift)
         need = ends[row] + single + longer * deepest + 1
         if need > len(values):
-            larger = np.empty(max(2 * len(values), need), np.uint32)
+            need = max(need, 2 * len(values))
+            larger = np.empty(need, np.uint32)
             for k in range(ends[row]):
                 larger[k] = values[k]
             values = larger

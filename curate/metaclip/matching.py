@@ -13,12 +13,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 
 from curate.arrays.string_buffers import string_array, string_buffers
 
 SPARE_BYTES = 32  # the kernels load eight bytes at a time
 MOST_VALUES = 2**31 - 1  # a ListArray has int32 offsets
+
+_MARK = "[,.;:?!`]"
+_ILLEGAL = rf"[\t\n\r]|{_MARK}[^ ]|[^ ]{_MARK}|{_MARK} {_MARK}"
 
 
 class Matcher:
@@ -36,17 +40,19 @@ class Matcher:
         """`entries[i]` gets id i. Raises ValueError for a repeated entry, TypeError for one that is not a string."""
         from curate.metaclip import kernels
 
-        data, offsets = _entry_bytes(entries)
-        legal = _legal(data, offsets)
-        hashes = kernels.token_hashes(data, offsets, legal)
-        distinct = len(np.unique(hashes))
-        paths = len(hashes) - int(legal.sum())
+        array = _entry_array(entries)
+        data, offsets = _entry_bytes(array)
+        legal = _legal(array)
+        tokens = pl.Series(array).filter(pl.Series(legal)).str.split(" ").explode()
+        distinct, paths = tokens.n_unique(), len(tokens) - int(legal.sum())
         self._count = len(entries)
         self._pool = data
         self._tokens = _table(distinct, 4)
         self._edges = _table(paths, 2)
         self._filters = np.zeros(max(64, len(self._edges) // 4), np.uint64)
-        self._deepest, first, second = kernels.build(data, offsets, legal, self._tokens, self._edges, self._filters)
+        self._deepest, first, second = kernels.build(
+            data, offsets, legal, self._tokens, self._tokens, self._edges, self._filters
+        )
         if second >= 0:
             raise ValueError(
                 f"entry {entries[second]!r} stands twice, as {first} and {second}; curate.metadata.load drops repeats"
@@ -105,28 +111,33 @@ def unmatchable_ids(entries: Sequence[str]) -> np.ndarray:
     >>> unmatchable_ids(["Louis", "St. Louis", "U.S.", ".", ", ."]).tolist()
     [1, 2, 4]
     """
-    return np.flatnonzero(~_legal(*_entry_bytes(entries))).astype(np.uint32)
+    return np.flatnonzero(~_legal(_entry_array(entries))).astype(np.uint32)
 
 
-def _legal(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """bool[n]: the entries that some text can match."""
-    from curate.metaclip import kernels
+def _legal(entries: pa.Array) -> np.ndarray:
+    """bool[n]: the entries that some text can match: whose key " entry " can occur in a spaced text at all.
 
-    legal = np.ones(len(offsets) - 1, np.bool_)
-    kernels.legal_entries(data, offsets, legal)
+    Not with a tab, LF or CR; not with one of the seven marks glued to a neighbour; not with two marks one blank apart
+    (spacing leaves two blanks there). Everything else is reached by writing the entry without the blanks that spacing
+    adds around its marks.
+    """
+    legal: np.ndarray = (~pl.Series(entries).str.contains(_ILLEGAL)).to_numpy()
     return legal
 
 
-def _entry_bytes(entries: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """UTF-8 of all entries end to end, with spare bytes after them, and int64 offsets[n+1]."""
+def _entry_array(entries: Sequence[str]) -> pa.Array:
     for i, entry in enumerate(entries):
         if not isinstance(entry, str):
             raise TypeError(f"entry {i} is {type(entry).__name__} {entry!r}, expected a string")
     try:
-        array = pa.array(entries, pa.large_string())
+        return pa.array(entries, pa.large_string())
     except UnicodeEncodeError as error:
         raise ValueError(f"an entry is not valid Unicode: {error}") from None
-    data, offsets, _ = string_buffers(array)
+
+
+def _entry_bytes(entries: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """UTF-8 of all entries end to end, with spare bytes after them, and int64 offsets[n+1]."""
+    data, offsets, _ = string_buffers(entries)
     padded = np.zeros(len(data) + SPARE_BYTES, np.uint8)
     padded[: len(data)] = data
     padded.setflags(write=False)

@@ -89,7 +89,8 @@ class Entries(Score):
         silent = texts.is_null().to_numpy(zero_copy_only=False)
         if not self.by:
             matcher, _ = self._matchers("")
-            return {"entries": matcher.match(texts), "status": np.where(silent, "no_text", "ok").tolist()}
+            status = {"status": np.where(silent, "no_text", "ok").tolist()} if texts.null_count else {}
+            return {"entries": matcher.match(texts), **status}
         spoken = rows[self.by].cast(pa.string()).dictionary_encode()
         lists = self.lists()
         names = [lists.name_of(language) for language in (*spoken.dictionary.to_pylist(), None)]
