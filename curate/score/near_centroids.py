@@ -52,7 +52,8 @@ class NearCentroids(Score):
     how: ClassVar[frozenset[str]] = Op.how | {
         "centroids", "centroids_sha256", "targets", "targets_sha256", "column", "made_by",
     }  # fmt: skip
-    batch_size: int = 4096
+    # Vectors of the files are made float32 again for each batch.
+    batch_size: int = 16_384
     by: str = "clip_l14_img"
     centroids: str
     centroids_sha256: str = Field("", pattern="^([0-9a-fA-F]{64})?$")

@@ -40,7 +40,8 @@ class NormSim(Score):
     cite: ClassVar[str] = "Wang et al., CLIPLoss and norm-based data selection methods, 2024 (negCLIPLoss, NormSim)"
     how: ClassVar[frozenset[str]] = Op.how | {"targets", "targets_sha256", "column", "made_by"}
     columns_by_name: ClassVar[bool] = True
-    batch_size: int = 4096
+    # Vectors of the files are made float32 again for each batch.
+    batch_size: int = 16_384
     by: str = "clip_l14_img"
     targets: str
     p: Literal["2", "inf"] = "inf"
