@@ -25,6 +25,7 @@ import polars as pl
 import pyarrow as pa
 from growth import build, vocabulary
 
+from curate.annotate.all_rows import AllRows
 from curate.annotate.partitions import USUAL
 from curate.annotate.step import annotate
 from curate.catalog import load
@@ -43,6 +44,7 @@ OPS: dict[str, dict[str, Any]] = {
     "dedupe.semantic": {"by": "vector", "largest": 5_000},
     "dedupe.minhash": {},
     "dedupe.perceptual": {"colours": None},
+    "score.join": {"table": "outside.parquet"},
 }
 
 
@@ -108,9 +110,21 @@ def with_vectors(view: View) -> View:
     return view.with_table("vectors-0", ["vector", "vector_cluster", "vector_cluster_cos"])
 
 
-def mean_bytes(view: View, columns: tuple[str, ...]) -> float:
-    table = view.read(0, columns)
-    return float(table.nbytes / table.num_rows + 24)
+def outside_of(view: View, folder: Path) -> str:
+    """A table with a number, a text and a short vector for nine rows in ten."""
+    uids = pl.concat([view.frame(shard, ["uid"]) for shard in view.store.shard_rows()])["uid"]
+    chosen = uids.sample(fraction=0.9, shuffle=True, seed=0)
+    rng = np.random.default_rng(4)
+    vectors = rng.standard_normal((len(chosen), 64)).astype(np.float32)
+    frame = pl.DataFrame({"uid": chosen, "score": rng.random(len(chosen)), "why": chosen.str.head(20), "v": vectors})
+    frame.with_columns(pl.col("v").arr.to_list()).write_parquet(folder / "outside.parquet", row_group_size=100_000)
+    return str(folder / "outside.parquet")
+
+
+def mean_bytes(view: View, op: Any, columns: tuple[str, ...]) -> float:
+    rows = AllRows.of(view, op)
+    tables = [rows.read(shard, columns) for shard in rows.sizes()]
+    return sum(table.nbytes for table in tables) / sum(table.num_rows for table in tables) + 24
 
 
 def main() -> None:
@@ -126,11 +140,12 @@ def main() -> None:
         if "dedupe.semantic" in options.ops:
             view = with_vectors(view)
         for name in options.ops:
-            op: Any = load({name: OPS[name]})
-            per_row = dict.fromkeys(("keys", "spread", "judge"), mean_bytes(view, op.carries()))
+            more = {"table": outside_of(view, folder)} if name == "score.join" else {}
+            op: Any = load({name: OPS[name] | more})
+            per_row = dict.fromkeys(("keys", "spread", "judge"), mean_bytes(view, op, op.carries()))
             bands = {}
             if isinstance(op, Linked):
-                per_row |= dict.fromkeys(("keys", "pairs"), mean_bytes(view, op.compares()))
+                per_row |= dict.fromkeys(("keys", "pairs"), mean_bytes(view, op, op.compares()))
                 bands = dict.fromkeys(("keys", "pairs"), op.bands())
             for limit in options.limits:
                 cluster = Measured(workers=0, memory=int(limit * 1e9))
@@ -140,7 +155,8 @@ def main() -> None:
                 for phase, (before, most, tasks) in cluster.peaks.items():
                     line = f"  {phase:<16} {tasks:>4} tasks   {before / 1e6:5,.0f} -> {most / 1e6:6,.0f} MB"
                     if bytes_of := per_row.get(phase):
-                        held = options.rows * bands.get(phase, 1) / tasks
+                        rows = sum(AllRows.of(view, op).sizes().values())
+                        held = rows * bands.get(phase, 1) / tasks
                         copies = (most - USUAL.imports) / held / bytes_of
                         line += f"   {bytes_of:.0f} bytes a row, {held:,.0f} rows: {copies:.1f} copies"
                     print(line, flush=True)
