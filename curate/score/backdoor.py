@@ -100,7 +100,8 @@ class Backdoor(Batched):
         if not self.source:
             return {}
         places = {name: self._top(summed, name) for name in self.makes()}
-        return {"by_source": _shares(summed(partial(self._sources, places)))}
+        sources: _Sources | None = summed(partial(self._sources, places))
+        return {"sources": 0 if sources is None else len(sources.frame), "by_source": _shares(sources)}
 
     def _top(self, summed: Summed, name: str) -> BestOf:
         """Which scores are in the top 1 %."""
