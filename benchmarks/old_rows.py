@@ -4,9 +4,10 @@
 
 Rows are those of benchmarks/growth.py; the old store has the first nine tenths. Seconds are of the processor, each step
 in a process of its own without Ray, its kernels compiled before. `keep: first` in all: a new row's verdict has to be
-that of the run over all, and it fails where one differs. dedupe.semantic compares a row with those before it, and a
-run over all has another order (old rows and new ones mixed, by their cosine with the centroid): how many verdicts are
-the same is told, and those of some rows are compared with all their cosines with old rows.
+that of the run over all, and it fails where one differs. With kept keys: once more, the old store having them.
+dedupe.semantic compares a row with those before it, and a run over all has another order (old rows and new ones mixed,
+by their cosine with the centroid): how many verdicts are the same is told, and those of some rows are compared with all
+their cosines with old rows.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ import polars as pl
 import pyarrow.parquet as pq
 from growth import build, in_a_process, vocabulary
 
+from curate.alike.kept_keys import KeptKeys
+from curate.catalog import load
 from curate.dedupe.semantic import Semantic
 from curate.store.store import Store
 from curate.store.view import View
@@ -29,14 +32,18 @@ from curate.store.view import View
 FIRST = {"keep": "first"}
 OPS: dict[str, dict[str, Any]] = {
     "dedupe.exact": {"by": "url_text", **FIRST},
+    "dedupe.shared": {"by": "text", "distinct": "url"},
     "dedupe.minhash": FIRST,
     "dedupe.perceptual": {"by": "phash", "colours": None, **FIRST},
     "dedupe.semantic": {"by": "v", "nearest": 2},
 }
-#: The column of each with the row that stays.
+#: The column of each with the row that stays, or the count.
 OF = {
-    name: f"{made}_of"
-    for name, made in zip(OPS, ("dup_url_text", "near_text", "near_phash", "semantic_v"), strict=True)
+    "dedupe.exact": "dup_url_text_of",
+    "dedupe.shared": "text_urls",
+    "dedupe.minhash": "near_text_of",
+    "dedupe.perceptual": "near_phash_of",
+    "dedupe.semantic": "semantic_v_of",
 }
 #: New rows whose semantic verdicts are compared with all their cosines, and how near to the bound float16 may err.
 SAMPLE, NEAR = 500, 2e-3
@@ -70,14 +77,20 @@ def _of_size(folder: Path, size: int, words: Any, ops: Sequence[str]) -> Iterato
         if op == "dedupe.semantic":
             _cluster(folder, max(10, size // 1000))
         over_all = _spent(folder, "all", {op: OPS[op]})
-        of_new = _spent(folder, "new", {op: {**OPS[op], "against": [str(folder / "old")]}})
+        against = {op: {**OPS[op], "against": [str(folder / "old")]}}
+        of_new, kept = _spent(folder, "new", against), ""
+        if isinstance(load({op: OPS[op]}), KeptKeys):
+            _spent(folder, "old", {op: {**OPS[op], "keep_keys": True}})
+            _forget(folder, OF[op])
+            with_keys = _spent(folder, "new", against)
+            kept = f"; with kept keys {with_keys:.2f} s, {with_keys / over_all:.2f} of it"
         same = _same(folder, op, old)
         wrong = _unlike(folder) if op == "dedupe.semantic" else size - old - same
         if wrong:
             raise SystemExit(f"{op}: {wrong:,} of {size - old:,} new rows are judged otherwise")
         yield (
             f"{op:<18} {size:>10,} rows {over_all:7.2f} s; {size - old:,} of them against the others {of_new:7.2f} s, "
-            f"{of_new / over_all:.2f} of it; {same / (size - old):.1%} of the verdicts are the same"
+            f"{of_new / over_all:.2f} of it{kept}; {same / (size - old):.1%} of the verdicts are the same"
         )
 
 
@@ -93,6 +106,16 @@ def _spent(folder: Path, store: str, op: dict[str, Any]) -> float:
     """Seconds of the processor of an op on a store; without one, the store is read."""
     what = json.dumps({"ops": [op]} if op else {})
     return float(in_a_process(what, str(folder / store), str(folder / f"{store}.parquet"))["seconds"])
+
+
+def _forget(folder: Path, column: str) -> None:
+    """The new store as it was before the op."""
+    store = Store(str(folder / "new"))
+    manifest = store.manifest()
+    table = manifest.columns()[column]
+    del manifest.current[manifest.tables.pop(table).name]
+    store.save(manifest)
+    store.remove(table)
 
 
 def _columns(folder: Path, store: str, *names: str) -> pl.DataFrame:

@@ -290,6 +290,17 @@ def keeper(case: Case) -> None:
     case.edit_steps("{by: sha256}", "{by: sha256, keep: first}")
 
 
+def keys(case: Case) -> None:
+    case.run()
+    case.edit_steps("{by: sha256}", "{by: sha256, keep_keys: true}")
+
+
+def keeper_with_keys(case: Case) -> None:
+    case.edit_steps("{by: sha256}", "{by: sha256, keep_keys: true}")
+    case.run()
+    case.edit_steps("keep_keys: true", "keep_keys: true, keep: first")
+
+
 def samples(case: Case) -> None:
     case.run()
     case.edit_steps("samples_per_shard: 4", "samples_per_shard: 3")
@@ -341,6 +352,8 @@ CASES: dict[str, Callable[[Case], None]] = {
     "`timeout_seconds`, `retries` of `download`, and the web has the picture now": patient,
     "`retry: [http_404]` of `download`, and the web has the picture now": retry,
     "`keep` of `dedupe.exact`": keeper,
+    "`keep_keys` of `dedupe.exact`": keys,
+    "`keep` of a `dedupe.exact` that keeps keys": keeper_with_keys,
     "`samples_per_shard` of `write`": samples,
     "the second part of `length` is deleted": part_deleted,
     "the run is killed when `red` has two of its three parts": killed,

@@ -41,7 +41,8 @@ def stars(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def components(
     a: np.ndarray, b: np.ndarray, closeness: np.ndarray, cap: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(nodes, label of each, size of each one's component before it was cut): a label is the smallest node in it.
+    """(nodes, label of each, each one's component before it was cut, as one of its nodes): a label is the smallest node
+    in it.
 
     A component of more than `cap` rows falls apart at its weakest links: the threshold rises inside it, to where each
     piece has `cap` rows or fewer; links of equal closeness go together, so the pieces do not depend on any order. Rows
@@ -54,7 +55,7 @@ def components(
     left, right = (np.searchsorted(nodes, part[order]) for part in (a, b))
     labels, whole = np.arange(len(nodes)), np.arange(len(nodes))
     kernels.cut(left, right, closeness[order], cap, labels, whole, np.ones(len(nodes), np.int64))
-    return nodes, nodes[labels], np.bincount(whole, minlength=len(nodes))[whole]
+    return nodes, nodes[labels], nodes[whole]
 
 
 def _numbered(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, int]:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.alike.against_old import OldStore
+from curate.annotate.kept_keys import key_column, with_keys
 from curate.annotate.pool import pool_rows, rows_inside
 from curate.arrays.arrow_columns import flat
 from curate.errors import CurateError
@@ -34,12 +35,14 @@ class AllRows:
 
     view: of the store that is worked on. old_views: of the old stores. old_shards: by their negative numbers.
     outside: rows that an op brings along; its pieces have negative numbers, too (no op has both).
+    key: the column of these views that has the op's keys, where a store keeps them.
     """
 
     view: View
     old_views: tuple[View, ...] = ()
     old_shards: Mapping[int, OldShard] = field(default_factory=dict)
     outside: OutsideRows | None = None
+    key: str = ""
 
     @classmethod
     def of(cls, view: View, op: Op, old: Sequence[OldStore] = ()) -> AllRows:
@@ -55,7 +58,8 @@ class AllRows:
             for shard, rows in store.manifest.shard_rows().items()
         ]
         outside = op.outside() if isinstance(op, Grouped) else None
-        return cls(view, tuple(store.view for store in old), dict(enumerate(shards, -len(shards))), outside)
+        ours, *theirs = with_keys(view, op), *(with_keys(store.view, op, store.manifest) for store in old)
+        return cls(ours, tuple(theirs), dict(enumerate(shards, -len(shards))), outside, key_column(op))
 
     @property
     def has_others(self) -> bool:
@@ -93,6 +97,11 @@ class AllRows:
         if not others:
             return rows, table
         return rows, pa.table({n: pa.nulls(len(rows), others[n]) if n in others else table[n] for n in columns})
+
+    def keeps_keys(self, shard: int) -> bool:
+        """Whether the store of a shard keeps the op's keys: they are read, not made of what the op reads."""
+        of_a_store = self.outside is None or shard >= 0
+        return of_a_store and self.key in self._place(shard)[0].columns
 
     def placed(self, shard: int, rows: np.ndarray, carried: pa.Table) -> dict[str, pa.Array]:
         """Columns that go with a key: the row's place, its old store where there are some, and what the op carries."""

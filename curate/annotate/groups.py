@@ -3,6 +3,9 @@
 Rows travel as files below `<table>/.work`, see curate.store.spill and curate.annotate.transfer:
 
     plan.json             how many rows a partition may have, see curate.annotate.partitions
+    new/<run>.parquet     where old rows take part: keys of a run of new ones, spread; gone once they are marked
+    marks.parquet         the keys of all new rows, see curate.annotate.key_marks: of old rows only those go on that
+                          have one of them, since a group without a new row says nothing of any
     groups/<run>.spill    keys and carried columns of a run of shards, cut by partition of the key space
     verdicts/<partition>.spill    what was judged of a partition, cut by run
 
@@ -27,11 +30,12 @@ from curate.alike.against_old import OldStore
 from curate.alike.row_key import sorted_by_key
 from curate.annotate.all_rows import AllRows
 from curate.annotate.exchange import Exchange
-from curate.annotate.partitions import USUAL, Cut, forget, planned, rows_of_runs, rows_that_fit, runs_of
+from curate.annotate.key_marks import KeyMarks, spread
+from curate.annotate.partitions import USUAL, Cut, forget, marks_for, planned, rows_of_runs, rows_that_fit, runs_of
 from curate.annotate.passed import Passed, summed
 from curate.annotate.pool import as_rows, part_of, rows_inside
 from curate.annotate.transfer import Transfer
-from curate.arrays.arrow_columns import is_bytes
+from curate.arrays.arrow_columns import flat, is_bytes
 from curate.cluster.cluster import Cluster
 from curate.cluster.task import Task
 from curate.library.op_fault import OpFault
@@ -107,24 +111,75 @@ class Judging:
 
 @dataclass(frozen=True)
 class Groups(Judging):
-    """The job of a Grouped op: `keys`, `judge`, `collect`."""
+    """The job of a Grouped op: `keys`, `judge`, `collect`; with old rows `mark`, once the keys of new ones are sent.
+
+    bits: of the marks of new keys; 0 where there are none, and all old rows go on.
+    """
 
     op: Grouped
+    bits: int = 0
 
     def keys(self, run: int) -> None:
-        """Keys and carried columns of a run of shards, to the partition of the key."""
-        frame = pl.concat([self._keys(shard) for shard in self.groups.runs[run]])
-        joined = b"".join(frame["key"].to_list())
-        if len(joined) != 16 * len(frame):
-            raise OpFault(f"{op_name(type(self.op))}: `keys` must give 16 bytes per row")
-        self.groups.send(run, frame, np.frombuffer(joined, ">u4")[::4])
+        """Keys and carried columns of a run of shards, to the partition of the key. Runs are of old rows or of new."""
+        shards = self.groups.runs[run]
+        old = shards[0] < 0
+        marks = KeyMarks.read(self.store, self._marks) if self.bits and old else None
+        frame = pl.concat([self._keys(shard, marks) for shard in shards])
+        words = self._words(frame["key"])
+        if self.bits and not old:
+            new = pa.table({"key": np.unique(spread(words[:, 0], words[:, 1]))})
+            self.store.write_file(f"{self._new}/{run:05d}.parquet", new)
+        self.groups.send(run, frame, words[:, 0] >> np.uint64(32))
 
-    def _keys(self, shard: int) -> pl.DataFrame:
+    def mark(self, _: int) -> None:
+        """Done once: the marks of the keys of all new rows."""
+        marks = KeyMarks.none(self.bits)
+        for run in sorted(self.store.parts(self._new)):
+            marks.mark(self.store.read_file(f"{self._new}/{run:05d}.parquet")["key"].to_numpy())
+        marks.write(self.store, self._marks)
+
+    def is_marked(self) -> bool:
+        return "marks.parquet" in self.store.names(f"{self.folder}/.work")
+
+    def forget_new(self) -> None:
+        """Once the marks are there."""
+        self.store.remove(self._new)
+
+    @property
+    def _new(self) -> str:
+        return f"{self.folder}/.work/new"
+
+    @property
+    def _marks(self) -> str:
+        return f"{self.folder}/.work/marks.parquet"
+
+    def _words(self, keys: pl.Series) -> np.ndarray:
+        """uint64[n, 2] of keys of 16 bytes, their first byte highest."""
+        joined = b"".join(keys.to_list())
+        if len(joined) != 16 * len(keys):
+            raise OpFault(f"{op_name(type(self.op))}: `keys` must give 16 bytes per row")
+        return np.frombuffer(joined, ">u8").reshape(-1, 2).astype(np.uint64)
+
+    def _keys(self, shard: int, marks: KeyMarks | None) -> pl.DataFrame:
         # Only null in what makes the key takes a row out of its group; a carried null is the op's to rank.
-        rows, table = self.rows.pool_rows(shard, (*self.op.reads(), *self.op.carries()))
-        placed = self.rows.placed(shard, rows, table.select(self.op.carries()))
-        frames = [pl.DataFrame(pa.table({"key": keys} | placed)) for keys in _keys(self.op, as_rows(table))]
-        return pl.concat(frame.filter(pl.col("key").is_not_null()) for frame in frames)
+        kept = self.rows.keeps_keys(shard)
+        made_of = (self.rows.key,) if kept else self.op.reads()
+        rows, table = self.rows.pool_rows(shard, (*made_of, *self.op.carries()))
+        bands = [flat(table[self.rows.key]).cast(pa.binary())] if kept else _keys(self.op, as_rows(table))
+        frames, carried = [], table.select(self.op.carries())
+        for band in bands:
+            places = self._places(band, marks)
+            of_row = self.rows.placed(shard, rows[places], carried.take(pa.array(places)))
+            frames.append(pl.DataFrame(pa.table({"key": band.take(pa.array(places))} | of_row)))
+        return pl.concat(frames)
+
+    def _places(self, keys: pa.Array, marks: KeyMarks | None) -> np.ndarray:
+        """Places of the rows that have a key, one of the marked ones where there are marks."""
+        places = np.flatnonzero(keys.is_valid().to_numpy(zero_copy_only=False))
+        if marks is not None:
+            words = self._words(pl.Series(keys.take(pa.array(places))))
+            places = places[marks.holds(spread(words[:, 0], words[:, 1]))]
+        return places
 
 
 def _keys(op: Grouped, rows: Rows) -> list[pa.Array]:
@@ -175,12 +230,11 @@ def run_grouped(
     store, rows = view.store, AllRows.of(view, op, old)
     passed = Passed(rows, op, op.reads(), runs_of(sorted(rows.sizes()), cut))
     op = op.ready(partial(summed, passed, cluster, "counts"))
-    sizes = {shard: number * op.bands() for shard, number in rows.sizes().items()}
     if set(store.shard_rows()) - store.parts(folder):
-        fit = planned(store, folder, {"groups": rows_that_fit(rows, op.carries(), op.copies, cluster, op.cpus, cut)})
-        groups = Exchange.of(store, f"{folder}/.work/groups", sizes, fit["groups"], cut)
-        job = Groups(rows, op, folder, groups, groups.back(f"{folder}/.work/verdicts", cut))
-        fill(job, job.keys, cluster, ("keys", "groups", "verdicts"))
+        job = _planned(rows, op, folder, cluster, cut)
+        if job.bits and job.verdicts.unsent():
+            _mark_new(job, cluster)
+        fill(job, job.keys, cluster, ("old keys" if old else "keys", "groups", "verdicts"))
     counts = op.tallied(_tally(store, folder))
     forget(store, folder)
     done = replace(rows, view=view.with_table(folder, op.makes()))
@@ -199,6 +253,27 @@ def _tally(store: Store, folder: str) -> Counter[str]:
     elif store.exists(name):
         total.update(store.read_json(name))
     return total
+
+
+def _planned(rows: AllRows, op: Grouped, folder: str, cluster: Cluster, cut: Cut) -> Groups:
+    """The job, as it was begun where it was."""
+    store, sizes = rows.view.store, {shard: number * op.bands() for shard, number in rows.sizes().items()}
+    fit = {"groups": rows_that_fit(rows, op.carries(), op.copies, cluster, op.cpus, cut)}
+    if rows.has_others:
+        fit["marks"] = marks_for(rows, op.bands(), cluster, op.cpus) if rows.old_shards else 0
+    fit = planned(store, folder, fit)
+    groups = Exchange.of(store, f"{folder}/.work/groups", sizes, fit["groups"], cut)
+    return Groups(rows, op, folder, groups, groups.back(f"{folder}/.work/verdicts", cut), fit.get("marks", 0))
+
+
+def _mark_new(job: Groups, cluster: Cluster) -> None:
+    """Send the rows of the store that is worked on, and mark their keys."""
+    label, use, runs = job.op.table(), workers_for(job.op, cluster), job.groups.runs
+    if not job.is_marked():
+        unsent = [run for run in job.groups.unsent() if runs[run][0] >= 0]
+        cluster.do(f"{label}: keys", job.keys, unsent, rows_of_runs(runs, job.rows.sizes()), **use)
+        cluster.do(f"{label}: new keys", job.mark, [0], {}, **use)
+    job.forget_new()
 
 
 def fill(job: Judging, send: Task[None], cluster: Cluster, phases: tuple[str, str, str]) -> None:

@@ -6,6 +6,8 @@ its content decides, so a task that is done again replaces its own file:
 
     plan.json                        how many rows a partition may have, see curate.annotate.partitions
     keys/<run>.spill                 keys of a run of shards, cut by partition of the key space
+    met-0/<run>.parquet ...          where old rows take part: which can be in a group with a new one, see
+                                     curate.annotate.reach
     keyed/<shard>.parquet            rows of a shard that have a key
     links-0/<partition>.parquet      links found in a partition: a spanning forest, at most one per row
     links-1/<batch>.parquet ...      the same of several files of the level below, see curate.annotate.merging
@@ -20,8 +22,8 @@ have no part in it. A partition is in memory at a time, fitted to the worker.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,7 @@ import polars as pl
 import pyarrow as pa
 
 from curate.alike.against_old import OldStore
+from curate.alike.kept_keys import KeptKeys, parted
 from curate.annotate.all_rows import AllRows
 from curate.annotate.exchange import Exchange
 from curate.annotate.groups import Judging, fill, workers_for
@@ -39,11 +42,14 @@ from curate.annotate.partitions import (
     Cut,
     forget,
     links_that_fit,
+    marks_for,
     planned,
     rows_of_runs,
     rows_that_fit,
 )
 from curate.annotate.pool import as_rows
+from curate.annotate.reach import FOLDERS as OF_REACH
+from curate.annotate.reach import Reach, reached
 from curate.annotate.rounds import FOLDERS, Rounds, label_by_rounds
 from curate.arrays.arrow_columns import flat
 from curate.cluster.cluster import Cluster
@@ -57,34 +63,60 @@ from curate.store.view import View
 class Links(Judging):
     """The job of a Linked op: `keys`, `pairs`; then, once links are groups, `spread`, `judge` and `collect`.
 
-    keyed: brings rows that share a key to one partition, to be compared.
+    keyed: brings rows that share a key to one partition, to be compared. reach: says which old rows can be in a group
+    with a new one, where the op's keys tell rows apart.
     """
 
     op: Linked
     keyed: Exchange
+    reach: Reach | None = None
 
     # ---- which rows are alike ----
 
     def keys(self, run: int) -> None:
-        """Keys and compared columns of a run of shards, to the partition of each key."""
-        frame = pl.concat([band for shard in self.keyed.runs[run] for band in self._bands(shard)])
+        """Keys and compared columns of a run of shards, to the partition of each key. Runs are of old rows or of
+        new."""
+        shards = self.keyed.runs[run]
+        if self.reach is None:
+            frame = pl.concat([band for shard in shards for band in self._bands(shard)])
+        else:
+            within = self.reach.rows_of(run)
+            frame = pl.concat([band for shard in shards for band in self._reached(self.reach, shard, within)])
+            if shards[0] >= 0:
+                self.reach.meet(run, frame["key"].to_numpy())
         self.keyed.send(run, frame, high(frame["key"].to_numpy()))
 
     def _bands(self, shard: int) -> list[pl.DataFrame]:
-        rows, table = self.rows.pool_rows(shard, (*self.op.reads(), *self.op.compares()))
-        keys_of_bands = self.op.keys(as_rows(table))
+        kept = self.rows.keeps_keys(shard)
+        made_of = (self.rows.key,) if kept else self.op.reads()
+        rows, table = self.rows.pool_rows(shard, (*made_of, *self.op.compares()))
+        keys_of_bands = parted(flat(table[self.rows.key]), self.op.bands()) if kept else self.op.keys(as_rows(table))
         if len(keys_of_bands) != self.op.bands():
             what = f"`keys` gave {len(keys_of_bands)} arrays, expected {self.op.bands()}"
             raise OpFault(f"{op_name(type(self.op))}: {what}")
+        valid = [keys.is_valid().to_numpy(zero_copy_only=False) for keys in keys_of_bands]
+        mixed_keys = [mixed(keys.fill_null(0).to_numpy(), band) for band, keys in enumerate(keys_of_bands)]
+        return self._keyed(shard, rows, table, mixed_keys, valid)
+
+    def _reached(self, reach: Reach, shard: int, within: Mapping[int, np.ndarray] | None) -> list[pl.DataFrame]:
+        """As `_bands`, of the rows of a shard that can be in a group with a new one; None: of all."""
+        rows, keys, valid = reach.keys(shard)
+        if within is not None:
+            valid &= np.isin(rows, within[shard])
+        rows, keys = rows[valid], [key[valid] for key in keys]
+        table = self.rows.read(shard, self.op.compares()).take(pa.array(rows))
+        return self._keyed(shard, rows, table, keys, [np.ones(len(rows), bool)] * len(keys))
+
+    def _keyed(
+        self, shard: int, rows: np.ndarray, table: pa.Table, keys: Sequence[np.ndarray], valid: Sequence[np.ndarray]
+    ) -> list[pl.DataFrame]:
+        """A frame for each band, of the rows that have a key there; and the note of rows that have any."""
         compared = {name: flat(table[name]) for name in self.op.compares()}
         frame = pl.DataFrame(pa.table({"node": pa.array(nodes_of(shard, rows)), **compared}))
-        keyed = np.zeros(len(rows), bool)
-        bands = []
-        for band, keys in enumerate(keys_of_bands):
-            valid = keys.is_valid().to_numpy(zero_copy_only=False)
-            key = mixed(keys.fill_null(0).to_numpy(), band)
-            bands.append(frame.select(pl.Series("key", key), pl.all()).filter(valid))
-            keyed |= valid
+        bands, keyed = [], np.zeros(len(rows), bool)
+        for key, of_band in zip(keys, valid, strict=True):
+            bands.append(frame.select(pl.Series("key", key), pl.all()).filter(of_band))
+            keyed |= of_band
         self._write(f"keyed/{shard:05d}", pl.DataFrame({"row": rows[keyed]}))
         return bands
 
@@ -160,23 +192,36 @@ def _planned(rows: AllRows, op: Linked, folder: str, cluster: Cluster, cut: Cut)
     pairs = rows_that_fit(rows, op.compares(), op.link_copies, cluster, op.cpus, cut)
     groups = rows_that_fit(rows, op.carries(), op.copies, cluster, op.cpus, cut)
     links = links_that_fit(cluster, op.cpus, cut)
-    fit = planned(store, folder, {"pairs": pairs, "groups": groups, "links": links})
+    fit = {"pairs": pairs, "groups": groups, "links": links}
+    if rows.old_shards:
+        fit["marks"] = marks_for(rows, op.bands(), cluster, op.cpus) if isinstance(op, KeptKeys) else 0
+    fit = planned(store, folder, fit)
     keys = {shard: number * op.bands() for shard, number in sizes.items()}
     keyed = Exchange.of(store, f"{folder}/.work/keys", keys, fit["pairs"], cut)
     to_groups = Exchange.of(store, f"{folder}/.work/groups", sizes, fit["groups"], cut)
-    return Links(rows, op, folder, to_groups, to_groups.back(f"{folder}/.work/verdicts", cut), keyed), fit["links"]
+    job = Links(rows, op, folder, to_groups, to_groups.back(f"{folder}/.work/verdicts", cut), keyed)
+    if isinstance(op, KeptKeys) and (bits := fit.get("marks", 0)):
+        job = replace(job, reach=Reach(rows, op, job.work, keyed.runs, bits))
+    return job, fit["links"]
 
 
 def _compare(job: Links, cluster: Cluster) -> None:
-    """Compare all rows that share a key."""
+    """Compare all rows that share a key; of old rows those that can be in a group with a new one."""
     label, use = job.op.table(), workers_for(job.op, cluster)
     compared = job.store.parts(f"{job.work}/links-0")
     if todo := [partition for partition in range(job.keyed.partitions) if partition not in compared]:
         sizes = rows_of_runs(job.keyed.runs, job.rows.sizes())
+        if job.reach and not job.reach.ended():
+            new = [run for run in job.keyed.unsent() if job.keyed.runs[run][0] >= 0]
+            cluster.do(f"{label}: new keys", job.keys, new, sizes, **use)
+        if job.reach:
+            job = replace(job, reach=reached(job.reach, cluster, label, use))
         cluster.do(f"{label}: keys", job.keys, job.keyed.unsent(), sizes, **use)
         waiting = job.keyed.waiting(cluster, label, "pairs", use)
         cluster.do(f"{label}: pairs", job.pairs, todo, waiting, **use)
     job.keyed.forget()
+    if job.reach:
+        job.reach.forget(*OF_REACH)
 
 
 def _label(job: Links, cluster: Cluster, fit: int, cut: Cut) -> None:

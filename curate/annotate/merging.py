@@ -74,10 +74,11 @@ class Merging:
         a, b, closeness = (links[name].to_numpy() for name in ("a", "b", "closeness"))
         self.labelled(number, *components(a, b, closeness, self.cap))
 
-    def labelled(self, number: int, nodes: np.ndarray, labels: np.ndarray, whole: np.ndarray) -> None:
-        """Write groups that are known, and their report, which says that it is done. whole: as `report` has it."""
+    def labelled(self, number: int, nodes: np.ndarray, labels: np.ndarray, components: np.ndarray) -> None:
+        """Write groups that are known, and their report, which says that it is done. components: as `report` has
+        it."""
         write_labels(self.store, self.work, number, nodes, labels, self.lasts)
-        self.store.write_json(f"{self.work}/reports/{number:05d}.json", report(labels, whole, self.cap))
+        self.store.write_json(f"{self.work}/reports/{number:05d}.json", report(nodes, labels, components, self.cap))
 
     def unlabelled(self, numbers: range) -> list[int]:
         reported = self.store.names(f"{self.work}/reports")

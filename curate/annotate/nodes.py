@@ -55,24 +55,33 @@ def read_labels(store: Store, work: str, run: int) -> pl.DataFrame:
     return read_spilled(store, f"{work}/labels", len(spilled(store, f"{work}/labels")), run)
 
 
-def report(labels: np.ndarray, whole: np.ndarray, cap: int) -> dict[str, Any]:
-    """Groups by size (`4` counts those of 4 to 7 rows), and what was cut. whole: rows of each one's group before."""
+def report(nodes: np.ndarray, labels: np.ndarray, components: np.ndarray, cap: int) -> dict[str, Any]:
+    """Groups by size (`4` counts those of 4 to 7 rows), and what was cut: of all that is linked with a row of the store
+    that is worked on, since old rows among themselves may not have been compared.
+
+    components: a name for each one's group before it was cut.
+    """
+    if (nodes < 0).any():
+        with_new = np.isin(components, components[nodes >= 0])
+        labels, components = labels[with_new], components[with_new]
+    rows = np.unique(components, return_counts=True)[1]
     sizes = np.unique(labels, return_counts=True)[1]
     powers, counts = np.unique(np.floor(np.log2(sizes)).astype(int), return_counts=True)
-    over = whole[whole > cap]
+    over = rows[rows > cap]
     return {
         "linked_rows": len(labels),
         "groups": len(sizes),
         "groups_by_size": {str(2 ** int(p)): int(n) for p, n in zip(powers, counts, strict=True)},
-        "largest": int(whole.max(initial=0)),
-        "over_cap": round(float((1 / over).sum())),
-        "over_cap_rows": len(over),
+        "largest": int(rows.max(initial=0)),
+        "over_cap": len(over),
+        "over_cap_rows": int(over.sum()),
     }
 
 
 def summed(reports: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """The report of all groups, from those of some each."""
-    total = report(np.empty(0, np.int64), np.empty(0, np.int64), 0)
+    none = np.empty(0, np.int64)
+    total = report(none, none, none, 0)
     by_size: dict[str, int] = {}
     for one in reports:
         for size, groups in one["groups_by_size"].items():

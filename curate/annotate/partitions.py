@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from curate.annotate.all_rows import AllRows
+from curate.annotate.key_marks import bits_for
 from curate.cluster.cluster import Cluster
 from curate.messages.progress import console
 from curate.store.store import Store
@@ -71,6 +72,12 @@ def links_that_fit(cluster: Cluster, cpus: float, cut: Cut = USUAL) -> int:
     return max(1, min(cut.links, max(limit - cut.imports, limit // 4) // LINK_BYTES))
 
 
+def marks_for(rows: AllRows, bands: int, cluster: Cluster, cpus: float) -> int:
+    """Bits that mark the keys of new rows for old ones to be looked up; 0 where a worker has no room for them."""
+    new = sum(rows.view.store.shard_rows().values())
+    return bits_for(new, sum(rows.sizes().values()) - new, bands, cluster.worker_memory(cpus))
+
+
 def planned(store: Store, folder: str, fit: Mapping[str, int]) -> dict[str, int]:
     """The rows per partition to work with, by phase; `fit` says how many fit now. Work that was begun with as few or
     fewer is gone on with; with more it may be what did not fit: it is removed."""
@@ -99,17 +106,18 @@ def partitions_for(rows: int, fit: int) -> int:
 def runs_of(
     shards: Sequence[int], cut: Cut = USUAL, rows: Mapping[int, int] | None = None, fit: int = 0
 ) -> list[list[int]]:
-    """Shards in runs, each the shards of one task; where their `rows` are given, also of `fit` rows or fewer, or one
-    shard.
+    """Shards in runs, each the shards of one task, of old stores or of the one that is worked on; where their `rows`
+    are given, also of `fit` rows or fewer, or one shard.
 
-    >>> runs_of([0, 1, 2, 3, 4], USUAL, {0: 5, 1: 5, 2: 5, 3: 30, 4: 1}, 10)
-    [[0, 1], [2], [3], [4]]
+    >>> runs_of([0, 1, 2, 3, 4], USUAL, {0: 5, 1: 5, 2: 5, 3: 30, 4: 1}, 10), runs_of([-2, -1, 0])
+    ([[0, 1], [2], [3], [4]], [[-2, -1], [0]])
     """
     runs: list[list[int]] = []
     held = 0
     for shard in shards:
         more = rows[shard] if rows else 0
-        if not runs or len(runs[-1]) == cut.shards_per_run or held + more > fit:
+        full = not runs or len(runs[-1]) == cut.shards_per_run or held + more > fit
+        if full or (shard >= 0) != (runs[-1][0] >= 0):
             runs.append([])
             held = 0
         runs[-1].append(shard)

@@ -95,7 +95,7 @@ class Rounds(Merging):
         over = whole > self.cap
         frame = pl.DataFrame({"node": nodes[over], "label": labels[over]})
         spill(self.store, f"{self.work}/over", partition, frame, owner(nodes[over], self.partitions), self.partitions)
-        self.labelled(partition, nodes[~over], labels[~over], whole[~over])
+        self.labelled(partition, nodes[~over], labels[~over], labels[~over])
 
     # ---- groups over the cap ----
 

@@ -12,7 +12,9 @@ from typing import Any
 from rich.markup import escape
 
 from curate.alike.against_old import OldStore, itself_among_old, old_stores
+from curate.alike.kept_keys import KeptKeys, Keys
 from curate.annotate.groups import run_grouped
+from curate.annotate.kept_keys import kept_keys
 from curate.annotate.links import run_linked
 from curate.annotate.one_shard import OneShard
 from curate.annotate.packages import check_packages
@@ -131,7 +133,11 @@ def _facts(view: View, planned: Planned) -> dict[str, Any]:
 def _say_old(op: Op, old: Sequence[OldStore]) -> None:
     for store in old:
         rows = f"{counted(store.rows_in, 'row')}, those that are in at its end"
-        console.print(f"[dim]{op.table()}: against {escape(store.name)}: {rows}")
+        keys = ""
+        if isinstance(op, KeptKeys):
+            keeps = kept_keys(store.view, op, store.manifest)
+            keys = "; their keys are read from there" if keeps else "; it keeps no keys of them: made anew (keep_keys)"
+        console.print(f"[dim]{op.table()}: against {escape(store.name)}: {rows}{keys}")
 
 
 # ---- ops on all rows ----
@@ -142,6 +148,8 @@ def _whole(view: View, op: Op, cluster: Cluster, cut: Cut) -> View:
     folder = folder_for(view, op, whole=True, old=old)
     check_name(view, op)
     op.check_reads(made_by(view, op))
+    if isinstance(op, KeptKeys) and op.keep_keys:
+        _scores(view, [Keys(of=op)], cluster)
     # One that is not in the manifest was stopped before its end, even when all its parts are there.
     if folder in view.store.manifest().tables and set(view.store.shard_rows()) <= view.store.parts(folder):
         note(view, op, folder)

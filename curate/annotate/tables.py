@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from curate.alike.against_old import OldStore
+from curate.alike.kept_keys import Keys
 from curate.annotate.answer import status_column
 from curate.errors import CurateError, unknown
 from curate.messages.progress import console
@@ -70,6 +71,6 @@ def made_by(view: View, op: Op, coming: Mapping[str, Any] | None = None) -> dict
 
 
 def note(view: View, op: Op, folder: str, **more: Any) -> None:
-    """Enter an op's table into the manifest."""
-    columns = [*op.makes(), status_column(op.table())]
+    """Enter an op's table into the manifest. Keys are no columns for others to read or to write."""
+    columns = [] if isinstance(op, Keys) else [*op.makes(), status_column(op.table())]
     view.store.note_table(folder, Table(name=op.table(), **op.spec(), columns=columns, **more))

@@ -16,6 +16,7 @@ from curate.annotate.answer import SKIPPED, status_column
 from curate.annotate.pool import rows_inside
 from curate.op import Score
 from curate.store.folder import identity
+from curate.store.manifest import Manifest
 from curate.store.view import View
 
 #: Up to here the driver looks itself which shards have work, so that a finished step starts no worker.
@@ -36,9 +37,12 @@ def pools_done(view: View, folder: str) -> dict[str, str]:
     return (entry.complete or {}) if entry else {}
 
 
-def reads_id(view: View, op: Score) -> str:
-    """Identity of what an op reads: it changes when the values may have."""
-    manifest = view.store.manifest()
+def reads_id(view: View, op: Score, manifest: Manifest | None = None) -> str:
+    """Identity of what an op reads: it changes when the values may have.
+
+    manifest: of the view's store, where it was read already.
+    """
+    manifest = manifest or view.store.manifest()
     marks: dict[str, list[object]] = {}
     for name in op.reads():
         folder = view.images if name == "image" else view.columns[name]

@@ -8,8 +8,8 @@ import polars as pl
 import pyarrow as pa
 from pydantic import field_validator
 
-from curate.alike.against_old import AgainstOld
 from curate.alike.keeper import keep_columns, keepers, known_keep
+from curate.alike.kept_keys import KeptKeys
 from curate.alike.row_key import comparable, row_keys
 from curate.library.names import in_sql
 from curate.op import Grouped, Rows
@@ -18,7 +18,7 @@ from curate.op import Grouped, Rows
 THINGS = {"text": "caption", "sha256": "image file", "pixel_hash": "pixels"}
 
 
-class Exact(AgainstOld, Grouped):
+class Exact(KeptKeys, Grouped):
     """`<table>_of` is the uid of the row that stays where this one repeats it, null for rows that stay;
     `<table>_size` how many rows share the key. Both null for a row without a key. Table: `dup_<by>`.
 
@@ -31,12 +31,15 @@ class Exact(AgainstOld, Grouped):
         been read before and ranked best, and only rows of this store are judged. `<table>_store` names the store of the
         row that `<table>_of` names, null for one of this store; `<table>_size` counts old rows, too. An old store needs
         the columns that this op reads, made by the same op with the same options. Nothing is written there.
+    keep_keys: keep the keys, 16 bytes a row, as a table of their own: what a row's key is made of is not read again by
+        a later run, here or in a store that names this one in `against`.
 
     A `dedupe:` step keeps one row of each group, by `dup_url_of IS NULL`.
     """
 
     cite: ClassVar[str] = "exact keys as LAION, DataComp and MetaCLIP drop them; Schuhmann et al., 2022"
     version: ClassVar[int] = 2  # keys of URLs: read by the standard's rules
+    key_options: ClassVar[frozenset[str]] = frozenset({"by"})
     batch_size: int = 10_000
     by: str | tuple[str, ...] = "url"
     keep: str = "smallest_uid"
@@ -66,6 +69,9 @@ class Exact(AgainstOld, Grouped):
 
     def reads(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((*self.columns(), *self.carries())))
+
+    def key_columns(self) -> tuple[str, ...]:
+        return self.columns()
 
     def carries(self) -> tuple[str, ...]:
         return keep_columns(self.keep)

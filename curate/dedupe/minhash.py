@@ -10,9 +10,9 @@ import polars as pl
 import pyarrow as pa
 from pydantic import Field, field_validator
 
-from curate.alike.against_old import AgainstOld
 from curate.alike.equal_first import links_of_keys
 from curate.alike.keeper import keep_columns, keepers, known_keep
+from curate.alike.kept_keys import KeptKeys
 from curate.alike.minhash import band_keys, optimal_bands, plain, recalling_bands, shingles, signatures, similar_sets
 from curate.library.names import in_sql
 from curate.op import Linked, Links, Rows
@@ -24,7 +24,7 @@ COMPARED = 4096
 USUAL = {"char": 5, "word": 2}
 
 
-class MinHash(AgainstOld, Linked):
+class MinHash(KeptKeys, Linked):
     """`<table>_of` is the uid of the row that stays where this one is in a group with it, null for rows that stay;
     `<table>_size` how many rows are in the group. Both null for a row without a caption. Table: `near_text`.
 
@@ -39,12 +39,16 @@ class MinHash(AgainstOld, Linked):
     cap: a group of more rows is cut at its weakest links; captions that are equal stay together.
     against: stores whose rows were there first, as in dedupe.exact: only rows of this store are judged, `<table>_store`
         names the store of an old row that `<table>_of` names.
+    keep_keys: keep the keys of the bands, 8 bytes each (144 a row), as dedupe.exact does.
 
     Groups chain: A may be like B, and B like C, where A is not like C. Near captions of different images are no
     duplicate pairs: use this to balance or to weigh, and drop by it only together with an image rule.
     """
 
     cite: ClassVar[str] = "Broder, 1997; Lee et al., Deduplicating Training Data Makes Language Models Better, 2022"
+    key_options: ClassVar[frozenset[str]] = frozenset(
+        {"threshold", "num_perm", "seed", "shingles", "k", "digits", "recall", "by"}
+    )
     batch_size: int = 10_000
     threshold: float = Field(0.8, gt=0, le=1)
     num_perm: int = Field(128, ge=1, le=4096)
@@ -70,6 +74,9 @@ class MinHash(AgainstOld, Linked):
 
     def reads(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self.by, *self.carries())))
+
+    def key_columns(self) -> tuple[str, ...]:
+        return (self.by,)
 
     def carries(self) -> tuple[str, ...]:
         return keep_columns(self.keep)

@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 from pydantic import Field
 
-from curate.alike.against_old import AgainstOld
+from curate.alike.kept_keys import KeptKeys
 from curate.alike.row_key import comparable, row_keys
 from curate.library.names import in_sql
 from curate.op import Grouped, Rows
@@ -17,7 +17,7 @@ from curate.op import Grouped, Rows
 THINGS = {"text": "text", "url": "url"} | dict.fromkeys(("sha256", "pixel_hash", "phash", "dhash", "pdq"), "image")
 
 
-class Shared(AgainstOld, Grouped):
+class Shared(KeptKeys, Grouped):
     """`text_images` is the number of distinct images among all rows with the row's caption (by: text, distinct:
     sha256); `image_texts` the number of distinct captions of its image (by: sha256, distinct: text).
 
@@ -30,11 +30,13 @@ class Shared(AgainstOld, Grouped):
     against: stores whose rows were there first, as in dedupe.exact: only rows of this store are judged, and the count
         is of all rows, old and new. `<table>_old` is how many of the distinct values old rows have: where these alone
         are more than `most`, the reason says so.
+    keep_keys: keep the keys, 16 bytes a row, as dedupe.exact does.
     """
 
     cite: ClassVar[str] = "Jia et al., ALIGN, 2021"
     version: ClassVar[int] = 2  # keys of URLs: read by the standard's rules
-    how: ClassVar[frozenset[str]] = Grouped.how | {"most"}
+    how: ClassVar[frozenset[str]] = KeptKeys.how | {"most"}
+    key_options: ClassVar[frozenset[str]] = frozenset({"by"})
     by: str = "text"
     distinct: str = "sha256"
     most: int | None = Field(None, ge=1)
@@ -67,6 +69,9 @@ class Shared(AgainstOld, Grouped):
 
     def reads(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self.by, *self.carries())))
+
+    def key_columns(self) -> tuple[str, ...]:
+        return (self.by,)
 
     def carries(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(("uid", self.distinct)))

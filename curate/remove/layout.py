@@ -18,7 +18,9 @@ _OTHERS = {"inputs", WRITTEN, REMOVED, OPT_OUT}
 
 @dataclass
 class Layout:
-    """tables: folders with a row for each of the records', `records` first, each with the names in it.
+    """tables: folders with a row for each of the records', `records` first, each with the names in it: columns of ops,
+    kept keys, verdicts, images. All that a store keeps of single rows lies in such a folder, so that a removal
+    meets it.
     robots: folders of robots.txt files. shards: folders of training shards. torn: temporary files of writers that
     were killed. work: folders of steps that have not ended.
     """
