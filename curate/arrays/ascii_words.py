@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate.arrays.string_buffers import string_array, string_buffers
 
@@ -39,15 +40,16 @@ def in_two(
     """What the one makes of ASCII texts and the other of all others, nulls among them, a row per text, in their
     order. Both make the same columns.
 
-    of_ascii: gets all texts; what it makes of one that is not ASCII is not used.
+    of_ascii: gets all texts, an empty one in place of each other; what it makes of that is not used.
     """
     texts = string_array(texts)
-    columns = pl.DataFrame(of_ascii(texts))
-    rows = np.flatnonzero(AsciiWords(texts).beyond | texts.is_null().to_numpy(zero_copy_only=False))
-    if len(rows):
-        others = of_others(pl.Series(texts.take(pa.array(rows)), dtype=pl.String))
-        columns = columns.with_columns(columns[name].scatter(rows, one) for name, one in others.items())
-    return columns
+    other = AsciiWords(texts).beyond | texts.is_null().to_numpy(zero_copy_only=False)
+    if not other.any():
+        return pl.DataFrame(of_ascii(texts))
+    rows = np.flatnonzero(other)
+    columns = pl.DataFrame(of_ascii(pc.if_else(pa.array(other), pa.scalar("", texts.type), texts)))
+    others = of_others(pl.Series(texts.take(pa.array(rows)), dtype=pl.String))
+    return columns.with_columns(columns[name].scatter(rows, one) for name, one in others.items())
 
 
 def by_bytes(texts: pa.Array, *names: str) -> dict[str, np.ndarray]:
