@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def measure(options: argparse.Namespace) -> None:
-    ways = {name: way for name, way in made(options).items() if options.only in name}
+    ways = {name: way for name, way in ways_of(options).items() if options.only in name}
     rates = {double: rate(options.dim, double) for double in {way.double for way in ways.values()}}
     print(f"{options.rows:,} rows of {options.dim}, {options.threads} thread(s)")
     for name, way in ways.items():
@@ -79,7 +79,7 @@ def rate(dim: int, double: bool) -> float:
     return max(2048 * 2048 * dim / seconds(lambda: one @ one.T) for _ in range(5))
 
 
-def made(options: argparse.Namespace) -> dict[str, Way]:
+def ways_of(options: argparse.Namespace) -> dict[str, Way]:
     import numpy as np
     import polars as pl
     import pyarrow as pa

@@ -99,10 +99,10 @@ def thresholds(
     races = list(_pieces(scored.hashes, scored.scores, penalty, most, seed, reference))
     limits = np.empty(len(numbers))
     guess = -reference
-    for number, wanted in enumerate(numbers.tolist()):
+    for number, rows in enumerate(numbers.tolist()):
         available = sum(int(np.isfinite(race.now).sum()) for race in races)
-        places, times = _first(races, number, min(wanted, available), guess)
-        limits[number] = limit = _limit(times, min(wanted, available))
+        places, times = _first(races, number, min(rows, available), guess)
+        limits[number] = limit = _limit(times, min(rows, available))
         if np.isfinite(limit):
             guess = limit
         for race, some, when in zip(races, places, times, strict=True):
@@ -132,22 +132,22 @@ def _pieces(
         yield Race(hashes[some], scores[some], penalty, most, seed, reference)
 
 
-def _first(races: list[Race], number: int, wanted: int, guess: float) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Of each piece the rows that may be among the first `wanted`, and one more, and ln of their times."""
+def _first(races: list[Race], number: int, rows: int, guess: float) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Of each piece the rows that may be among the first `rows`, and one more, and ln of their times."""
     for attempt in range(TRIES + 1):
         limit = guess + 0.5 + attempt if attempt < TRIES else np.inf
         arrived = [race.arrivals(number, limit) for race in races]
-        if limit == np.inf or sum(int((times <= limit).sum()) for _, times in arrived) > wanted:
+        if limit == np.inf or sum(int((times <= limit).sum()) for _, times in arrived) > rows:
             break
     places, times = zip(*arrived, strict=True)
     return list(places), list(times)
 
 
-def _limit(times: list[np.ndarray], wanted: int) -> float:
+def _limit(times: list[np.ndarray], rows: int) -> float:
     """Between the times of the last row that is drawn and the first that is not, so that no rounding moves either."""
     ordered = np.sort(np.concatenate(times))
-    if wanted == 0:
+    if rows == 0:
         return -np.inf
-    if wanted >= len(ordered):
+    if rows >= len(ordered):
         return np.inf
-    return float((ordered[wanted - 1] + ordered[wanted]) / 2)
+    return float((ordered[rows - 1] + ordered[rows]) / 2)

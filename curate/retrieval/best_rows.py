@@ -81,14 +81,14 @@ def _of_queries(
     """(query, row, cosine) of the k best rows of each query, sorted by query and rank."""
     query, row, cosine = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
     least = np.full(len(queries), -np.inf)
-    for left in range(0, len(unit), TILE):
-        about = queries @ unit[left : left + TILE].T
+    for start in range(0, len(unit), TILE):
+        about = queries @ unit[start : start + TILE].T
         bound = least
         if about.shape[1] >= k:
             bound = np.maximum(bound, np.partition(about, -k, axis=1)[:, -k])
         near, where = np.nonzero(about >= bound[:, None] - MARGIN)
-        exact = _exact(queries, near, unit, where + left)
-        query, row, cosine = (np.concatenate(both) for both in ((query, near), (row, where + left), (cosine, exact)))
+        exact = _exact(queries, near, unit, where + start)
+        query, row, cosine = (np.concatenate(both) for both in ((query, near), (row, where + start), (cosine, exact)))
         order = np.lexsort((by_uid[row], -cosine, query))
         ordered = query[order]
         place = np.arange(len(order)) - np.searchsorted(ordered, ordered)
@@ -101,8 +101,8 @@ def _of_queries(
 def _exact(queries: np.ndarray, query: np.ndarray, unit: np.ndarray, row: np.ndarray) -> np.ndarray:
     """float64[m]: the cosine of each pair."""
     cosines = np.empty(len(query))
-    for left in range(0, len(query), PAIRS):
-        some = slice(left, left + PAIRS)
+    for start in range(0, len(query), PAIRS):
+        some = slice(start, start + PAIRS)
         one, other = queries[query[some]].astype(np.float64), unit[row[some]].astype(np.float64)
         cosines[some] = np.einsum("nd,nd->n", one, other)
     return cosines

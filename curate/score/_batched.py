@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -28,6 +28,8 @@ class Batched(Grouped):
     small pool has, is put together with a neighbour.
     """
 
+    # One batch a partition at the worst; measured 7.6 for 32,768 pairs of 768 numbers.
+    copies: ClassVar[float] = 10
     by: str = "clip_l14_img"
     seed: int = Field(0, ge=0)
 
@@ -69,6 +71,7 @@ class Batched(Grouped):
     def ready(self, summed: Summed) -> Batched:
         """Counts the rows, then those of each batch."""
         widths: Counter[int] = summed(self._widths) or Counter()
+        self._width = 0
         if not widths:
             self._batches = Batches.equal(self.seed, self.bands(), 0, self.rows_of_batch())
             return self

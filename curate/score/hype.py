@@ -168,10 +168,10 @@ def specificity(references: np.ndarray, points: np.ndarray, curvature: float, co
     """float64[m]: the mean over the references of how far each point lies outside their cones; with `cones` of how far
     they lie outside that of the point."""
     total = np.zeros(len(points))
-    for left in range(0, len(points), AT_ONCE):
-        some = slice(left, left + AT_ONCE)
-        for right in range(0, len(references), AT_ONCE):
-            others = references[right : right + AT_ONCE]
+    for first in range(0, len(points), AT_ONCE):
+        some = slice(first, first + AT_ONCE)
+        for second in range(0, len(references), AT_ONCE):
+            others = references[second : second + AT_ONCE]
             pair = (points[some], others) if cones else (others, points[some])
             total[some] += outside(*pair, curvature).sum(axis=1 if cones else 0)
     return total / len(references)

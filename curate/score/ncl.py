@@ -74,12 +74,12 @@ def neg_clip_loss(images: np.ndarray, texts: np.ndarray, temperature: float, til
     """
     number = len(images)
     by_image, by_text, own = np.zeros(number), np.zeros(number), np.empty(number)
-    for left in range(0, number, tile):
-        some = slice(left, left + tile)
-        for right in range(0, number, tile):
-            others = slice(right, right + tile)
+    for first in range(0, number, tile):
+        some = slice(first, first + tile)
+        for second in range(0, number, tile):
+            others = slice(second, second + tile)
             cosines = (images[some] @ texts[others].T).astype(np.float64)
-            if left == right:
+            if first == second:
                 own[some] = cosines.diagonal()
             # No cosine is over 1, so with 1 taken off first nothing overflows; at 0.003 nothing vanishes either.
             cosines -= 1
