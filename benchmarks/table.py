@@ -75,6 +75,7 @@ ROWS = [
     Row("an H100, ViT-B/32, by a stand-in", "about 0.25 of the model alone", *STANDIN, "ceiling|lower"),
     Row("near PDQ hashes", "", "near_pdq.py", "--rows 3000 --rounds 1", "curate is"),
     Row("near image hashes", "", "near_images.py", "--rows 3000 --rounds 1", "curate is"),
+    Row("selections by vectors", "", "selections.py", "--rows 4096 --centroids 500 --targets 500 --batch 2048", "core"),
     Row("semantic duplicates", "", "semantic.py", "--rows 2000 --rounds 1", "."),
     Row("what a framework costs", "", "run.py", "--rows 300 --pictures 100 --rounds 1", "bare loop|processor;"),
     Row("two nodes; 1, 2, 4 workers", "", "run.py --nodes 2", "--rows 3000", "workers .* s,|this process"),
