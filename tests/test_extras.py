@@ -127,6 +127,7 @@ ONLY_SOMETIMES = {
     "score.ncl": {"ada_url"},
     "score.near_centroids": {"safetensors", "torch"},
     "score.normsim": {"safetensors", "torch"},
+    "score.perplexity": {"timm"},
 }
 
 #: Comes with numba, which asks for one release of it.
