@@ -40,6 +40,10 @@ HEAD = {"file": "https://example.org/head.pth", "sha256": "0" * 64}
 SCORES = EVALUATION.with_name("scores.parquet")
 pl.DataFrame({"uid": ["0" * 32], "their_score": [0.5]}).write_parquet(SCORES)
 
+#: A list of people.
+PEOPLE = EVALUATION.with_name("people.txt")
+PEOPLE.write_text("Ivan Petrov\n")
+
 #: Options that an op cannot do without.
 REQUIRED = {
     "score.ref_clipscore": {"references": "refs"},
@@ -54,6 +58,7 @@ REQUIRED = {
     "score.watermark": HEAD,
     "score.formula": {"expr": "words - characters"},
     "balance.standardise": {"columns": ["words"]},
+    "score.named_face": {"names": str(PEOPLE)},
     "score.concepts": {"file": str(CONCEPTS)},
     "balance.concepts": {"best": "match"},
     "score.synsets": {"wordnet": WORDNET},

@@ -107,6 +107,7 @@ NEEDS = {
     "score.text_rules": "",
     "score.watermark": "gpu",
     "score.word_frequency": "balance",
+    "score.named_face": "",
     "score.words": "",
 }
 
@@ -151,6 +152,7 @@ OPTIONS = {
     "score.hub": {"bank": "bank.npy"},
     "score.hype": {"curvature": 1.0, "images": "images.npy", "captions": "captions.npy"},
     "score.join": {"table": "scores.parquet"},
+    "score.named_face": {"names": "people.txt"},
     "score.near_centroids": {"centroids": "centroids.npy"},
     "score.normsim": {"targets": "targets.npy"},
     "score.nsfw": {"file": "head.pt"},

@@ -12,7 +12,8 @@ import string
 
 import numpy as np
 
-from curate.metaclip.scripts import FULL_WIDTH, RANGES
+from curate.metaclip.scripts import FULL_WIDTH
+from curate.metaclip.unspaced import RANGES
 from curate.metadata.word_kernels import ALONE, BLANK, BREAK
 
 #: Punctuation of the published rule: ASCII's, and these.
