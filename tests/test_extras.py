@@ -118,6 +118,8 @@ ONLY_SOMETIMES = {
     "balance.hierarchical": {"ada_url"},
     "balance.metaclip": {"wordfreq"},
     "balance.one_text": {"ada_url"},
+    "dedupe.minhash": {"ada_url"},
+    "dedupe.perceptual": {"ada_url"},
     "dedupe.semantic": {"ada_url"},
     "dedupe.shared": {"ada_url"},
     "score.backdoor": {"ada_url"},

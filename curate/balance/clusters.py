@@ -189,6 +189,6 @@ class Clusters(Fitted):
 
 def _lists(labels: np.ndarray, good: np.ndarray) -> pa.Array:
     """list<uint32> of int64[n, m], without -1; null where not `good` (bool[n])."""
-    there = (labels >= 0) & good[:, None]
-    ends = np.append(0, np.cumsum(there.sum(axis=1))).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(ends), pa.array(labels[there], pa.uint32()), mask=pa.array(~good))
+    known = (labels >= 0) & good[:, None]
+    ends = np.append(0, np.cumsum(known.sum(axis=1))).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(ends), pa.array(labels[known], pa.uint32()), mask=pa.array(~good))

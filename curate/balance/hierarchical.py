@@ -90,10 +90,11 @@ class Hierarchical(Grouped):
         self._quotas = pl.DataFrame(
             {"key": pl.Series(keys, dtype=pl.Binary), QUOTA: pl.Series(quotas, dtype=pl.UInt32)}
         )
-        there = int(sizes[SIZE].sum())
-        if self.rows > there:
+        total_rows = int(sizes[SIZE].sum())
+        if self.rows > total_rows:
             console.print(
-                f"{self.table()}: {counted(self.rows, 'row')} wanted, all {counted(there, 'row')} with clusters stay"
+                f"{self.table()}: {counted(self.rows, 'row')} wanted, "
+                f"all {counted(total_rows, 'row')} with clusters stay"
             )
         self._report = {"clusters": len(sizes), "clusters_over": int((sizes[SIZE].to_numpy() > quotas).sum())}
         self._report["kept"] = int(quotas.sum())

@@ -85,8 +85,8 @@ class Batched(Grouped):
         """Of the rows that have a vector in every column, how many numbers it has, by how many rows; 0 where the
         columns differ."""
         sizes = np.stack([lengths(rows[name], name) for name in self.vectors()])
-        there = (sizes > 0).all(axis=0)
-        same = np.where((sizes == sizes[0]).all(axis=0), sizes[0], 0)[there]
+        in_all = (sizes > 0).all(axis=0)
+        same = np.where((sizes == sizes[0]).all(axis=0), sizes[0], 0)[in_all]
         return Counter(dict(zip(*(part.tolist() for part in np.unique(same, return_counts=True)), strict=True)))
 
     def usable(self, rows: Rows) -> np.ndarray:

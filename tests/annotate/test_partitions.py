@@ -37,9 +37,13 @@ pytestmark = pytest.mark.slow
 
 OPS = [name for name in names() if issubclass(find(name), (Grouped, Linked))]
 OPTIONS: dict[str, dict[str, Any]] = {
+    "balance.cluster_cap": {"by": "vector_cluster", "cap": 9},
+    "balance.hierarchical": {"by": ["n", "vector_cluster"], "rows": 99},
     "dedupe.exact": {"by": "url_text", "keep": "largest_image"},
     "dedupe.minhash": {"num_perm": 20},
     "dedupe.semantic": {"by": "vector", "largest": 20},
+    "score.backdoor": {"by": "vector", "k": 3, "batch": 40},
+    "score.ncl": {"by": "vector", "texts": "vector", "batch": 40, "partitions": 2},
 }
 ROWS = 240
 #: Moments of the kills. With a seed given, every op that ships goes through them, not one of each kind.
@@ -95,7 +99,8 @@ def limit_for(view: View, op: Any, parts: int) -> int:
     per_row = much / rows_that_fit(
         AllRows.of(view, op), op.carries(), op.copies, Cluster(workers=0, memory=much), 1, CUT
     )
-    return int(per_row * (-(-sum(AllRows.of(view, op).sizes().values()) // parts) + 0.5))
+    bands = op.bands() if isinstance(op, Grouped) else 1
+    return int(per_row * (-(-bands * sum(AllRows.of(view, op).sizes().values()) // parts) + 0.5))
 
 
 def files_of(view: View, op: Op) -> dict[str, bytes]:

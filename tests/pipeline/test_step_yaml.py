@@ -111,7 +111,7 @@ def test_names_of_steps_that_drop_rows_never_clash() -> None:
             "- balance: [{dedupe.exact: {by: sha256}}]",
             "job.yaml: balance: dedupe.exact is no op of `balance:`; write `- dedupe: [{dedupe.exact: {by: sha256}}]`",
         ),
-        ("- dedupe: [exakt]", "job.yaml: no op 'dedupe.exakt' (did you mean 'dedupe.exact'?); there are: "),
+        ("- dedupe: [exakt]", "job.yaml: no op 'dedupe.exakt' (did you mean 'dedupe.exact'?); there are "),
         ("- dedup: [exact]", "job.yaml: no step 'dedup' (did you mean 'dedupe'?); there are: "),
         ("- dedupe: [{exact: {bye: url}}]", "job.yaml: dedupe.exact: no option 'bye' (did you mean 'by'?)"),
         ("- dedupe: ", "job.yaml: an op is written `name` or `{name: {option: value}}`, got None"),
