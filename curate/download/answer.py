@@ -24,13 +24,12 @@ class BadAnswer(Exception):
 class Head:
     """Status and headers. `fields` are (name in lower case, value) in the order in which they came.
 
-    keeps_alive: another request may follow on the connection; says_kept: the server says so itself.
+    keeps_alive: the server says that another request may follow on the connection.
     """
 
     status: int
     reason: str = ""
     keeps_alive: bool = False
-    says_kept: bool = False
     fields: list[tuple[str, bytes]] = field(default_factory=list)
 
     def raw(self, name: str) -> list[bytes]:
@@ -97,7 +96,7 @@ def head_of(lines: Sequence[bytes]) -> Head:
         name_bytes, colon, value = text.partition(b":")
         if colon:
             head.fields.append((name_bytes.strip().lower().decode("latin-1"), value.strip()))
-    words, version = head.words("connection"), (match[1] or b"0", match[2] or b"0")
-    head.says_kept = match[1] == b"1" and "keep-alive" in words
-    head.keeps_alive = head.says_kept or (version == (b"1", b"1") and "close" not in words)
+    # Only where the server says so, though HTTP/1.1 keeps connections by default: some close without a word, and a
+    # request that their machine took cannot be sent again as if it had not been.
+    head.keeps_alive = match[1] == b"1" and "keep-alive" in head.words("connection")
     return head

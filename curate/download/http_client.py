@@ -69,33 +69,27 @@ class HTTPClient:
             BadAnswer: for what is no HTTP answer.
         """
         connection, head = await self._asked(url, addresses)
-        sure: bool | None = None
+        whole = False
         try:
             body = Body(head, connection.reader)
             yield Answer(head, body)
-            sure = head.says_kept if body.is_whole and head.keeps_alive else None
+            whole = body.is_whole and head.keeps_alive
         finally:
-            if sure is None:
-                connection.transport.abort()
+            if whole:
+                self._idle.keep(_place(url), connection)
             else:
-                self._idle.keep(_place(url), connection, sure)
+                connection.transport.abort()
 
     async def _asked(self, url: WebURL, addresses: Sequence[AddressInfo]) -> tuple[Connection, Head]:
         """One request, and the head of its answer."""
         if kept := self._idle.take(_place(url)):
-            answered: bool | None = None
             with unread(kept.transport) as is_unread:
                 try:
-                    head = await self._answered(kept, url)
-                    answered = True
-                    return kept, head
+                    return kept, await self._answered(kept, url)
                 except NoAnswer:
-                    answered = False
                     # A reset may overtake the word that the request has arrived.
                     if kept.reader.was_lost or not is_unread():
                         raise
-                finally:
-                    self._idle.note(_place(url), answered)
         connection = await self._connected(url, addresses)
         return connection, await self._answered(connection, url)
 

@@ -7,7 +7,6 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-from curate.download.acknowledged import CAN_TELL
 from curate.download.reader import Reader
 
 #: Seconds that an idle connection is kept, less than servers commonly do (5), and how many are, the latest: sockets of
@@ -35,26 +34,20 @@ class _Idle:
     since: float
     place: Place
     connection: Connection
-    sure: bool
 
 
 class IdleConnections:
-    """Servers that say `Connection: keep-alive` are believed. Others keep a connection by HTTP/1.1's default, or close
-    it without a word: one request tries that at a place, and where it gets no answer none follows it. Where this
-    machine cannot tell whether a request arrived, only a server's word counts."""
+    """Connections of servers that said `Connection: keep-alive`."""
 
     def __init__(self) -> None:
         self._idle: deque[_Idle] = deque()
-        #: By place whether it keeps connections of which it says nothing; None while a request tries that.
-        self._keeps: dict[Place, bool | None] = {}
 
-    def keep(self, place: Place, connection: Connection, sure: bool) -> None:
-        """Keep a connection whose answer was read to its end; sure: the server says that it stays open."""
-        may_stay = sure or (CAN_TELL and self._keeps.get(place, True) is not False)
-        if may_stay and not connection.has_ended():
-            self._idle.append(_Idle(time.monotonic(), place, connection, sure))
-        else:
+    def keep(self, place: Place, connection: Connection) -> None:
+        """Keep a connection whose answer was read to its end."""
+        if connection.has_ended():
             connection.transport.abort()
+        else:
+            self._idle.append(_Idle(time.monotonic(), place, connection))
         self._close_old()
 
     def take(self, place: Place) -> Connection | None:
@@ -64,22 +57,10 @@ class IdleConnections:
         if idle is None:
             return None
         self._idle.remove(idle)
-        if idle.connection.has_ended() or not (idle.sure or self._keeps.get(place, True)):
-            # Also while another request tries it: no more are open at a place than it has turns.
+        if idle.connection.has_ended():
             idle.connection.transport.abort()
             return None
-        if not idle.sure:
-            self._keeps.setdefault(place, None)
         return idle.connection
-
-    def note(self, place: Place, answered: bool | None) -> None:
-        """How a request on a connection that was taken ended; answered: None where nobody knows."""
-        if answered is False:
-            self._keeps[place] = False
-        elif self._keeps.get(place, True) is None:
-            self._keeps[place] = True
-            if answered is None:
-                del self._keeps[place]
 
     def close(self) -> None:
         for idle in self._idle:

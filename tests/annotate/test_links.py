@@ -93,7 +93,9 @@ BY_ROUNDS = Cut(5, shards_per_run=2, links=3)
 TWO_STEPS = Cut(5, shards_per_run=1, ranges=2)
 
 
-@pytest.mark.parametrize(("cut", "files"), [(CUT_SMALL, 20), (BY_ROUNDS, 40), (TWO_STEPS, 25)])
+@pytest.mark.parametrize(
+    ("cut", "files"), [(CUT_SMALL, 20), pytest.param(BY_ROUNDS, 40, marks=pytest.mark.soak), (TWO_STEPS, 25)]
+)
 def test_stopped_anywhere_it_goes_on(make_store: MakeStore, cut: Cut, files: int) -> None:
     op, rows = Close(cap=3), rows_of(NUMBERS)
     expected = linked(make_store(rows, 4), op)

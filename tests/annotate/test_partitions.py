@@ -126,7 +126,11 @@ def counted_cuts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return cuts
 
 
-@pytest.mark.parametrize("name", OPS)
+#: A quarter of a minute each and more: `make soak` has these.
+LONG = {"dedupe.minhash", "dedupe.perceptual"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.soak] * (name in LONG)) for name in OPS])
 def test_the_same_bytes_under_any_limit(full: View, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     op, cuts, found = load({name: OPTIONS.get(name, {})}), counted_cuts(monkeypatch), []
     for parts, cut in ((1, CUT), (3, CUT), (40, replace(CUT, ranges=5))):
@@ -176,6 +180,7 @@ def test_killed_workers_change_nothing(full: View, ray_cluster: Cluster, tmp_pat
     assert len({mark.name.split()[-2] for mark in (tmp_path / "marks").iterdir()}) == phases
 
 
+@pytest.mark.soak
 def test_killed_workers_change_nothing_in_rounds(full: View, ray_cluster: Cluster, tmp_path: Path) -> None:
     op, cut = Close(cap=5), replace(CUT, links=60)
     expected = files_of(annotate(full, [op], HERE, CUT), op)
@@ -186,6 +191,7 @@ def test_killed_workers_change_nothing_in_rounds(full: View, ray_cluster: Cluste
     assert phases == rounds | {"keys", "pairs", "spread", "judge", "collect"}
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", OPS if SEED else ["dedupe.exact"])
 def test_killed_workers_change_nothing_in_two_steps(
     full: View, ray_cluster: Cluster, tmp_path: Path, name: str
@@ -198,6 +204,7 @@ def test_killed_workers_change_nothing_in_two_steps(
     assert steps
 
 
+@pytest.mark.soak
 def test_killed_workers_do_not_change_a_statistic(
     make_store: MakeStore, ray_cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -270,7 +270,7 @@ def test_a_store_of_an_earlier_format_or_damaged_or_half_written(make_store: Mak
 # ---- stopped, and as a step of a pipeline ----
 
 
-@pytest.mark.parametrize("name", ["dedupe.exact", "dedupe.minhash"])
+@pytest.mark.parametrize("name", ["dedupe.exact", pytest.param("dedupe.minhash", marks=pytest.mark.soak)])
 def test_stopped_at_any_write(make_store: MakeStore, name: str) -> None:
     captions = [{"text": text} for text in CAPTIONS]
     old = make_store(captions, 3)

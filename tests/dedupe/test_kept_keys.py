@@ -225,6 +225,7 @@ def test_a_chain_of_old_rows_is_one_group(make_store: MakeStore, rounds: list[in
     assert entry and entry.report["linked_rows"] == len(CHAIN) + 3 + 3 and entry.report["groups"] == 3
 
 
+@pytest.mark.soak
 def test_without_room_or_after_many_rounds_all_old_rows_are_compared(
     make_store: MakeStore, rounds: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,6 +253,7 @@ def test_without_room_or_after_many_rounds_all_old_rows_are_compared(
             assert stores.judged() == expected
 
 
+@pytest.mark.soak
 def test_a_limit_of_memory_changes_nothing(make_store: MakeStore) -> None:
     for name in OPS:
         stores = Stores(make_store, name)
@@ -263,7 +265,7 @@ def test_a_limit_of_memory_changes_nothing(make_store: MakeStore) -> None:
 # ---- stopped and killed ----
 
 
-@pytest.mark.parametrize("name", ["exact", "minhash"])
+@pytest.mark.parametrize("name", ["exact", pytest.param("minhash", marks=pytest.mark.soak)])
 @pytest.mark.parametrize("keep_keys", [False, True])
 def test_stopped_at_any_write(make_store: MakeStore, name: str, keep_keys: bool) -> None:
     stores = Stores(make_store, name, keep_keys)
@@ -276,7 +278,7 @@ def test_stopped_at_any_write(make_store: MakeStore, name: str, keep_keys: bool)
         assert stores.judged(keep_keys=True) == expected
 
 
-@pytest.mark.parametrize("name", ["pair", "minhash"])
+@pytest.mark.parametrize("name", ["pair", pytest.param("minhash", marks=pytest.mark.soak)])
 def test_killed_workers_change_nothing(make_store: MakeStore, ray_cluster: Cluster, tmp_path: Path, name: str) -> None:
     stores = Stores(make_store, name, rows_per_shard=10)
     expected = stores.judged()

@@ -76,7 +76,7 @@ def workers_of(number: int) -> Iterator[Cluster]:
         cluster.stop()
 
 
-@pytest.mark.parametrize("number", [0, 1, 2, 4])
+@pytest.mark.parametrize("number", [0, 2, *(pytest.param(number, marks=pytest.mark.soak) for number in (1, 4))])
 def test_workers_of_one_node(make_store: MakeStore, server: Server, number: int) -> None:
     with workers_of(number) as cluster:
         checked(server, downloaded(make_store, server, cluster))

@@ -66,6 +66,7 @@ def many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(many_shards, "RUN_ROWS", 25)
 
 
+@pytest.mark.soak
 def test_the_same_bytes_from_two_nodes_and_any_number_of_workers(copies, many):
     expected = filtered(next(copies), None)
     assert len([name for name in expected if name.startswith("keep_")]) == 3 * 20

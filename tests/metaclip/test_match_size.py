@@ -36,6 +36,7 @@ def test_it_is_the_nearest(sets: list[set[int]], share: float) -> None:
     assert search.size == pytest.approx(every[search.t - 1])
 
 
+@pytest.mark.soak
 def test_a_large_pool_takes_four_passes() -> None:
     # One entry of 120 million captions: the size under t is t itself.
     search, passes = SizeSearch(1_234_567, 120_000_000), 0

@@ -121,6 +121,7 @@ def test_a_new_threshold_neither_fetches_nor_scores(pool: tuple[Path, str], tmp_
     assert digest(tmp_path / "s") == after
 
 
+@pytest.mark.soak
 def test_killed_three_times_and_restarted_ends_with_the_same_bytes(pool: tuple[Path, str], tmp_path: Path) -> None:
     job = pipeline_file(tmp_path)
     undisturbed = tmp_path / "undisturbed"

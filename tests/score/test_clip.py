@@ -106,6 +106,7 @@ def test_same_as_a_plain_open_clip_loop(make_store, tmp_path, model, count):
     same_as_plain(view, files, texts, model, tmp_path)
 
 
+@pytest.mark.soak
 @pytest.mark.skipif("CURATE_TEST_POOL" not in os.environ, reason="CURATE_TEST_POOL names no folder of real pairs")
 def test_same_as_a_plain_open_clip_loop_on_real_pairs(make_store, tmp_path):
     """CURATE_TEST_POOL: a folder with pool.parquet, columns `file` (under the folder) and `caption`."""

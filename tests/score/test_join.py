@@ -66,8 +66,18 @@ def test_a_score_file(make_store: MakeStore, tmp_path: Path, capfd: pytest.Captu
     assert ".work" not in view.store.names(view.columns["dfn"])
 
 
-@pytest.mark.parametrize("per_partition", [1, 4, 1000])
-@pytest.mark.parametrize("size", [1, 7, 200])
+@pytest.mark.parametrize(
+    ("per_partition", "size"),
+    [
+        (4, 7),
+        (1000, 7),
+        (1000, 200),
+        *(
+            pytest.param(*few, marks=pytest.mark.soak)
+            for few in [(1, 1), (1, 7), (1, 200), (4, 1), (4, 200), (1000, 1)]
+        ),
+    ],
+)
 def test_as_a_left_join_does(make_store: MakeStore, tmp_path: Path, per_partition: int, size: int) -> None:
     random = np.random.default_rng(per_partition * size)
     numbers = random.integers(0, 60, 150).tolist()

@@ -209,6 +209,7 @@ def project(tmp_path: Path, job: list[str]) -> Path:
     return folder
 
 
+@pytest.mark.soak
 def test_a_job_takes_along_what_is_the_users(cluster: tuple[str, str], project: Path, tmp_path: Path) -> None:
     """Two submits at the same moment make one job; Ctrl-C leaves it going; its log comes whole to those who stay."""
     root = tmp_path / "store"

@@ -96,6 +96,7 @@ def written(view: View, to: Path, cluster: Cluster) -> tuple[dict[str, bytes], l
     return {f.name: f.read_bytes() for f in to.iterdir()}, list(done["without_image"].items())
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_the_same_shards_from_two_nodes_and_any_number_of_workers(view, many, tmp_path):
     expected = written(view, tmp_path / "here", HERE)
