@@ -111,7 +111,7 @@ def test_stopped_anywhere_it_goes_on(make_store: MakeStore, cut: Cut, files: int
         assert linked(view, op, cut) == expected
 
 
-@pytest.mark.parametrize("cap", [2, 4, 100])
+@pytest.mark.parametrize("cap", [pytest.param(2, marks=pytest.mark.soak), pytest.param(4, marks=pytest.mark.soak), 100])
 def test_by_rounds_the_groups_are_those_of_the_book(make_store: MakeStore, cap: int) -> None:
     rows = rows_of([*NUMBERS, *range(30, 60), *range(100, 120, 2), 100, 100])
     with files_written() as names:

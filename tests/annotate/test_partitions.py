@@ -144,7 +144,7 @@ def op_of(name: str) -> Any:
     return Close() if name == "Close" else load({name: OPTIONS.get(name, {})})
 
 
-@pytest.mark.parametrize("name", ["dedupe.exact", "Close"])
+@pytest.mark.parametrize("name", ["dedupe.exact", pytest.param("Close", marks=pytest.mark.soak)])
 @pytest.mark.parametrize(("before", "after", "then"), [(3, 12, 12), (12, 3, 12)])
 def test_gone_on_with_under_another_limit(
     full: View, monkeypatch: pytest.MonkeyPatch, name: str, before: int, after: int, then: int

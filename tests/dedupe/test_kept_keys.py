@@ -108,7 +108,7 @@ def filled(rows: list[dict[str, Any]]) -> int:
 # ---- the same bytes, and nothing twice ----
 
 
-@pytest.mark.parametrize("name", OPS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.soak] * (name == "minhash")) for name in OPS])
 def test_the_same_bytes_and_old_rows_are_not_hashed(make_store: MakeStore, name: str, hashed: Counter[str]) -> None:
     expected = Stores(make_store, name, keep_keys=False).judged()
     stores = Stores(make_store, name)
@@ -163,6 +163,7 @@ def test_it_is_no_column_for_others(make_store: MakeStore) -> None:
 # ---- which keys are used ----
 
 
+@pytest.mark.soak
 def test_keys_of_other_options_are_not_used(
     make_store: MakeStore, hashed: Counter[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

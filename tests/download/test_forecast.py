@@ -54,7 +54,7 @@ def test_a_warning_comes_once_when_more_than_half_fail() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.soak)])
 def test_both_are_said_of_a_download(
     make_store: MakeStore,
     server: Server,

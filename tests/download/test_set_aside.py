@@ -144,7 +144,7 @@ def test_a_later_shard_and_another_worker_know(server: Server) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.soak)])
 def test_what_was_set_aside_is_said(
     make_store: MakeStore,
     server: Server,

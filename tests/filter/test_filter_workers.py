@@ -79,6 +79,7 @@ def test_the_same_bytes_from_two_nodes_and_any_number_of_workers(copies, many):
             assert files == expected, f"{workers} workers"
 
 
+@pytest.mark.soak
 def test_workers_that_are_killed_cost_no_byte(copies, many, ray_cluster, tmp_path):
     """In every pass, and in the work that writes, one worker dies: before a file, in it, or behind it."""
     expected = filtered(next(copies), None)
@@ -115,7 +116,7 @@ filtered(sys.argv[1], Dying(workers=2))
 """
 
 
-@pytest.mark.parametrize("reports", [12, 28])
+@pytest.mark.parametrize("reports", [12, pytest.param(28, marks=pytest.mark.soak)])
 def test_a_driver_that_is_killed_ends_with_the_same_bytes(copies, many, reports):
     """In the passes of `top`, and in the last filter; the same filters go on, in threads."""
     expected, root = filtered(next(copies), None), next(copies)

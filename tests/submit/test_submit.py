@@ -252,6 +252,7 @@ def test_faults_are_found_before_there_is_a_job(cluster: tuple[str, str], projec
     assert "'letterss', which is not there" in tried("--set", root)
 
 
+@pytest.mark.soak
 def test_run_joins_a_running_cluster_and_leaves_it_running(
     cluster: tuple[str, str], job: list[str], tmp_path: Path
 ) -> None:

@@ -106,6 +106,7 @@ def sign(word: str, size: tuple[int, int]) -> Image.Image:
     return image
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_shared_models_find_and_read_what_ones_own_do(monkeypatch):
     words = ["A red STOP sign", "open", "closed today", "way out", "", "No 17"]

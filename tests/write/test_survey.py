@@ -141,6 +141,7 @@ written(View.of(Store(sys.argv[1]), "keep_f"), Path(sys.argv[2]), Dying(workers=
 """
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_a_driver_that_is_killed_in_the_survey_ends_with_the_same_bytes(view, many, tmp_path):
     out = tmp_path / "out"
