@@ -5,7 +5,7 @@
 A step begins on a copy of a store in which all steps before it are done. The driver is killed with all its workers,
 or, every second time with `--workers`, one of its workers alone. The moments are drawn between the start of the command
 and the seconds that a calm one took. A command that ends before it is killed counts as no kill. Prints a line for each
-step and ends with 1 where a byte differs. A small part of this runs with the tests (tests/pipeline/test_pipeline.py).
+step and ends with 1 where a byte differs. A small part of this runs with `make soak` (tests/pipeline/test_pipeline.py).
 """
 
 from __future__ import annotations
